@@ -1,0 +1,95 @@
+"""The command line: `python cli.py COMMAND` or, installed, `longtal COMMAND`.
+
+Each command lives in `pipelines/commands/NAME.py` as a click command called ``command``: it parses, calls one
+pipeline and prints. They are imported only when asked for, so that `--help` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from featstore.errors import LongtalError
+
+# name -> help line; the module is pipelines.commands.NAME
+COMMANDS = {
+    "demo": "Make videos, extract, train, evaluate, predict: the whole way in minutes.",
+    "synth": "Make a data set of synthetic untrimmed videos.",
+    "init": "Derive a ready configuration from your own videos and annotations.",
+    "check": "Report everything wrong with a data set.",
+    "prepare": "Re-encode videos at a run's rate and size, for fast random access.",
+    "extract": "Encode videos into a feature store, the long memory.",
+    "train": "Train a decoder, or encoder and decoder end to end through the memory.",
+    "evaluate": "Measure predictions against annotations.",
+    "compare": "Compare prediction files: mean and sd, paired bootstrap.",
+    "predict": "Find actions in new videos.",
+    "report": "One self-contained page about a run or predictions.",
+    "view": "Serve a report with its videos on this machine.",
+    "plot": "Draw timelines of truth and predictions.",
+    "staleness": "Show how old the rows of a store are.",
+    "store": "Look after feature stores: info, verify, repair, copy, merge, import, export.",
+    "annotations": "Convert annotation files between formats.",
+    "encoders": "List the encoders.",
+    "presets": "List the presets, or show one.",
+    "convert": "Turn a released checkpoint of another code base into a model folder.",
+    "plan": "Measure a few steps and choose what fits a memory budget.",
+    "study": "Run a comparison of several trainings and write its table.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return importlib.import_module(f"pipelines.commands.{cmd_name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="longtal")
+@click.option("--quiet", "-q", is_flag=True, help="Only results, warnings and errors.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(quiet: bool, debug: bool) -> None:
+    """Find actions in long, untrimmed videos.
+
+    Start with `longtal demo --out demo`; for your own videos, `longtal init`.
+    """
+    from pipelines import console
+
+    console.set_quiet(quiet)
+
+
+def main() -> None:
+    """Run the command line; exit codes: 0 done, 1 done with failures, 2 wrong input, 130 interrupted."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted: what was finished is kept; run the same command again to go on", err=True)
+        code = 130
+    except LongtalError as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"error: {error}", err=True)
+        code = 2
+    except BrokenPipeError:  # `longtal … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Errors a user can cause; every one is also a child of the matching builtin."""
+
+
+class LongtalError(Exception):
+    """Base of every error that longtal raises for something a user can mend."""
+
+
+class FeatureStoreError(LongtalError):
+    """Base of the store's own errors."""
+
+
+class StoreFormatError(FeatureStoreError, ValueError):
+    """The folder is no feature store, is of a newer format, or is damaged."""
+
+
+class StoreLockedError(FeatureStoreError, RuntimeError):
+    """Another live process holds the store."""
+
+
+class StoreSpecError(FeatureStoreError, ValueError):
+    """The store's rows were made by something else than the model expects."""
+
+
+class StoreValueError(FeatureStoreError, ValueError):
+    """Rows, ids or positions that the store cannot take; nothing was written."""
+
+
+class StoreExistsError(FeatureStoreError, FileExistsError):
+    """Something stands at the path already; nothing was overwritten."""
+
+
+class StoreNotFoundError(FeatureStoreError, FileNotFoundError):
+    """There is no store at the path."""
+
+
+class UnknownVideoError(FeatureStoreError, KeyError):
+    """The store has no such video."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of its argument
+        return str(self.args[0]) if self.args else ""

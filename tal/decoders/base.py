@@ -1,0 +1,61 @@
+"""The one contract of all decoders: features and mask in, segments out.
+
+Shapes: B videos or windows, C channels, T positions; ``mask`` is bool [B, 1, T], True inside the video.
+Segments are in positions of the features given (grid units); callers turn them into seconds with a
+`tal.grid.FeatureGrid`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Ground truth of one sample: ``segments`` float [N, 2] (start, end) in grid units, ``labels`` long [N]."""
+
+    segments: Tensor
+    labels: Tensor
+    video_label: int | None = None  # for video-level classifiers; None: the first segment's label
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Detections of one sample before suppression, any order.
+
+    ``segments`` float [n, 2] in grid units, ``scores`` float [n] in [0, 1], ``labels`` long [n].
+    """
+
+    segments: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+class Decoder(nn.Module, ABC):
+    """Finds actions in a feature sequence.
+
+    ``forward`` returns whatever `losses` and `candidates` of the same decoder need: training is
+    ``decoder.losses(decoder(features, mask), mask, targets)``, inference
+    ``decoder.candidates(decoder(features, mask), mask)``. State that training carries from step to step (such as
+    a loss normaliser) is a buffer, so that a checkpoint holds it.
+    """
+
+    num_classes: int
+    in_channels: int
+
+    @abstractmethod
+    def forward(self, features: Tensor, mask: Tensor) -> Any:
+        """features [B, C, T], mask [B, 1, T] bool -> the decoder's own output type."""
+
+    @abstractmethod
+    def losses(self, outputs: Any, mask: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
+        """Scalar losses; ``"loss"`` is the weighted sum to take the gradient of."""
+
+    @abstractmethod
+    def candidates(self, outputs: Any, mask: Tensor) -> list[Candidates]:
+        """Detections of each sample, before suppression."""

@@ -1,0 +1,37 @@
+"""Errors of the science packages, by what the user can mend; each is also a child of a builtin."""
+
+from featstore.errors import LongtalError
+
+__all__ = [
+    "AnnotationError",
+    "CheckpointError",
+    "ConfigError",
+    "EvaluationError",
+    "LongtalError",
+    "VideoError",
+    "WeightsError",
+]
+
+
+class AnnotationError(LongtalError, ValueError):
+    """An annotation or prediction file that cannot be read as what it claims to be."""
+
+
+class CheckpointError(LongtalError, ValueError):
+    """A checkpoint or model folder that is incomplete or belongs to something else."""
+
+
+class ConfigError(LongtalError, ValueError):
+    """A configuration value or key that makes no sense."""
+
+
+class EvaluationError(LongtalError, ValueError):
+    """Nothing can be measured: no ground truth, no predictions, disjoint ids, unknown subset."""
+
+
+class VideoError(LongtalError, OSError):
+    """A video file that cannot be decoded; the message names file and cause."""
+
+
+class WeightsError(LongtalError, ValueError):
+    """Weights that do not fit the model, or are not to be had."""
