@@ -1,0 +1,26 @@
+"""Annotations and predictions: one representation, many file formats."""
+
+from tal.annotations.predictions import (
+    PREDICTION_COLUMNS,
+    prediction_frame,
+    read_predictions,
+    write_predictions,
+)
+from tal.annotations.read import read_annotations, write_annotations
+from tal.annotations.types import AnnotationSet, Exclusion, Segment, VideoAnnotation
+from tal.annotations.videos import VIDEO_SUFFIXES, find_video
+
+__all__ = [
+    "PREDICTION_COLUMNS",
+    "VIDEO_SUFFIXES",
+    "AnnotationSet",
+    "Exclusion",
+    "Segment",
+    "VideoAnnotation",
+    "find_video",
+    "prediction_frame",
+    "read_annotations",
+    "read_predictions",
+    "write_annotations",
+    "write_predictions",
+]

@@ -1,0 +1,59 @@
+"""Reading and writing small text files: one place for what can go wrong with them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tal.errors import AnnotationError
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes; AnnotationError when it is missing, a folder or unreadable."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise AnnotationError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise AnnotationError(f"{path}: is a folder, not a file") from None
+    except (OSError, ValueError) as error:  # ValueError: NUL in the name
+        raise AnnotationError(f"{str(path)!r}: cannot be read: {error}") from None
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file's text, with or without a byte order mark."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{path}: not UTF-8 text (byte {error.start})") from None
+
+
+def load_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+    """Parsed JSON of a file; AnnotationError naming line and column when it is none."""
+    text = read_text(path)
+    try:
+        return json.loads(text, object_hook=object_hook)
+    except json.JSONDecodeError as error:
+        raise AnnotationError(
+            f"{path}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        ) from None
+    except RecursionError:
+        raise AnnotationError(f"{path}: JSON nested too deeply to be what it should be") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all: a temporary neighbour, then a rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

@@ -1,0 +1,210 @@
+"""Predictions as a DataFrame: columns video_id, start_s, end_s, label, score.
+
+On disk: ActivityNet's result form ``{"version", "results": {id: [{"label", "score", "segment"}]},
+"external_data"}``, or CSV with those five columns.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from array import array
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tal.annotations.builder import first_ids, to_seconds
+from tal.annotations.files import load_json, read_bytes, write_text
+from tal.errors import AnnotationError
+
+PREDICTION_COLUMNS = ("video_id", "start_s", "end_s", "label", "score")
+
+
+def prediction_frame(
+    video_id: Sequence[str], start_s: Any, end_s: Any, label: Sequence[str], score: Any
+) -> pd.DataFrame:
+    """Columns -> the DataFrame that every function here takes."""
+    return pd.DataFrame(
+        {
+            "video_id": pd.Categorical(video_id) if not isinstance(video_id, pd.Categorical) else video_id,
+            "start_s": np.asarray(start_s, dtype=np.float64),
+            "end_s": np.asarray(end_s, dtype=np.float64),
+            "label": pd.Categorical(label) if not isinstance(label, pd.Categorical) else label,
+            "score": np.asarray(score, dtype=np.float64),
+        }
+    )
+
+
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """Read predictions of ActivityNet's result form, or a CSV with the columns of PREDICTION_COLUMNS.
+
+    Returns:
+        video_id and label (categorical: a string column of 400,000 rows would cost ten times the memory),
+        start_s, end_s, score (float64), in the file's order. ``frame.attrs["videos"]`` lists every video of
+        the file, also those with no prediction.
+
+    Raises:
+        AnnotationError: naming file, video and what is wrong.
+    """
+    path = Path(path)
+    frame = _read_csv(path) if path.suffix.lower() in (".csv", ".tsv") else _read_json(path)
+    for column in ("start_s", "end_s", "score"):
+        values = frame[column].to_numpy()
+        if not np.isfinite(values).all():
+            bad = frame["video_id"][~np.isfinite(values)].astype(str).tolist()
+            raise AnnotationError(
+                f"{path}: {len(bad)} predictions whose {column} is not finite: {first_ids(bad)}"
+            )
+    return frame
+
+
+class _Columns:
+    """Collects predictions while the JSON is being parsed: no dictionary outlives its own parsing.
+
+    The parser calls ``take`` for every object; a prediction is replaced by its row number (an int), anything else
+    stays as it is and is judged afterwards, when its video is known.
+    """
+
+    def __init__(self) -> None:
+        self.start, self.end, self.score = array("d"), array("d"), array("d")
+        self.label: array[int] = array("q")
+        self.codes: dict[str, int] = {}
+
+    def take(self, item: dict[str, Any]) -> Any:
+        if "segment" not in item:
+            return item
+        try:
+            start, end = item["segment"]
+            score, label = item["score"], item["label"]
+            code = self.codes.setdefault(label, len(self.codes))
+            self.append(float(start), float(end), float(score), code)
+        except (TypeError, ValueError, KeyError):
+            return item
+        return len(self.label) - 1
+
+    def append(self, start_s: float, end_s: float, score: float, code: int) -> None:
+        self.start.append(start_s)
+        self.end.append(end_s)
+        self.score.append(score)
+        self.label.append(code)
+
+
+def _read_json(path: Path) -> pd.DataFrame:
+    columns = _Columns()
+    content = load_json(path, columns.take)
+    results = content.get("results") if isinstance(content, dict) else None
+    if not isinstance(results, dict):
+        raise AnnotationError(f"{path}: not a prediction file: needs 'results': {{video: [...]}}")
+    rows: array[int] = array("q")
+    counts = []
+    for video_id, items in results.items():
+        where = f"{path}: video {video_id!r}"
+        if not isinstance(items, list):
+            raise AnnotationError(f"{where}: its results are not a list")
+        for item in items:
+            if type(item) is not int:
+                _refuse(item, where)
+            rows.append(item)
+        counts.append(len(items))
+    order = np.frombuffer(rows, dtype=np.int64) if rows else np.zeros(0, dtype=np.int64)
+    # An int in the file itself would pass for a row number: no row may occur twice.
+    known = (order >= 0) & (order < len(columns.label))
+    if not known.all() or len(np.unique(order)) != len(order):
+        raise AnnotationError(f"{path}: 'results' holds bare numbers where predictions should be")
+    labels = list(columns.codes)
+    if bad := [x for x in labels if not isinstance(x, str)]:
+        raise AnnotationError(f"{path}: labels must be names, not {bad[0]!r}")
+    ids = list(results)
+    frame = prediction_frame(
+        pd.Categorical.from_codes(np.repeat(np.arange(len(ids)), counts), categories=ids),  # type: ignore[arg-type]
+        np.frombuffer(columns.start)[order] if rows else [],
+        np.frombuffer(columns.end)[order] if rows else [],
+        pd.Categorical.from_codes(
+            np.frombuffer(columns.label, dtype=np.int64)[order] if rows else [],  # type: ignore[arg-type]
+            categories=labels,
+        ),
+        np.frombuffer(columns.score)[order] if rows else [],
+    )
+    frame.attrs["videos"] = ids
+    return frame
+
+
+def _refuse(item: Any, where: str) -> None:
+    """Say what is wrong with an entry that could not be taken."""
+    if not isinstance(item, dict) or not {"label", "score", "segment"} <= set(item):
+        raise AnnotationError(f"{where}: a result needs 'label', 'score' and 'segment', not {_short(item)}")
+    segment = item["segment"]
+    if not isinstance(segment, list) or len(segment) != 2:
+        raise AnnotationError(f"{where}: 'segment' must be [start, end], not {_short(segment)}")
+    for value in (*segment, item["score"]):
+        to_seconds(value, where)
+    raise AnnotationError(f"{where}: cannot be read: {_short(item)}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else text[:97] + "…"
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    content = read_bytes(path)
+    try:
+        raw = pd.read_csv(
+            io.BytesIO(content),
+            sep="\t" if path.suffix.lower() == ".tsv" else ",",
+            dtype={"video_id": str, "label": str},
+            keep_default_na=False,
+            encoding="utf-8-sig",
+        )
+    except (ValueError, UnicodeDecodeError) as error:
+        raise AnnotationError(f"{path}: not a table: {error}") from None
+    missing = [c for c in PREDICTION_COLUMNS if c not in raw.columns]
+    if missing:
+        raise AnnotationError(f"{path}: lacks the columns {missing}; it needs {list(PREDICTION_COLUMNS)}")
+    numbers = {}
+    for column in ("start_s", "end_s", "score"):
+        numbers[column] = pd.to_numeric(raw[column], errors="coerce").to_numpy(np.float64)
+        if not np.isfinite(numbers[column]).all():
+            line = int(np.flatnonzero(~np.isfinite(numbers[column]))[0]) + 2
+            raise AnnotationError(f"{path}, line {line}: {column} is not a finite number")
+    frame = prediction_frame(
+        raw["video_id"].tolist(),
+        numbers["start_s"],
+        numbers["end_s"],
+        raw["label"].tolist(),
+        numbers["score"],
+    )
+    frame.attrs["videos"] = list(dict.fromkeys(raw["video_id"]))
+    return frame
+
+
+def write_predictions(frame: pd.DataFrame, path: str | Path, videos: Iterable[str] | None = None) -> None:
+    """Write predictions; ``.csv`` gives a table, anything else ActivityNet's result JSON.
+
+    Args:
+        frame: columns of PREDICTION_COLUMNS; the order within a video is kept.
+        videos: every video that was looked at: those without a prediction get an empty list.
+    """
+    path = Path(path)
+    missing = [c for c in PREDICTION_COLUMNS if c not in frame.columns]
+    if missing:
+        raise AnnotationError(f"{path}: predictions lack the columns {missing}")
+    if path.suffix.lower() in (".csv", ".tsv"):
+        separator = "\t" if path.suffix.lower() == ".tsv" else ","
+        write_text(path, frame[list(PREDICTION_COLUMNS)].to_csv(index=False, sep=separator))
+        return
+    results: dict[str, list[dict[str, Any]]] = {str(v): [] for v in videos or ()}
+    columns = (frame[c].tolist() for c in PREDICTION_COLUMNS)
+    for video, start, end, label, score in zip(*columns, strict=True):
+        results.setdefault(str(video), []).append(
+            {"label": str(label), "score": float(score), "segment": [float(start), float(end)]}
+        )
+    content = {
+        "version": "VERSION 1.3",
+        "results": results,
+        "external_data": {"used": False, "details": ""},
+    }
+    write_text(path, json.dumps(content, ensure_ascii=False, allow_nan=False))

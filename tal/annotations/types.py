@@ -1,0 +1,176 @@
+"""What a data set says about its videos, whatever file it came from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from tal.errors import AnnotationError
+
+# What the field's files call the same three splits. THUMOS14 trains on "validation" and tests on "test", so a
+# name is looked up as it is written first; the alias only serves where that name does not exist.
+_SUBSET_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "training": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+
+# Two annotations of one label whose ends both differ by no more than this are one (ActionFormer, OpenTAD).
+DUPLICATE_TOLERANCE_S = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One labelled stretch of a video, in seconds of real time."""
+
+    start_s: float
+    end_s: float
+    label: str
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """Something a file holds that is not counted, and why; ``segment`` is None for a whole video."""
+
+    video_id: str
+    reason: str
+    segment: Segment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoAnnotation:
+    """One video's annotation.
+
+    ``segments`` all end after they start. ``degenerate`` are instances whose end is not after their start: the
+    official evaluator counts them as instances to be found (and nothing can find them), training cannot use
+    them. ``ignored`` are stretches of ambiguous classes: neither action nor background.
+    """
+
+    id: str
+    subset: str
+    segments: tuple[Segment, ...]
+    duration_s: float | None = None
+    fps: float | None = None
+    num_frames: int | None = None
+    url: str | None = None
+    degenerate: tuple[Segment, ...] = ()
+    ignored: tuple[Segment, ...] = ()
+
+    @property
+    def counted(self) -> tuple[Segment, ...]:
+        """Every instance that metrics count."""
+        return self.segments + self.degenerate
+
+
+@dataclass(frozen=True)
+class AnnotationSet:
+    """Videos by id, the labels in a fixed order, and what the reader found worth saying.
+
+    ``labels`` belongs to the whole data set: a subset keeps it, so that class indices agree between splits.
+    """
+
+    videos: Mapping[str, VideoAnnotation]
+    labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    excluded: tuple[Exclusion, ...] = ()
+    source: str = ""
+    format: str = field(default="activitynet", compare=False)
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    @property
+    def subsets(self) -> dict[str, int]:
+        """Subset names with their number of videos, in the file's order."""
+        return dict(Counter(v.subset for v in self.videos.values()))
+
+    @property
+    def num_instances(self) -> int:
+        return sum(len(v.segments) + len(v.degenerate) for v in self.videos.values())
+
+    def subset(self, name: str | Sequence[str]) -> AnnotationSet:
+        """The videos of one subset (or several); labels stay those of the whole set.
+
+        A name that the file does not use is tried without regard to case, then as an alias (train/training,
+        val/validation, test/testing); a note says what was taken.
+
+        Raises:
+            AnnotationError: no such subset; names those that exist.
+        """
+        known = self.subsets
+        notes = list(self.notes)
+        taken: set[str] = set()
+        for wanted in [name] if isinstance(name, str) else name:
+            found = match_subset(wanted, known)
+            if not found:
+                listing = ", ".join(f"{k!r} ({n} videos)" for k, n in known.items()) or "none at all"
+                raise AnnotationError(
+                    f"{self.source or 'the annotations'}: no subset {wanted!r}; it has {listing}"
+                )
+            if found != [wanted]:
+                notes.append(f"subset {wanted!r} taken as {', '.join(map(repr, found))}")
+            taken.update(found)
+        videos = {k: v for k, v in self.videos.items() if v.subset in taken}
+        excluded = tuple(e for e in self.excluded if e.video_id in videos or e.video_id not in self.videos)
+        return replace(self, videos=videos, notes=tuple(notes), excluded=excluded)
+
+    def without(self, video_ids: Iterable[str], reason: str) -> AnnotationSet:
+        """Leave videos out, and say so in ``excluded``; ids that the set does not know become a note."""
+        drop = list(dict.fromkeys(video_ids))
+        gone = [i for i in drop if i in self.videos]
+        notes = self.notes
+        if missing := len(drop) - len(gone):
+            notes = (
+                *notes,
+                f"{missing} of {len(drop)} ids of the list ({reason}) are not in these annotations",
+            )
+        names = set(gone)
+        return replace(
+            self,
+            videos={k: v for k, v in self.videos.items() if k not in names},
+            notes=notes,
+            excluded=self.excluded + tuple(Exclusion(i, reason) for i in gone),
+        )
+
+
+def match_subset(name: str, known: Iterable[str]) -> list[str]:
+    """Those of ``known`` that ``name`` means: exactly, else without case, else by alias."""
+    known = list(known)
+    if name in known:
+        return [name]
+    folded = name.strip().casefold()
+    if same := [k for k in known if k.strip().casefold() == folded]:
+        return same
+    for canonical, aliases in _SUBSET_ALIASES.items():
+        if folded in aliases or folded == canonical:
+            return [k for k in known if k.strip().casefold() in aliases]
+    return []
+
+
+def label_order(videos: Iterable[VideoAnnotation]) -> tuple[str, ...]:
+    """Labels sorted by name: the order does not depend on that of the file."""
+    return tuple(sorted({s.label for v in videos for s in v.counted}))
+
+
+def drop_duplicates(segments: Sequence[Segment]) -> tuple[list[Segment], list[Segment]]:
+    """Segments without those that repeat an earlier one of the same label within 1e-3 s; and the repeats.
+
+    Greedy in the order given, as ActionFormer and OpenTAD do it.
+    """
+    kept: list[Segment] = []
+    dropped: list[Segment] = []
+    by_label: dict[str, list[Segment]] = {}
+    for s in segments:
+        same = by_label.setdefault(s.label, [])
+        tolerance = DUPLICATE_TOLERANCE_S
+        if any(abs(s.start_s - o.start_s) <= tolerance and abs(s.end_s - o.end_s) <= tolerance for o in same):
+            dropped.append(s)
+        else:
+            same.append(s)
+            kept.append(s)
+    return kept, dropped
