@@ -1,0 +1,99 @@
+"""Files for users: names made safe, nothing overwritten unless asked, never half a file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from tal.errors import LongtalError
+
+# Windows refuses these as stems, whatever the extension.
+_RESERVED = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"com{i}" for i in range(1, 10)),
+    *(f"lpt{i}" for i in range(1, 10)),
+}
+_MAX_BYTES = 160  # of 255 that common file systems allow; the rest is for suffixes
+
+
+class OutputExistsError(LongtalError, FileExistsError):
+    """Something stands at the output path already; nothing was overwritten."""
+
+
+def safe_names(ids: Iterable[str]) -> dict[str, str]:
+    """File stems for ids that may be anything: no separator, no leading dot, no two alike anywhere.
+
+    An id that is a good name is its own stem; any other gets a short hash, so that stems stay apart.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for video_id in sorted(set(ids)):
+        stem = _safe_stem(video_id)
+        if stem != video_id or stem.casefold() in taken:
+            digest = hashlib.sha256(video_id.encode("utf-8", "surrogatepass")).hexdigest()
+            stem = f"{stem}-{digest[:10]}"
+        names[video_id] = stem
+        taken.add(stem.casefold())
+    return names
+
+
+def _safe_stem(text: str) -> str:
+    stem = re.sub(r"[^\w.\- ]", "_", text).strip(" .")
+    stem = stem.encode("utf-8")[:_MAX_BYTES].decode("utf-8", "ignore").rstrip(" .") or "video"
+    return f"_{stem}" if stem.split(".")[0].casefold() in _RESERVED else stem
+
+
+def require_new(paths: Iterable[Path], overwrite: bool = False) -> None:
+    """Raise OutputExistsError when one of the files stands already and may not be replaced."""
+    if overwrite:
+        return
+    there = [path for path in paths if os.path.lexists(path)]
+    if there:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise OutputExistsError(
+            f"{there[0]}{more} exists already and nothing was written: give another --out, or --overwrite"
+        )
+
+
+def write_text(path: Path, text: str, overwrite: bool = False) -> Path:
+    """Write a whole UTF-8 file or none: a temporary file beside it, then a rename.
+
+    Raises
+    ------
+    OutputExistsError
+        when the file exists and ``overwrite`` is false.
+    OutputError
+        when the folder cannot be written (permissions, disk full).
+    """
+    require_new([path], overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="") as file:
+                file.write(text)
+            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    return path
+
+
+class OutputError(LongtalError, OSError):
+    """An output file or folder that cannot be written."""
+
+
+def _umask() -> int:
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
