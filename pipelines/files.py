@@ -6,7 +6,8 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tal.errors import LongtalError
@@ -25,6 +26,10 @@ _MAX_BYTES = 160  # of 255 that common file systems allow; the rest is for suffi
 
 class OutputExistsError(LongtalError, FileExistsError):
     """Something stands at the output path already; nothing was overwritten."""
+
+
+class OutputError(LongtalError, OSError):
+    """An output file or folder that cannot be written."""
 
 
 def safe_names(ids: Iterable[str]) -> dict[str, str]:
@@ -73,7 +78,7 @@ def write_text(path: Path, text: str, overwrite: bool = False) -> Path:
         when the folder cannot be written (permissions, disk full).
     """
     require_new([path], overwrite)
-    try:
+    with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
         try:
@@ -84,13 +89,16 @@ def write_text(path: Path, text: str, overwrite: bool = False) -> Path:
         except BaseException:
             os.unlink(temporary)
             raise
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
     return path
 
 
-class OutputError(LongtalError, OSError):
-    """An output file or folder that cannot be written."""
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn what the system says while ``path`` is written into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _umask() -> int:

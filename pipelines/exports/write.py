@@ -8,19 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipelines.exports import elan, subtitles, tables
+from pipelines.exports import elan, subtitles
+from pipelines.exports.boris import boris
 from pipelines.exports.detection import Detection
-from pipelines.files import require_new, safe_names, write_text
+from pipelines.files import output_errors, require_new, safe_names, write_text
+from tal.annotations import write_predictions
 from tal.errors import LongtalError
 
 COLUMNS = Detection._fields
 
-# One file for all videos: name -> text of (detections, videos).
-_WHOLE: dict[str, tuple[str, Callable[[Sequence[Detection], Mapping[str, Path]], str]]] = {
-    "json": ("predictions.json", tables.activitynet_json),
-    "csv": ("predictions.csv", tables.csv),
-    "boris": ("predictions.boris.tsv", tables.boris),
-}
+# One file for all videos.
+_WHOLE = {"json": "predictions.json", "csv": "predictions.csv", "boris": "predictions.boris.tsv"}
 # One file a video: suffix -> text of (detections of the video, its path or None, folder the file goes to).
 _EACH: dict[str, tuple[str, Callable[[Sequence[Detection], Path | None, Path], str]]] = {
     "srt": (".srt", subtitles.srt),
@@ -66,6 +64,7 @@ def write_exports(
     if unknown:
         raise ExportError(f"unknown format {unknown[0]!r}; formats are {', '.join(FORMATS)}")
     detections = _checked(predictions)
+    videos = {_text(video_id): Path(path) for video_id, path in videos.items()}
     names = safe_names([*(found.video_id for found in detections), *videos])
     of_video: dict[str, list[Detection]] = {video_id: [] for video_id in names}
     for found in detections:
@@ -77,15 +76,19 @@ def write_exports(
 
     wanted = [name for name in FORMATS if name in formats]
     require_new(
-        [out_dir / _WHOLE[k][0] for k in wanted if k in _WHOLE]
+        [out_dir / _WHOLE[k] for k in wanted if k in _WHOLE]
         + [target(k, v) for k in wanted if k in _EACH for v in names],
         overwrite,
     )
     written: list[Path] = []
     for kind in wanted:
-        if kind in _WHOLE:
-            name, whole = _WHOLE[kind]
-            written.append(write_text(out_dir / name, whole(detections, videos), overwrite))
+        if kind == "boris":
+            written.append(write_text(out_dir / _WHOLE[kind], boris(detections, videos), overwrite))
+        elif kind in _WHOLE:
+            path = out_dir / _WHOLE[kind]
+            with output_errors(path):
+                write_predictions(pd.DataFrame(detections, columns=list(COLUMNS)), path, videos)
+            written.append(path)
         else:
             each = _EACH[kind][1]
             for video_id in names:
@@ -107,8 +110,13 @@ def _checked(predictions: pd.DataFrame) -> list[Detection]:
             f"{int(bad.sum())} of {len(bad)} detections cannot be written; the first is row {row}: "
             f"{predictions.iloc[row].to_dict()}: times and scores must be finite and end_s not before start_s"
         )
-    ids, labels = (predictions[name].astype(str) for name in ("video_id", "label"))
+    ids, labels = (map(_text, predictions[name].tolist()) for name in ("video_id", "label"))
     return sorted(
         Detection(video_id, start_s, end_s, label, score)
         for video_id, label, (start_s, end_s, score) in zip(ids, labels, numbers.tolist(), strict=True)
     )
+
+
+def _text(value: object) -> str:
+    """Text that can be written as UTF-8: file names may hold bytes that are none."""
+    return str(value).encode("utf-8", "replace").decode("utf-8")
