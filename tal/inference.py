@@ -1,0 +1,118 @@
+"""Detections of a whole video from its rows: windows that overlap, one suppression over all of them.
+
+Memory is bounded by one batch of windows and the candidates kept, whatever the video's length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from tal.config import Config
+from tal.decoders.base import Candidates
+from tal.grid import FeatureGrid
+from tal.localizer import Localizer
+from tal.suppression import SuppressionConfig, suppress
+
+
+class InferenceConfig(Config):
+    """How rows become segments. ``window_rows`` 0: the training window's length."""
+
+    window_rows: int = Field(0, ge=0)
+    overlap: float = Field(0.25, ge=0, lt=1, description="share of a window that the next one sees again")
+    batch_windows: int = Field(4, ge=1, description="windows at once")
+    min_score: float = Field(0.001, ge=0, le=1, description="candidates below are dropped before suppression")
+    max_candidates: int = Field(2000, ge=1, description="best candidates kept of each window")
+    suppression: SuppressionConfig = SuppressionConfig()
+
+
+def window_starts(num_rows: int, window_rows: int, overlap: float, multiple: int = 1) -> list[int]:
+    """Starts of windows that cover [0, num_rows); the last one is moved back to end with the video.
+
+    Starts are multiples of ``multiple`` (the localizer's downsampling), so that a position means the same rows in
+    every window.
+    """
+    if num_rows <= window_rows:
+        return [0]
+    stride = max(multiple, int(window_rows * (1 - overlap)) // multiple * multiple)
+    last = -(-(num_rows - window_rows) // multiple) * multiple
+    return [*range(0, last, stride), last]
+
+
+@torch.inference_mode()
+def localize(
+    localizer: Localizer,
+    rows: NDArray[np.floating] | Tensor,
+    grid: FeatureGrid,
+    config: InferenceConfig,
+    duration_s: float,
+    valid: NDArray[np.bool_] | None = None,
+) -> pd.DataFrame:
+    """Detections from rows [T, C]: DataFrame start_s, end_s, label_index, score, best first.
+
+    ``grid`` places row 0; segments are clipped to [0, duration_s]. ``valid`` bool [T] marks rows that hold something.
+    The localizer is put in evaluation mode and stays where it is.
+    """
+    localizer.eval()
+    found = [*_candidates(localizer, rows, config, valid)]
+    step = grid.downsampled(localizer.downsample)
+    segments = torch.cat([c.segments for c in found]) if found else torch.zeros(0, 2)
+    seconds = step.to_seconds(segments.double()).clamp(0.0, duration_s)
+    scores = torch.cat([c.scores for c in found]) if found else torch.zeros(0)
+    labels = torch.cat([c.labels for c in found]) if found else torch.zeros(0, dtype=torch.long)
+    keep = seconds[:, 1] > seconds[:, 0]
+    seconds, scores, labels = suppress(seconds[keep], scores[keep], labels[keep], config.suppression)
+    order = torch.argsort(scores, descending=True, stable=True)
+    return pd.DataFrame(
+        {
+            "start_s": seconds[order, 0].numpy(),
+            "end_s": seconds[order, 1].numpy(),
+            "label_index": labels[order].numpy(),
+            "score": scores[order].double().numpy(),
+        }
+    )
+
+
+def _candidates(
+    localizer: Localizer,
+    rows: NDArray[np.floating] | Tensor,
+    config: InferenceConfig,
+    valid: NDArray[np.bool_] | None,
+) -> Iterator[Candidates]:
+    """Candidates of every window on the video's decoder grid, bounded in number, on the CPU."""
+    device = next(localizer.parameters()).device
+    total = len(rows)
+    length = config.window_rows or total
+    multiple = localizer.downsample
+    length = -(-length // multiple) * multiple
+    starts = window_starts(total, length, config.overlap, multiple)
+    for first in range(0, len(starts), config.batch_windows):
+        chosen = starts[first : first + config.batch_windows]
+        features = torch.zeros(len(chosen), localizer.in_channels, length)
+        mask = torch.zeros(len(chosen), 1, length, dtype=torch.bool)
+        for index, start in enumerate(chosen):
+            part = torch.as_tensor(rows[start : start + length]).float()  # [n, C]
+            features[index, :, : len(part)] = part.t()
+            seen = (
+                torch.ones(len(part), dtype=torch.bool)
+                if valid is None
+                else torch.as_tensor(valid[start : start + length])
+            )
+            mask[index, 0, : len(part)] = seen
+        outputs = localizer((features * mask).to(device), mask.to(device))
+        for start, found in zip(chosen, localizer.candidates(outputs), strict=True):
+            yield _best(found, start / multiple, config)
+
+
+def _best(found: Candidates, offset: float, config: InferenceConfig) -> Candidates:
+    scores = found.scores.float().cpu()
+    keep = torch.nonzero(scores >= config.min_score).squeeze(1)
+    if len(keep) > config.max_candidates:
+        keep = keep[torch.topk(scores[keep], config.max_candidates).indices]
+    return Candidates(found.segments.float().cpu()[keep] + offset, scores[keep], found.labels.cpu()[keep])

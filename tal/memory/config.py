@@ -1,0 +1,48 @@
+"""How windows are cut and how much of each is encoded anew."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from tal.config import Config
+
+
+class MemoryConfig(Config):
+    """The share of a window that is encoded with gradient; the rest is read from the store.
+
+    ``baseline`` switches off what makes the memory one, for comparisons: ``stochastic_backprop`` encodes every clip
+    and takes the gradient through the sampled ones only; ``fresh_only`` drops the clips that were not sampled.
+    """
+
+    ratio: float = Field(0.15, ge=0, le=1, description="share r of a window's clips; 0: stored rows only")
+    sampler: Literal["stratified", "uniform", "oldest", "mixture"] = "stratified"
+    oldest_share: float = Field(
+        0.5, ge=0, le=1, description="`mixture`: part of the clips that are the oldest"
+    )
+    write_back: Literal["augmented", "canonical", "off"] = Field(
+        "augmented",
+        description="what is stored: rows as trained on, or of an extra clean pass without gradient",
+    )
+    queue: int = Field(4, ge=1, description="steps whose rows may wait to be written")
+    baseline: Literal["none", "stochastic_backprop", "fresh_only"] = "none"
+
+
+class WindowConfig(Config):
+    """The stretch of a video that one sample sees, in rows.
+
+    ``random``: ``num_rows`` rows from a random start of a longer video; of a shorter one a random ``crop_ratio`` part (stored
+    features only). ``whole``: the whole video, which must fit (sample it down with data.max_frames), shifted by a
+    random left padding of less than a clip, in rows, when trained end to end.
+    """
+
+    mode: Literal["random", "whole"] = "random"
+    num_rows: int = Field(320, ge=1)
+    crop_ratio: tuple[float, float] = (0.9, 1.0)
+    trunc_threshold: float = Field(
+        0.5, ge=0, le=1, description="least visible share of a segment that is kept"
+    )
+    allow_background: bool = Field(True, description="keep windows without any action; else draw again")
+    tries: int = Field(200, ge=1, description="draws for a window with an action")
+    windows_per_video: int = Field(1, ge=1, description="samples of each video in an epoch")
