@@ -11,6 +11,7 @@ from tal.annotations.types import AnnotationSet
 
 def read_annotations(
     path: str | Path,
+    file_format: str = "auto",
     keep_duplicates: bool = False,
     ignore_labels: Collection[str] = ("Ambiguous",),
 ) -> AnnotationSet:

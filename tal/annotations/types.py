@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from tal.errors import AnnotationError
+from tal.errors import EvaluationError
 
 # What the field's files call the same three splits. THUMOS14 trains on "validation" and tests on "test", so a
 # name is looked up as it is written first; the alias only serves where that name does not exist.
@@ -100,7 +100,7 @@ class AnnotationSet:
         val/validation, test/testing); a note says what was taken.
 
         Raises:
-            AnnotationError: no such subset; names those that exist.
+            EvaluationError: no such subset; names those that exist.
         """
         known = self.subsets
         notes = list(self.notes)
@@ -108,8 +108,11 @@ class AnnotationSet:
         for wanted in [name] if isinstance(name, str) else name:
             found = match_subset(wanted, known)
             if not found:
-                listing = ", ".join(f"{k!r} ({n} videos)" for k, n in known.items()) or "none at all"
-                raise AnnotationError(
+                named = [f"{k!r} ({n} videos)" for k, n in list(known.items())[:20]]
+                listing = (
+                    ", ".join(named) + (", …" if len(known) > 20 else "") if named else "no video at all"
+                )
+                raise EvaluationError(
                     f"{self.source or 'the annotations'}: no subset {wanted!r}; it has {listing}"
                 )
             if found != [wanted]:

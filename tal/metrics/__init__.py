@@ -1,5 +1,17 @@
 """Metrics of temporal action localization."""
 
-from tal.metrics.evaluate import EvaluationResult, evaluate
+from tal.metrics.evaluate import Evaluation, EvaluationResult, evaluate
+from tal.metrics.operating import calibrate
+from tal.metrics.protocols import PROTOCOLS, Protocol, get_protocol, parse_tiou, tiou_range
 
-__all__ = ["EvaluationResult", "evaluate"]
+__all__ = [
+    "PROTOCOLS",
+    "Evaluation",
+    "EvaluationResult",
+    "Protocol",
+    "calibrate",
+    "evaluate",
+    "get_protocol",
+    "parse_tiou",
+    "tiou_range",
+]

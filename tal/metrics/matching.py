@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tal.metrics.table import FloatArray, IntArray, Table
 
@@ -41,8 +42,13 @@ class Pairs:
     tiou: FloatArray
 
 
-def candidate_pairs(table: Table, min_tiou: float, across_labels: bool = False) -> Pairs:
-    """All pairs in one video (and of one label, unless ``across_labels``) with a tIoU >= ``min_tiou`` > 0."""
+def candidate_pairs(
+    table: Table, min_tiou: float, across_labels: bool = False, only: NDArray[np.bool_] | None = None
+) -> Pairs:
+    """All pairs in one video (and of one label, unless ``across_labels``) with a tIoU >= ``min_tiou`` > 0.
+
+    ``only`` [P] leaves the other predictions out.
+    """
     width = 1 if across_labels else table.num_labels
     gt_key = table.gt_video * width + (0 if across_labels else table.gt_label)
     order = np.argsort(gt_key, kind="stable")
@@ -51,6 +57,8 @@ def candidate_pairs(table: Table, min_tiou: float, across_labels: bool = False) 
     first = np.searchsorted(keys, pred_key, "left")
     count = np.searchsorted(keys, pred_key, "right") - first
     count[table.pred_video < 0] = 0
+    if only is not None:
+        count[~only] = 0
 
     parts: list[tuple[IntArray, IntArray, FloatArray]] = []
     ends = np.cumsum(count)

@@ -1,0 +1,121 @@
+"""`longtal evaluate`: measure predictions against annotations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--annotations", required=True, type=_FILE, help="Ground truth, in any format that is known.")
+@click.option(
+    "--predictions",
+    "-p",
+    required=True,
+    multiple=True,
+    type=_FILE,
+    help="ActivityNet result JSON or CSV; several give mean ± sd.",
+)
+@click.option("--subset", help="Subset to measure on; default: the protocol's, or the only one.")
+@click.option("--tiou", help="Thresholds start:stop:step, both ends included (0.3:0.7:0.1), or a list.")
+@click.option("--protocol", default="generic", show_default=True, help="Benchmark: tIoU, subset, columns.")
+@click.option("--json", "json_path", type=_FILE, help="Write everything as JSON ('-': print it).")
+@click.option("--csv", "csv_path", type=_FILE, help="Write AP by class and tIoU as CSV.")
+@click.option("--plots", type=_FILE, help="Write plots as PNG into this folder.")
+@click.option("--html", type=_FILE, help="Write one self-contained page.")
+@click.option("--manifest", type=_FILE, help="Write which videos and instances count, by id.")
+@click.option("--per-class", is_flag=True, help="Print AP by class too.")
+@click.option(
+    "--threshold", type=float, help="Score for precision, recall and F1; default: best F1 by class."
+)
+@click.option(
+    "--thresholds", type=_FILE, help="Scores by class, chosen elsewhere (thresholds.json of a model)."
+)
+@click.option("--calibrate", type=_FILE, help="Write the scores of best F1 by class.")
+@click.option("--blocked", type=_FILE, help="Videos to leave out: JSON list or a text file.")
+@click.option("--ignore-label", multiple=True, default=("Ambiguous",), show_default=True)
+@click.option("--keep-duplicates", is_flag=True, help="Keep annotations that repeat another within 1e-3 s.")
+@click.option(
+    "--annotation-format", default="auto", show_default=True, help="See `longtal annotations formats`."
+)
+@click.option("--no-diagnosis", is_flag=True, help="Leave out the error diagnosis.")
+def command(
+    annotations: Path,
+    predictions: tuple[Path, ...],
+    subset: str | None,
+    tiou: str | None,
+    protocol: str,
+    json_path: Path | None,
+    csv_path: Path | None,
+    plots: Path | None,
+    html: Path | None,
+    manifest: Path | None,
+    per_class: bool,
+    threshold: float | None,
+    thresholds: Path | None,
+    calibrate: Path | None,
+    blocked: Path | None,
+    ignore_label: tuple[str, ...],
+    keep_duplicates: bool,
+    annotation_format: str,
+    no_diagnosis: bool,
+) -> None:
+    """Measure predictions against annotations: mAP as the official ActivityNet evaluator gives it, and why.
+
+    \b
+    Example:
+      longtal evaluate --annotations anno.json --subset test --predictions pred.json \\
+          --tiou 0.3:0.7:0.1 --json result.json --html result.html
+    """
+    import json
+
+    from pipelines import console
+    from pipelines.evaluate import EvaluateOptions, evaluate_files, write_json, write_thresholds
+    from pipelines.evaluate_tables import class_table, paper_table, summary_lines, write_csv
+    from tal.annotations.files import write_text
+    from tal.metrics import parse_tiou
+
+    options = EvaluateOptions(
+        annotations=annotations,
+        predictions=predictions,
+        subset=subset,
+        protocol=protocol,
+        tiou=parse_tiou(tiou) if tiou else (),
+        blocked=blocked,
+        ignore_labels=ignore_label,
+        keep_duplicates=keep_duplicates,
+        annotation_format=annotation_format,
+        threshold=threshold,
+        thresholds_file=thresholds,
+        diagnosis=not no_diagnosis,
+    )
+    evaluated = evaluate_files(options)
+    for note in evaluated.notes:
+        console.log.warning(note)
+    if str(json_path) == "-":
+        console.print_json(evaluated.report)
+    else:
+        for line in summary_lines(evaluated):
+            console.out.print(line, markup=False)
+        console.print_table(paper_table(evaluated))
+        if per_class:
+            console.print_table(class_table(evaluated))
+        if json_path is not None:
+            write_json(evaluated, json_path)
+    if csv_path is not None:
+        write_csv(evaluated, csv_path)
+    if manifest is not None:
+        write_text(manifest, json.dumps(evaluated.report["manifest"], indent=1, ensure_ascii=False) + "\n")
+    if calibrate is not None:
+        write_thresholds(evaluated, calibrate)
+    if plots is not None:
+        from pipelines.evaluate_plots import write_plots
+
+        write_plots(evaluated, plots)
+    if html is not None:
+        from pipelines.evaluate_page import write_page
+
+        write_page(evaluated, html)

@@ -1,0 +1,207 @@
+"""Predictions against annotations: read, match once, measure everything, write tables and pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tal.annotations import AnnotationSet, read_annotations, read_predictions
+from tal.annotations.files import read_text, write_text
+from tal.annotations.ids import align_ids
+from tal.annotations.manifest import manifest, read_blocked
+from tal.errors import AnnotationError, EvaluationError
+from tal.metrics import Evaluation, Protocol, get_protocol
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to measure, and where it lies."""
+
+    annotations: Path
+    predictions: tuple[Path, ...]
+    subset: str | None = None
+    protocol: str = "generic"
+    tiou: tuple[float, ...] = ()  # () = the protocol's
+    blocked: Path | None = None
+    ignore_labels: tuple[str, ...] = ("Ambiguous",)
+    keep_duplicates: bool = False
+    annotation_format: str = "auto"
+    threshold: float | None = (
+        None  # None: thresholds of highest F1 by label, chosen on these very predictions
+    )
+    thresholds_file: Path | None = None  # thresholds chosen elsewhere
+    operating_tiou: float = 0.5
+    diagnosis: bool = True
+
+
+@dataclass
+class Evaluated:
+    """What ``evaluate_files`` found; ``runs`` in the order of the prediction files."""
+
+    options: EvaluateOptions
+    protocol: Protocol
+    annotations: AnnotationSet
+    runs: list[tuple[Path, Evaluation]]
+    report: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+
+
+def load_ground_truth(options: EvaluateOptions) -> tuple[AnnotationSet, Protocol]:
+    """The subset to measure on, without blocked videos; and the protocol with the thresholds asked for.
+
+    Raises:
+        AnnotationError, EvaluationError: file, subset or protocol make no sense.
+    """
+    protocol = get_protocol(options.protocol)
+    whole = read_annotations(
+        options.annotations,
+        file_format=options.annotation_format,
+        keep_duplicates=options.keep_duplicates,
+        ignore_labels=options.ignore_labels,
+    )
+    subset = options.subset if options.subset is not None else protocol.subset
+    known = whole.subsets
+    if subset is None:
+        if len(known) > 1:
+            listing = ", ".join(f"{k!r} ({n} videos)" for k, n in known.items())
+            raise EvaluationError(f"{whole.source}: say which subset to measure on (--subset): {listing}")
+        annotations = whole
+    elif list(known) == [""]:  # formats without subsets: one file is one subset
+        annotations = whole
+    else:
+        annotations = whole.subset(subset)
+    blocked = list(protocol.blocked)
+    if options.blocked is not None:
+        text = read_text(options.blocked)
+        try:
+            content = json.loads(text) if options.blocked.suffix == ".json" else text
+        except json.JSONDecodeError as error:
+            raise AnnotationError(f"{options.blocked}: not JSON: {error}") from None
+        blocked += read_blocked(content)
+    if blocked:
+        annotations = annotations.without(blocked, "blocked")
+    return annotations, protocol
+
+
+def evaluate_files(options: EvaluateOptions) -> Evaluated:
+    """Evaluate each prediction file; one error names the file and what is wrong.
+
+    Raises:
+        AnnotationError, EvaluationError: see ``load_ground_truth`` and ``tal.metrics.Evaluation``.
+    """
+    if not options.predictions:
+        raise EvaluationError("no prediction file given")
+    annotations, protocol = load_ground_truth(options)
+    tiou = options.tiou or protocol.tiou
+    chosen = _read_thresholds(options.thresholds_file) if options.thresholds_file else None
+    blocked = {e.video_id for e in annotations.excluded if e.reason == "blocked"}
+    notes = list(annotations.notes)
+    runs: list[tuple[Path, Evaluation]] = []
+    reports: list[dict[str, Any]] = []
+    for path in options.predictions:
+        predictions, id_notes = align_ids(read_predictions(path), annotations.videos.keys() | blocked)
+        if blocked:
+            predictions = predictions[~predictions["video_id"].isin(list(blocked))]
+        try:
+            run = Evaluation(annotations, predictions, tiou)
+        except EvaluationError as error:
+            raise EvaluationError(f"{path}: {error}") from None
+        runs.append((path, run))
+        reports.append(_report_of(path, run, protocol, options, chosen))
+        notes += [f"{path.name}: {n}" for n in (*id_notes, *_run_notes(run))]
+    report = reports[0] if len(reports) == 1 else mean_report(reports)
+    report = {
+        **report,
+        "protocol": protocol.name,
+        "subset": sorted({v.subset for v in annotations.videos.values()}),
+        "annotations": str(options.annotations),
+        "notes": notes,
+        "manifest": manifest(annotations),
+    }
+    return Evaluated(options, protocol, annotations, runs, report, notes)
+
+
+def _report_of(
+    path: Path, run: Evaluation, protocol: Protocol, options: EvaluateOptions, chosen: dict[str, float] | None
+) -> dict[str, Any]:
+    """One run's JSON: mAP and, beside it, recalls, the operating point and the diagnosis."""
+    extra: dict[str, Any] = {"predictions": str(path), **run.recalls(protocol)}
+    at = options.operating_tiou
+    if chosen is not None:
+        source, threshold = str(options.thresholds_file), chosen
+    elif options.threshold is not None:
+        source, threshold = "given", dict.fromkeys(run.table.labels, options.threshold)
+    else:
+        source, threshold = "highest F1 on these very predictions (optimistic)", run.thresholds(at)
+    extra["operating_point"] = {"thresholds_from": source, **run.operating_point(threshold, at)}
+    if options.diagnosis:
+        extra["diagnosis"] = run.diagnosis(protocol, at)
+    return run.result(**extra).to_json()
+
+
+def _run_notes(run: Evaluation) -> list[str]:
+    counts, notes = run.counts(), []
+    if n := counts["predictions_in_unknown_videos"]:
+        videos = len(run.table.unknown_videos)
+        notes.append(
+            f"{n} predictions for {videos} videos that this ground truth does not have count as false, "
+            "as in the official evaluator"
+        )
+    if n := counts["predictions_of_unknown_labels"]:
+        names = ", ".join(map(repr, list(run.table.unknown_labels)[:3]))
+        notes.append(f"{n} predictions of labels without ground truth are not counted: {names}")
+    if n := counts["videos_without_predictions"]:
+        notes.append(f"{n} of {counts['videos']} videos have no prediction")
+    return notes
+
+
+def mean_report(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Several runs' mean under the usual keys, their sample standard deviation under ``sd``, each one under ``runs``."""
+
+    def stack(key: str) -> np.ndarray:
+        return np.array([r[key] for r in reports])
+
+    labels = list(reports[0]["per_class"])
+    per_class = {n: np.array([r["per_class"][n] for r in reports]) for n in labels}
+    return {
+        "tiou": reports[0]["tiou"],
+        "mAP": stack("mAP").mean(axis=0).tolist(),
+        "average_mAP": float(stack("average_mAP").mean()),
+        "per_class": {n: v.mean(axis=0).tolist() for n, v in per_class.items()},
+        "sd": {
+            "mAP": stack("mAP").std(axis=0, ddof=1).tolist(),
+            "average_mAP": float(stack("average_mAP").std(ddof=1)),
+            "per_class": {n: v.std(axis=0, ddof=1).tolist() for n, v in per_class.items()},
+        },
+        "runs": list(reports),
+    }
+
+
+def _read_thresholds(path: Path) -> dict[str, float]:
+    """A thresholds file: ``{label: score}``, or that under the key ``thresholds``."""
+    try:
+        content = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise AnnotationError(f"{path}: not JSON: {error}") from None
+    if isinstance(content, dict) and isinstance(content.get("thresholds"), dict):
+        content = content["thresholds"]
+    if not isinstance(content, dict) or not all(isinstance(v, int | float) for v in content.values()):
+        raise AnnotationError(f"{path}: not a thresholds file: needs {{label: score}}")
+    return {k: float(v) for k, v in content.items()}
+
+
+def write_json(evaluated: Evaluated, path: Path) -> None:
+    """The whole report as JSON; nan is an error, never written."""
+    write_text(path, json.dumps(evaluated.report, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_thresholds(evaluated: Evaluated, path: Path) -> None:
+    """Thresholds of highest F1 by label, as a model folder stores them; chosen on the first prediction file."""
+    tiou = evaluated.options.operating_tiou
+    content = {"tiou": tiou, "thresholds": evaluated.runs[0][1].thresholds(tiou)}
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,44 @@
+"""Which videos and instances are counted and which are not, by id: the first thing two results must agree on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tal.annotations.types import AnnotationSet
+
+
+def manifest(annotations: AnnotationSet) -> dict[str, Any]:
+    """JSON-ready account of an annotation set (or a subset of one)."""
+    excluded = [
+        {
+            "video": e.video_id,
+            "reason": e.reason,
+            **(
+                {"segment": [e.segment.start_s, e.segment.end_s], "label": e.segment.label}
+                if e.segment
+                else {}
+            ),
+        }
+        for e in annotations.excluded
+    ]
+    return {
+        "source": annotations.source,
+        "videos": len(annotations.videos),
+        "instances": annotations.num_instances,
+        "instances_by_video": {name: len(v.counted) for name, v in annotations.videos.items()},
+        "never_found": [
+            {"video": name, "segment": [s.start_s, s.end_s], "label": s.label}
+            for name, v in annotations.videos.items()
+            for s in v.degenerate
+        ],
+        "excluded": excluded,
+        "notes": list(annotations.notes),
+    }
+
+
+def read_blocked(content: Any) -> list[str]:
+    """Ids of ActivityNet's ``blocked.json`` (a list), of any JSON object's keys, or of text lines."""
+    if isinstance(content, str):
+        lines = (line.split("#")[0].split() for line in content.splitlines())
+        return [parts[0] for parts in lines if parts]
+    return [str(i) for i in content]

@@ -1,0 +1,154 @@
+"""How each benchmark is measured, as data: subset, tIoU, which columns its papers print, and its buckets.
+
+Sources: ActivityNet's evaluation kit; ActionFormer and OpenTAD (THUMOS14, EPIC-100, Ego4D, MultiTHUMOS, Charades);
+DETAD (Alwassel et al. 2018) for the buckets of ActivityNet and THUMOS14.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from tal.errors import EvaluationError
+
+BUCKET_NAMES = ("XS", "S", "M", "L", "XL")
+
+
+def tiou_range(start: float, stop: float, step: float) -> tuple[float, ...]:
+    """Thresholds from start to stop, both included, rounded as they are printed (0.4, not 0.39999999999999997)."""
+    if not all(math.isfinite(x) for x in (start, stop, step)) or step <= 0 or stop < start:
+        raise EvaluationError(f"tIoU {start}:{stop}:{step}: needs start <= stop and a step above 0")
+    count = math.floor((stop - start) / step + 1e-6) + 1
+    if count > 1000:
+        raise EvaluationError(f"tIoU {start}:{stop}:{step}: {count} thresholds are too many")
+    return tuple(round(start + i * step, 10) for i in range(count))
+
+
+def parse_tiou(text: str) -> tuple[float, ...]:
+    """``0.3:0.7:0.1`` (start:stop:step, both ends included), ``0.5`` or ``0.5,0.75,0.95``.
+
+    Raises:
+        EvaluationError: not of that form, or a threshold outside (0, 1].
+    """
+    try:
+        if ":" in text:
+            start, stop, step = (float(x) for x in text.split(":"))
+            thresholds = tiou_range(start, stop, step)
+        else:
+            thresholds = tuple(float(x) for x in text.split(","))
+    except ValueError as error:
+        if isinstance(error, EvaluationError):
+            raise
+        raise EvaluationError(
+            f"tIoU {text!r}: give start:stop:step (0.3:0.7:0.1) or a list (0.5,0.75,0.95)"
+        ) from None
+    if not all(0 < t <= 1 for t in thresholds):
+        hint = " (the order is start:stop:step)" if ":" in text else ""
+        raise EvaluationError(f"tIoU {text!r}: thresholds must lie above 0 and at most 1{hint}")
+    return thresholds
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One benchmark's way of measuring.
+
+    ``*_edges`` split instances into XS, S, M, L, XL for the diagnosis: upper ends, inclusive, of the first four
+    (fewer edges, fewer buckets); None: quintiles of the ground truth at hand.
+    """
+
+    name: str
+    title: str
+    subset: str | None
+    tiou: tuple[float, ...]
+    printed: tuple[float, ...] = ()  # () = all
+    blocked: tuple[str, ...] = ()
+    length_edges: tuple[float, ...] | None = None  # seconds
+    coverage_edges: tuple[float, ...] | None = (0.2, 0.4, 0.6, 0.8)  # of the video's duration
+    instances_edges: tuple[int, ...] | None = (1, 4, 8)  # of one label in one video
+    recall_at: tuple[int, ...] = ()  # k of Recall@kx
+    proposals: bool = False  # average recall at 100 proposals a video
+    note: str = ""
+
+    @property
+    def columns(self) -> tuple[float, ...]:
+        return self.printed or self.tiou
+
+
+_ACTIVITYNET_LENGTHS = (30.0, 60.0, 120.0, 180.0)
+_ALL = (
+    Protocol(
+        "thumos14",
+        "THUMOS14",
+        "test",
+        tiou_range(0.3, 0.7, 0.1),
+        length_edges=(3.0, 6.0, 12.0, 18.0),
+        coverage_edges=(0.02, 0.04, 0.06, 0.08),
+        instances_edges=(1, 40, 80),
+        note="212 videos with ground truth (ActionFormer: 3358 instances); OpenTAD drops 2 more: thumos14-opentad",
+    ),
+    Protocol(
+        "multithumos",
+        "MultiTHUMOS",
+        "test",
+        tiou_range(0.1, 0.9, 0.1),
+        printed=(0.2, 0.5, 0.7),
+        length_edges=(3.0, 6.0, 12.0, 18.0),
+        coverage_edges=(0.02, 0.04, 0.06, 0.08),
+        instances_edges=(1, 40, 80),
+    ),
+    Protocol(
+        "charades",
+        "Charades",
+        "test",
+        tiou_range(0.1, 0.9, 0.1),
+        printed=(0.2, 0.5, 0.7),
+        length_edges=(3, 6, 12, 18),
+    ),
+    Protocol(
+        "epic100",
+        "EPIC-KITCHENS-100 (verb, noun or action)",
+        "validation",
+        tiou_range(0.1, 0.5, 0.1),
+        length_edges=(1.0, 2.0, 4.0, 8.0),
+        coverage_edges=(0.002, 0.005, 0.01, 0.02),
+    ),
+    Protocol(
+        "activitynet",
+        "ActivityNet-1.3",
+        "validation",
+        tiou_range(0.5, 0.95, 0.05),
+        printed=(0.5, 0.75, 0.95),
+        length_edges=_ACTIVITYNET_LENGTHS,
+        proposals=True,
+        note="papers count 4,728 validation videos: give the kit's blocked.json with --blocked",
+    ),
+    Protocol(
+        "hacs",
+        "HACS Segments",
+        "validation",
+        tiou_range(0.5, 0.95, 0.05),
+        printed=(0.5, 0.75, 0.95),
+        length_edges=_ACTIVITYNET_LENGTHS,
+        proposals=True,
+    ),
+    Protocol(
+        "fineaction", "FineAction", "validation", tiou_range(0.5, 0.95, 0.05), printed=(0.5, 0.75, 0.95)
+    ),
+    Protocol("ego4d", "Ego4D moment queries", "validation", tiou_range(0.1, 0.5, 0.1), recall_at=(1, 5)),
+    Protocol("generic", "generic", None, tiou_range(0.3, 0.7, 0.1), recall_at=(1, 5), proposals=True),
+)
+PROTOCOLS: dict[str, Protocol] = {p.name: p for p in _ALL}
+PROTOCOLS["thumos14-opentad"] = replace(
+    PROTOCOLS["thumos14"],
+    name="thumos14-opentad",
+    title="THUMOS14 (OpenTAD's 211 videos)",
+    blocked=("video_test_0000270", "video_test_0001292"),
+    note="",
+)
+
+
+def get_protocol(name: str) -> Protocol:
+    """A protocol by name; EvaluationError listing all when there is none."""
+    if name not in PROTOCOLS:
+        raise EvaluationError(f"no protocol {name!r}; there are {', '.join(sorted(PROTOCOLS))}")
+    return PROTOCOLS[name]
