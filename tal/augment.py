@@ -1,29 +1,96 @@
-"""Pictures and features, changed a little: one draw for a whole window.
+"""Pictures changed a little: one draw for a whole window, so that time stays smooth.
 
-Pictures: random crop, horizontal flip, rotation, brightness / contrast / saturation / hue (TALLFormer's training
-set-up). Features: Gaussian noise.
+Random crop, horizontal flip, rotation and colour, as in TALLFormer's training (spec §7.5). Brightness, contrast,
+saturation and hue are one affine map of RGB here: a matrix product a picture instead of a trip through HSV.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field
+from torch import Tensor
 
 from tal.config import Config
 
+# RGB -> luma and two chroma axes (YIQ); hue is a rotation of the chroma plane, saturation its scale.
+_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+
 
 class AugmentConfig(Config):
-    """Strengths; the defaults are mild, TALLFormer's own are in its presets."""
+    """What is drawn for each window; ``feature_noise`` is added to every row that the localizer sees."""
 
     crop: bool = Field(True, description="random place of the crop; false: the centre")
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored window")
-    rotation_deg: float = Field(0.0, ge=0, le=180)
-    rotation: float = Field(
-        0.5, ge=0, le=1, description="probability of a rotated window, when rotation_deg > 0"
-    )
+    rotation: float = Field(0.0, ge=0, le=1, description="probability of a rotated window")
+    rotation_deg: float = Field(45.0, ge=0, le=180, description="largest angle")
     photometric: float = Field(0.5, ge=0, le=1, description="probability of changed colours")
-    channel_shuffle: float = Field(
-        0.0, ge=0, le=1, description="probability that colour channels trade places"
+    channel_shuffle: float = Field(0.0, ge=0, le=1, description="probability that RGB trade places, when changed")
+    feature_noise: float = Field(0.0, ge=0, description="standard deviation of noise on rows, training only")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One window's augmentation. ``top``, ``left`` in [0, 1] place the crop; ``colour`` maps RGB in 0..255."""
+
+    top: float = 0.5
+    left: float = 0.5
+    flip: bool = False
+    angle_deg: float = 0.0
+    colour: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None  # (matrix [3, 3], offset [3])
+
+
+def draw_augmentation(rng: np.random.Generator, config: AugmentConfig) -> Draw:
+    """Every number is drawn whatever is switched on, so that one switch leaves the others' draws alone."""
+    top, left, flip, turn, angle, changed = rng.random(6)
+    colour = _draw_colour(rng, config.channel_shuffle)
+    return Draw(
+        top=top if config.crop else 0.5,
+        left=left if config.crop else 0.5,
+        flip=bool(flip < config.flip),
+        angle_deg=(2 * angle - 1) * config.rotation_deg if turn < config.rotation else 0.0,
+        colour=colour if changed < config.photometric else None,
     )
-    feature_noise: float = Field(
-        0.0, ge=0, description="standard deviation of the noise added to stored rows"
-    )
+
+
+def _draw_colour(rng: np.random.Generator, shuffle: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    use = rng.random(4) < (0.5, 0.5, 0.5, shuffle)
+    brightness = rng.uniform(-32, 32) * use[0]
+    contrast = rng.uniform(0.5, 1.5) if use[1] else 1.0
+    saturation = rng.uniform(0.5, 1.5) if use[2] else 1.0
+    hue = math.radians(rng.uniform(-18, 18))
+    permutation = rng.permutation(3) if use[3] else np.arange(3)
+    turn = saturation * np.array([[math.cos(hue), -math.sin(hue)], [math.sin(hue), math.cos(hue)]])
+    chroma = np.eye(3)
+    chroma[1:, 1:] = turn
+    matrix = contrast * (np.linalg.inv(_YIQ) @ chroma @ _YIQ)
+    return matrix[permutation], np.full(3, brightness * contrast)
+
+
+def apply_augmentation(frames: NDArray[np.uint8], crop: int, draw: Draw) -> Tensor:
+    """Pictures uint8 [n, H, W, 3] with H, W >= crop -> uint8 tensor [n, crop, crop, 3]."""
+    _, height, width, _ = frames.shape
+    top = min(int(draw.top * (height - crop + 1)), height - crop)
+    left = min(int(draw.left * (width - crop + 1)), width - crop)
+    pictures = torch.from_numpy(np.ascontiguousarray(frames[:, top : top + crop, left : left + crop]))
+    if draw.colour is not None:
+        matrix, offset = (torch.from_numpy(a).float() for a in draw.colour)
+        pictures = (pictures.float() @ matrix.t() + offset).round_().clamp_(0, 255).to(torch.uint8)
+    if draw.angle_deg:
+        pictures = _rotate(pictures, draw.angle_deg)
+    return pictures.flip(2) if draw.flip else pictures
+
+
+def _rotate(pictures: Tensor, angle_deg: float) -> Tensor:
+    """Bilinear rotation about the middle; beyond the border the picture is mirrored."""
+    c, s = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
+    theta = torch.tensor([[c, -s, 0.0], [s, c, 0.0]]).expand(len(pictures), 2, 3)
+    planes = pictures.permute(0, 3, 1, 2).float()  # [n, 3, H, W]
+    grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
+    turned = F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return turned.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()

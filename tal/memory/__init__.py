@@ -1,1 +1,1 @@
-"""Windows of long videos: which clips are encoded now, and how their rows meet the stored ones."""
+"""The training window: which clips are encoded now, and how their rows meet the stored ones."""

@@ -12,8 +12,8 @@ from tal.config import Config
 class MemoryConfig(Config):
     """The share of a window that is encoded with gradient; the rest is read from the store.
 
-    ``baseline`` switches off what makes the memory one, for comparisons: ``stochastic_backprop`` encodes every clip
-    and takes the gradient through the sampled ones only; ``fresh_only`` drops the clips that were not sampled.
+    ``baseline`` trains without the memory, for comparisons: ``stochastic_backprop`` encodes every clip and takes
+    the gradient through the sampled ones only; ``fresh_only`` drops the clips that were not sampled.
     """
 
     ratio: float = Field(0.15, ge=0, le=1, description="share r of a window's clips; 0: stored rows only")
@@ -32,17 +32,15 @@ class MemoryConfig(Config):
 class WindowConfig(Config):
     """The stretch of a video that one sample sees, in rows.
 
-    ``random``: ``num_rows`` rows from a random start of a longer video; of a shorter one a random ``crop_ratio`` part (stored
-    features only). ``whole``: the whole video, which must fit (sample it down with data.max_frames), shifted by a
-    random left padding of less than a clip, in rows, when trained end to end.
+    ``random``: ``num_rows`` rows from a random start of a longer video, else a random part (``crop_ratio``) of a
+    shorter one. ``whole``: the whole video, which must fit (sample it down with data.max_frames).
     """
 
     mode: Literal["random", "whole"] = "random"
     num_rows: int = Field(320, ge=1)
-    crop_ratio: tuple[float, float] = (0.9, 1.0)
-    trunc_threshold: float = Field(
-        0.5, ge=0, le=1, description="least visible share of a segment that is kept"
-    )
+    crop_ratio: tuple[float, float] = Field((0.9, 1.0), description="part of a video that fits the window")
+    shift: bool = Field(True, description="end to end: a video that fits starts at a random row of its first clip")
+    trunc_threshold: float = Field(0.5, ge=0, le=1, description="least visible share of a segment that is kept")
     allow_background: bool = Field(True, description="keep windows without any action; else draw again")
     tries: int = Field(200, ge=1, description="draws for a window with an action")
     windows_per_video: int = Field(1, ge=1, description="samples of each video in an epoch")

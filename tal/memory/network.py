@@ -1,0 +1,111 @@
+"""Encoder and localizer as one module whose forward is a training step's graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tal.decoders.base import Targets
+from tal.localizer import Localizer
+from tal.memory.mixing import ClipPlaces, MixedRows, StoredRows, mix
+
+
+@dataclass(frozen=True)
+class ClipFrames:
+    """Pictures of M clips: ``frames`` uint8 [M, L, H, W, 3], ``valid`` bool [M, L] (False: beyond the video).
+
+    ``learn`` bool [M]: the gradient goes through this clip. ``clean``: the same clips without augmentation.
+    """
+
+    frames: Tensor
+    valid: Tensor
+    places: ClipPlaces
+    learn: Tensor
+    clean: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> ClipFrames:
+        return ClipFrames(
+            self.frames.to(device, non_blocking=True),
+            self.valid.to(device),
+            self.places.to(device),
+            self.learn.to(device),
+            None if self.clean is None else self.clean.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """``losses``: scalars; ``to_write`` [M, C, R] float32, detached: the rows that the store should hold."""
+
+    losses: dict[str, Tensor]
+    to_write: Tensor | None
+    mixed: MixedRows
+
+
+class MemoryNetwork(nn.Module):
+    """Encodes the sampled clips, mixes their rows with the stored ones, localizes, and computes the losses.
+
+    ``encoder`` None trains on stored rows alone.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module | None,
+        localizer: Localizer,
+        fresh_only: bool = False,
+        feature_noise: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.localizer = encoder, localizer
+        self.fresh_only, self.feature_noise = fresh_only, feature_noise
+
+    def forward(
+        self, stored: StoredRows, clips: ClipFrames | None, targets: Sequence[Targets]
+    ) -> StepOutput:
+        """``targets`` are in the decoder's grid (`Localizer`)."""
+        fresh = to_write = None
+        places = clips.places if clips is not None else ClipPlaces(*(2 * [torch.zeros(0, dtype=torch.long)]))
+        if clips is not None and len(clips.frames):
+            fresh = self._encode(clips)
+            to_write = fresh.detach().float() if clips.clean is None else self._encode_clean(clips)
+        mixed = mix(stored, fresh, places, self.fresh_only)
+        features = mixed.features
+        if self.training and self.feature_noise:
+            features = (features + self.feature_noise * torch.randn_like(features)) * mixed.mask
+        outputs = self.localizer(features, mixed.mask, mixed.age)
+        return StepOutput(self.localizer.losses(outputs, targets), to_write, mixed)
+
+    def _encode(self, clips: ClipFrames) -> Tensor:
+        """Rows [M, C, R]; clips that are not learnt from run without a graph."""
+        if bool(clips.learn.all()):
+            return encode_clips(self.encoder, clips.frames, clips.valid)
+        parts: list[Tensor] = []
+        order: list[Tensor] = []
+        for learn in (True, False):
+            index = torch.nonzero(clips.learn == learn).squeeze(1)
+            if len(index):
+                with nullcontext() if learn else torch.no_grad():
+                    parts.append(encode_clips(self.encoder, clips.frames[index], clips.valid[index]))
+                order.append(index)
+        return torch.cat(parts)[torch.argsort(torch.cat(order))]
+
+    @torch.no_grad()
+    def _encode_clean(self, clips: ClipFrames) -> Tensor:
+        """Rows as extraction would make them now: clean pictures, no drop path."""
+        assert self.encoder is not None and clips.clean is not None
+        training = self.encoder.training
+        self.encoder.eval()
+        rows = encode_clips(self.encoder, clips.clean, clips.valid).float()
+        self.encoder.train(training)
+        return rows
+
+
+def encode_clips(encoder: nn.Module | None, frames: Tensor, valid: Tensor) -> Tensor:
+    """uint8 [M, L, H, W, 3], bool [M, L] -> rows [M, C, R]; pictures beyond the video are the mean colour."""
+    assert encoder is not None
+    pictures = encoder.preprocess.normalise(frames)  # [M, 3, L, H, W]
+    return encoder(pictures * valid[:, None, :, None, None])
