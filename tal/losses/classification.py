@@ -1,0 +1,48 @@
+"""Classification losses on logits; every function returns one value an element, the caller sums.
+
+Computed in float32 at least: under autocast the logits arrive in half precision.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def sigmoid_focal(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Focal loss (Lin et al., 2017), logits and targets in [0, 1] of one shape; ``alpha`` < 0 leaves classes unweighted.
+
+    Soft targets y weigh both parts: p_t = p y + (1 - p)(1 - y).
+    """
+    logits, targets = logits.float(), targets.float()
+    probability = logits.sigmoid()
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    missed = probability + targets - 2 * probability * targets  # 1 - p_t
+    loss = cross_entropy * missed.pow(gamma)
+    if alpha >= 0:
+        loss = loss * (alpha * targets + (1 - alpha) * (1 - targets))
+    return loss
+
+
+def varifocal(logits: Tensor, targets: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> Tensor:
+    """Varifocal loss (Zhang et al., 2021): positives (target q > 0) weigh q, negatives alpha p^gamma.
+
+    ``targets`` holds the quality of each positive (its IoU) and 0 elsewhere. The weight carries no gradient.
+    """
+    logits, targets = logits.float(), targets.float()
+    probability = logits.detach().sigmoid()
+    negative = alpha * (probability - targets).abs().pow(gamma)
+    weight = targets.where(targets > 0, negative)
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none") * weight
+
+
+def quality_focal(logits: Tensor, targets: Tensor, beta: float = 2.0) -> Tensor:
+    """Quality focal loss (Li et al., 2020): |q - p|^beta times cross entropy, targets as in `varifocal`."""
+    logits, targets = logits.float(), targets.float()
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return cross_entropy * (targets - logits.sigmoid()).abs().pow(beta)
+
+
+def smooth_labels(targets: Tensor, epsilon: float, num_classes: int) -> Tensor:
+    """y -> y (1 - epsilon) + epsilon / (num_classes + 1), for multi-hot targets."""
+    return targets if epsilon == 0 else targets * (1 - epsilon) + epsilon / (num_classes + 1)

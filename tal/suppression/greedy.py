@@ -1,0 +1,149 @@
+"""Greedy suppression of all classes at once: each step takes the best candidate of every class.
+
+Candidates of K classes stand in padded matrices [K, N]; a taken, removed or absent candidate has score -1. The work
+is a few passes over one matrix a step, so Python's overhead is shared by all classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.floating]
+# (IoU of the candidate taken with all others, their scores): changes the scores in place
+Decay = Callable[[Array, Array], None]
+
+_GONE = -1.0
+# Steps between two looks at whether rows and columns can be dropped.
+_STEPS_BETWEEN_PACKING = 16
+# The release adds this to each length, so that two points are not divided by zero.
+_LENGTH_SLACK = 1e-6
+
+
+@dataclass
+class Picks:
+    """What was taken, in order of taking within each class: index into the candidates and score at that time."""
+
+    index: NDArray[np.intp]
+    score: Array
+
+
+def gaussian(sigma: float) -> Decay:
+    """Soft-NMS (Bodla et al., 2017): score x exp(-IoU^2 / sigma)."""
+
+    def decay(overlap: Array, score: Array) -> None:
+        np.square(overlap, out=overlap)
+        overlap *= -1.0 / sigma
+        np.exp(overlap, out=overlap)
+        score *= overlap
+
+    return decay
+
+
+def hard(threshold: float) -> Decay:
+    """Candidates that overlap by the threshold or more go."""
+
+    def decay(overlap: Array, score: Array) -> None:
+        score[overlap >= threshold] = _GONE
+
+    return decay
+
+
+def greedy(
+    start: Array,
+    end: Array,
+    score: Array,
+    group: NDArray[np.integer],
+    decay: Decay,
+    min_score: float,
+    limit: int,
+) -> Picks:
+    """Take the best of each group, lower what overlaps it, drop what falls below ``min_score``; repeat.
+
+    Arrays [n]; ``group`` is the class that each candidate competes in. With ``limit`` > 0 picks that cannot be among
+    the best ``limit`` of all groups are left out: scores only fall, so a group whose best is below the limit-th best
+    pick so far is done.
+    """
+    table = _Table.build(start, end, score, group)
+    found_index: list[NDArray[np.intp]] = []
+    found_score: list[Array] = []
+    step = 0
+    while table.score.size:
+        rows = np.arange(len(table.score))
+        column = table.score.argmax(axis=1)
+        best = table.score[rows, column]
+        active = best >= 0
+        found_index.append(table.index[rows, column][active])
+        found_score.append(best[active])
+        table.score[rows, column] = _GONE
+        overlap = table.overlap(rows, column)
+        decay(overlap, table.score)
+        table.score[table.score < min_score] = _GONE
+        step += 1
+        if step % _STEPS_BETWEEN_PACKING == 0 or not active.any():
+            floor = _limit_th(found_score, limit)
+            table = table.packed(floor)
+    if not found_index:
+        return Picks(np.zeros(0, np.intp), score[:0])
+    return Picks(np.concatenate(found_index), np.concatenate(found_score))
+
+
+def _limit_th(found: list[Array], limit: int) -> float:
+    """Score of the limit-th best pick so far; below every score while there are fewer."""
+    if not limit or sum(map(len, found)) < limit:
+        return _GONE
+    every = np.concatenate(found)
+    return float(np.partition(every, len(every) - limit)[len(every) - limit])
+
+
+@dataclass
+class _Table:
+    """Candidates as matrices [K, N]: positions, lengths, scores and index into the input."""
+
+    start: Array
+    end: Array
+    length: Array
+    score: Array
+    index: NDArray[np.intp]
+
+    @classmethod
+    def build(cls, start: Array, end: Array, score: Array, group: NDArray[np.integer]) -> _Table:
+        _, row, counts = np.unique(group, return_inverse=True, return_counts=True)
+        order = np.argsort(row, kind="stable")
+        column = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        shape = (len(counts), int(counts.max(initial=0)))
+        matrices = []
+        for values, fill in ((start, 0.0), (end, 0.0), (score, _GONE)):
+            matrix = np.full(shape, fill, dtype=values.dtype)
+            matrix[row[order], column] = values[order]
+            matrices.append(matrix)
+        index = np.zeros(shape, np.intp)
+        index[row[order], column] = order
+        length = matrices[1] - matrices[0]
+        length += length.dtype.type(_LENGTH_SLACK)
+        return cls(matrices[0], matrices[1], length, matrices[2], index)
+
+    def overlap(self, rows: NDArray[np.intp], column: NDArray[np.intp]) -> Array:
+        """IoU [K, N] of each row's chosen candidate with all of the row."""
+        overlap = np.minimum(self.end, self.end[rows, column][:, None])
+        overlap -= np.maximum(self.start, self.start[rows, column][:, None])
+        np.maximum(overlap, 0, out=overlap)
+        union = self.length + self.length[rows, column][:, None]
+        union -= overlap
+        overlap /= union
+        return overlap
+
+    def packed(self, floor: float) -> _Table:
+        """Without rows that are done, and with the columns of candidates that are gone squeezed out."""
+        alive = self.score >= 0
+        keep = self.score.max(axis=1) >= max(floor, 0.0)
+        width = int(alive[keep].sum(axis=1).max(initial=0))
+        if keep.all() and width > 0.8 * self.score.shape[1]:
+            return self
+        columns = np.argsort(~alive[keep], axis=1, kind="stable")[:, :width]
+        rows = np.flatnonzero(keep)[:, None]
+        fields = (self.start, self.end, self.length, self.score, self.index)
+        return _Table(*(np.ascontiguousarray(field[rows, columns]) for field in fields))
