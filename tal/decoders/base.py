@@ -47,6 +47,9 @@ class Decoder(nn.Module, ABC):
 
     num_classes: int
     in_channels: int
+    # Channels of the encoder's features that `forward` wants besides, as ``video_features`` and ``video_mask``
+    # (before downsampling and consistency module); 0: none.
+    video_channels: int = 0
 
     @abstractmethod
     def forward(self, features: Tensor, mask: Tensor) -> Any:

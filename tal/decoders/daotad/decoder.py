@@ -1,0 +1,153 @@
+"""DaoTAD as TALLFormer uses it on THUMOS14: a one-dimensional RetinaNet over a feature pyramid (spec §7)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tal.decoders.base import Candidates, Decoder, Targets
+from tal.decoders.daotad.anchors import decode, pyramid_anchors
+from tal.decoders.daotad.assign import assign_max_iou
+from tal.decoders.daotad.attention_pyramid import AttentionPyramid
+from tal.decoders.daotad.config import DaoTADConfig
+from tal.decoders.neck import FPN, ConvPyramid, ConvStack
+from tal.decoders.padded_targets import PaddedTargets, clamp_to_valid
+from tal.losses import diou, sigmoid_focal
+
+
+@dataclass(frozen=True)
+class DaoTADOutput:
+    """Predictions for N anchors: ``anchors`` [N, 2] in grid units, ``per_level`` anchors of each level,
+    ``valid`` bool [B, N], ``logits`` [B, N, num_classes], ``offsets`` [B, N, 2]."""
+
+    anchors: Tensor
+    per_level: tuple[int, ...]
+    valid: Tensor
+    logits: Tensor
+    offsets: Tensor
+
+
+class DaoTAD(Decoder):
+    """Pyramid, FPN, and two towers shared by the levels: class scores and offsets of every anchor."""
+
+    def __init__(self, config: DaoTADConfig, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.config, self.in_channels, self.num_classes = config, in_channels, num_classes
+        self.pyramid: AttentionPyramid | ConvPyramid
+        if config.pyramid == "attention":
+            self.pyramid = AttentionPyramid(
+                in_channels,
+                config.channels,
+                config.level_widths,
+                config.num_heads,
+                config.mlp_channels,
+                config.dropout,
+            )
+        else:
+            self.pyramid = ConvPyramid(in_channels, config.channels, config.num_levels, config.norm)
+        width, per_position = config.fpn_channels, config.anchors_per_position
+        self.fpn = FPN(self.pyramid.level_channels, width, config.norm)
+        self.class_tower = ConvStack(width, width, config.head_layers, config.norm)
+        self.offset_tower = ConvStack(width, width, config.head_layers, config.norm)
+        self.class_head = nn.Conv1d(width, per_position * num_classes, 3, padding=1)
+        self.offset_head = nn.Conv1d(width, per_position * 2, 3, padding=1)
+        for part in (self.class_tower, self.offset_tower, self.class_head, self.offset_head):
+            for module in part.modules():
+                if isinstance(module, nn.Conv1d):
+                    nn.init.normal_(module.weight, std=0.01)
+        for head in (self.class_head, self.offset_head):
+            assert head.bias is not None
+            nn.init.zeros_(head.bias)
+        assert self.class_head.bias is not None
+        nn.init.constant_(self.class_head.bias, -math.log((1 - config.prior) / config.prior))
+
+    def forward(self, features: Tensor, mask: Tensor) -> DaoTADOutput:
+        config = self.config
+        levels, masks = self.pyramid(features, mask)
+        levels = self.fpn(levels, masks)
+        batch, per_position = features.shape[0], config.anchors_per_position
+        logits, offsets = [], []
+        for level, level_mask in zip(levels, masks, strict=True):
+            scores = self.class_head(self.class_tower(level, level_mask))  # [B, A * K, T_l]
+            moves = self.offset_head(self.offset_tower(level, level_mask))  # [B, A * 2, T_l]
+            logits.append(scores.transpose(1, 2).reshape(batch, -1, self.num_classes))
+            offsets.append(moves.transpose(1, 2).reshape(batch, -1, 2))
+        lengths = [level.shape[-1] for level in levels]
+        return DaoTADOutput(
+            anchors=pyramid_anchors(
+                lengths,
+                config.anchor_scale,
+                per_position,
+                config.anchor_position == "middle",
+                features.device,
+            ),
+            per_level=tuple(length * per_position for length in lengths),
+            valid=torch.cat(masks, dim=-1)[:, 0].repeat_interleave(per_position, dim=1),
+            logits=torch.cat(logits, dim=1).float(),
+            offsets=torch.cat(offsets, dim=1).float(),
+        )
+
+    def losses(self, outputs: DaoTADOutput, mask: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
+        """``classification`` (focal, all anchors that are not ignored), ``localization`` (DIoU of the
+        decoded segments of the positive ones) and ``loss``; both sums over the number of positive anchors,
+        at least one a sample."""
+        config = self.config
+        truth = PaddedTargets.collate(targets, outputs.anchors.device)
+        assigned = assign_max_iou(
+            outputs.anchors, outputs.valid, truth, config.positive_iou, config.negative_iou
+        )
+        positive = assigned.positive
+        normaliser = positive.sum(1).clamp(min=1).sum()
+
+        labels = truth.labels.gather(1, assigned.target)
+        wanted = torch.zeros_like(outputs.logits)
+        wanted.scatter_(2, labels[..., None], positive[..., None].to(wanted.dtype))
+        focal = sigmoid_focal(outputs.logits, wanted, config.focal_alpha, config.focal_gamma)
+        counted = (positive | assigned.negative)[..., None]
+        classification = (focal * counted).sum() / normaliser
+
+        # positions of the positives: as many as there are, not a loop over samples
+        sample, anchor = positive.nonzero(as_tuple=True)
+        predicted = decode(outputs.anchors[anchor], outputs.offsets[sample, anchor], config.max_log_scale)
+        segments = truth.segments[sample, assigned.target[sample, anchor]]
+        localization = diou(predicted, segments).sum() / normaliser
+        # without any positive the sum is over nothing: keep the offsets in the graph all the same
+        localization = localization + 0.0 * outputs.offsets.sum()
+        return {
+            "loss": classification + config.regression_weight * localization,
+            "classification": classification,
+            "localization": localization,
+        }
+
+    @torch.no_grad()
+    def candidates(self, outputs: DaoTADOutput, mask: Tensor) -> list[Candidates]:
+        """Of each level the best anchors by their best class; every class of theirs above ``min_score``."""
+        config = self.config
+        scores = outputs.logits.sigmoid().masked_fill(~outputs.valid[..., None], 0.0)
+        best = scores.amax(dim=2)
+        kept, first = [], 0
+        for count in outputs.per_level:
+            top = best[:, first : first + count].topk(min(count, config.candidates_per_level), dim=1).indices
+            kept.append(top.sort(dim=1).values + first)
+            first += count
+        chosen = torch.cat(kept, dim=1)  # [B, n]
+        scores = scores.gather(1, chosen[..., None].expand(-1, -1, self.num_classes))
+        offsets = outputs.offsets.gather(1, chosen[..., None].expand(-1, -1, 2))
+        segments = clamp_to_valid(decode(outputs.anchors[chosen], offsets, config.max_log_scale), mask)
+        found = []
+        for sample in range(len(scores)):
+            keep = (scores[sample] > config.min_score) & (segments[sample, :, 1] > segments[sample, :, 0])[
+                :, None
+            ]
+            row, label = keep.nonzero(as_tuple=True)
+            found.append(Candidates(segments[sample, row], scores[sample, row, label], label))
+        return found
+
+
+def build_daotad(config: DaoTADConfig, in_channels: int, num_classes: int) -> DaoTAD:
+    """Build the decoder; `tal.decoders.registry` calls it."""
+    return DaoTAD(config, in_channels, num_classes)
