@@ -161,7 +161,8 @@ def _run_notes(run: Evaluation) -> list[str]:
 
 
 def mean_report(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Several runs' mean under the usual keys, their sample standard deviation under ``sd``, each one under ``runs``."""
+    """Several runs' mean under the usual keys, their sample standard deviation under ``sd``, each one under
+    ``runs``."""
 
     def stack(key: str) -> np.ndarray:
         return np.array([r[key] for r in reports])
@@ -201,7 +202,7 @@ def write_json(evaluated: Evaluated, path: Path) -> None:
 
 
 def write_thresholds(evaluated: Evaluated, path: Path) -> None:
-    """Thresholds of highest F1 by label, as a model folder stores them; chosen on the first prediction file."""
+    """Thresholds of highest F1 by label, as a model folder stores them; from the first prediction file."""
     tiou = evaluated.options.operating_tiou
     content = {"tiou": tiou, "thresholds": evaluated.runs[0][1].thresholds(tiou)}
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

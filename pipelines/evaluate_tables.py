@@ -62,8 +62,8 @@ def class_table(evaluated: Evaluated) -> pd.DataFrame:
 
 
 def write_csv(evaluated: Evaluated, path: Path) -> None:
-    """One row a file and label (first ``mAP``), fractions with every digit; labels that a spreadsheet would take
-    for a formula get a leading apostrophe."""
+    """One row a file and label (first ``mAP``), fractions with every digit; labels that a spreadsheet would
+    take for a formula get a leading apostrophe."""
     report = evaluated.report
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

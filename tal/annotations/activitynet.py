@@ -1,7 +1,7 @@
 """ActivityNet's JSON: ``{"version", "taxonomy", "database": {id: {"subset", "duration", "annotations"}}}``.
 
-Official files have all three keys; most of the community's lack the taxonomy, some give times as text, lack the
-duration, or are only the inner dictionary with ``duration_second``.
+Official files have all three keys; most of the community's lack the taxonomy, some give times as text, lack
+the duration, or are only the inner dictionary with ``duration_second``.
 """
 
 from __future__ import annotations

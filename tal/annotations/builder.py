@@ -137,8 +137,8 @@ class Builder:
             notes.append(f"{ignored} segments of ignored labels {sorted(self.ignore_labels)} set aside")
         if degenerate:
             notes.append(
-                f"{len(degenerate)} segments end at or before their start; counted by metrics as the official "
-                f"evaluator does, never found, not trained on: {first_ids(degenerate)}"
+                f"{len(degenerate)} segments end at or before their start; metrics count them (as the official "
+                f"evaluator does) and nothing can find them; training leaves them out: {first_ids(degenerate)}"
             )
         if beyond:
             notes.append(

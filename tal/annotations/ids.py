@@ -1,4 +1,5 @@
-"""Video ids as two files write them: ActivityNet's annotations have no ``v_``, its video files and features do."""
+"""Video ids as two files write them: ActivityNet's annotations have no ``v_``, its video files and features
+do."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ def other_spelling(video_id: str) -> str:
 def match_ids(ids: Iterable[str], known: Collection[str]) -> dict[str, str]:
     """Those of ``ids`` that ``known`` has only in the other spelling -> that spelling.
 
-    An id that is known as it stands is left alone, and so is one whose other spelling is itself among ``ids``.
+    An id that is known as it stands is left alone, and so is one whose other spelling is itself among
+    ``ids``.
     """
     ids = set(ids)
     return {

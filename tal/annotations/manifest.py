@@ -1,4 +1,5 @@
-"""Which videos and instances are counted and which are not, by id: the first thing two results must agree on."""
+"""Which videos and instances are counted and which are not, by id: the first thing two results must agree
+on."""
 
 from __future__ import annotations
 

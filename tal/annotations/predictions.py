@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,14 @@ from tal.errors import AnnotationError
 PREDICTION_COLUMNS = ("video_id", "start_s", "end_s", "label", "score")
 
 
-def prediction_frame(
-    video_id: Sequence[str], start_s: Any, end_s: Any, label: Sequence[str], score: Any
-) -> pd.DataFrame:
+def prediction_frame(video_id: Any, start_s: Any, end_s: Any, label: Any, score: Any) -> pd.DataFrame:
     """Columns -> the DataFrame that every function here takes."""
     return pd.DataFrame(
         {
-            "video_id": pd.Categorical(video_id) if not isinstance(video_id, pd.Categorical) else video_id,
+            "video_id": pd.Series(video_id, dtype="category"),
             "start_s": np.asarray(start_s, dtype=np.float64),
             "end_s": np.asarray(end_s, dtype=np.float64),
-            "label": pd.Categorical(label) if not isinstance(label, pd.Categorical) else label,
+            "label": pd.Series(label, dtype="category"),
             "score": np.asarray(score, dtype=np.float64),
         }
     )
@@ -64,8 +62,8 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
 class _Columns:
     """Collects predictions while the JSON is being parsed: no dictionary outlives its own parsing.
 
-    The parser calls ``take`` for every object; a prediction is replaced by its row number (an int), anything else
-    stays as it is and is judged afterwards, when its video is known.
+    The parser calls ``take`` for every object; a prediction is replaced by its row number (an int), anything
+    else stays as it is and is judged afterwards, when its video is known.
     """
 
     def __init__(self) -> None:
@@ -109,7 +107,7 @@ def _read_json(path: Path) -> pd.DataFrame:
                 _refuse(item, where)
             rows.append(item)
         counts.append(len(items))
-    order = np.frombuffer(rows, dtype=np.int64) if rows else np.zeros(0, dtype=np.int64)
+    order = np.asarray(rows, dtype=np.int64)
     # An int in the file itself would pass for a row number: no row may occur twice.
     known = (order >= 0) & (order < len(columns.label))
     if not known.all() or len(np.unique(order)) != len(order):
@@ -119,14 +117,13 @@ def _read_json(path: Path) -> pd.DataFrame:
         raise AnnotationError(f"{path}: labels must be names, not {bad[0]!r}")
     ids = list(results)
     frame = prediction_frame(
-        pd.Categorical.from_codes(np.repeat(np.arange(len(ids)), counts), categories=ids),  # type: ignore[arg-type]
-        np.frombuffer(columns.start)[order] if rows else [],
-        np.frombuffer(columns.end)[order] if rows else [],
         pd.Categorical.from_codes(
-            np.frombuffer(columns.label, dtype=np.int64)[order] if rows else [],  # type: ignore[arg-type]
-            categories=labels,
+            np.repeat(np.arange(len(ids)), counts), categories=pd.Index(ids, dtype=str)
         ),
-        np.frombuffer(columns.score)[order] if rows else [],
+        np.asarray(columns.start)[order],
+        np.asarray(columns.end)[order],
+        pd.Categorical.from_codes(np.asarray(columns.label)[order], categories=pd.Index(labels, dtype=str)),
+        np.asarray(columns.score)[order],
     )
     frame.attrs["videos"] = ids
     return frame

@@ -46,8 +46,9 @@ class Exclusion:
 class VideoAnnotation:
     """One video's annotation.
 
-    ``segments`` all end after they start. ``degenerate`` are instances whose end is not after their start: the
-    official evaluator counts them as instances to be found (and nothing can find them), training cannot use
+    ``segments`` all end after they start. ``degenerate`` are instances whose end is not after their start:
+    the official evaluator counts them as instances to be found (and nothing can find them), training cannot
+    use
     them. ``ignored`` are stretches of ambiguous classes: neither action nor background.
     """
 

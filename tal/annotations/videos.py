@@ -11,11 +11,12 @@ _MAX_NAME_BYTES = 255
 
 
 def find_video(videos_dir: str | Path, video_id: str) -> Path | None:
-    """The file of a video: ``ID.mp4`` and other suffixes, ``ID`` itself, with or without ActivityNet's ``v_``.
+    """The file of a video: ``ID.mp4`` and other suffixes, ``ID`` itself, with or without ActivityNet's
+    ``v_``.
 
     An id may name a file in a sub-folder (``P01/P01_11``). One that would leave the folder (absolute, ``..``,
-    a drive letter) or that no file can have (NUL, over-long) finds nothing. Links that the user has put into the
-    folder are followed: data sets are commonly linked together.
+    a drive letter) or that no file can have (NUL, over-long) finds nothing. Links that the user has put into
+    the folder are followed: data sets are commonly linked together.
     """
     root = Path(videos_dir)
     names = [video_id]

@@ -1,39 +1,42 @@
-"""Interpolated average precision as ActivityNet (and VOC since 2010) defines it."""
+"""Interpolated average precision as ActivityNet (and VOC since 2010) defines it.
+
+The area under precision (made monotonous from the right) over recall. Recall only grows where a prediction
+finds an instance, so precision matters there alone, and everything is computed at those few places.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
+import numpy as np
+
+from tal.metrics.matching import Match
 from tal.metrics.table import FloatArray, IntArray, Table
 
 
-def average_precision(true: NDArray[np.bool_], num_instances: int) -> FloatArray:
-    """AP of one label at several thresholds.
+def average_precisions(table: Table, matches: Sequence[Match]) -> FloatArray:
+    """AP of every label at every threshold, [C, T]; 0 for a label without predictions."""
+    pred = np.concatenate([m.pred for m in matches])
+    threshold = np.repeat(np.arange(len(matches)), [len(m.pred) for m in matches])
+    label = table.pred_label[pred]
+    group = threshold * table.num_labels + label  # ascending
+    num_groups = len(matches) * table.num_labels
+    counts = np.bincount(group, minlength=num_groups)
+    hits = np.arange(1, len(pred) + 1) - np.repeat(np.cumsum(counts) - counts, counts)
+    precision = hits / (pred - table.label_start[label] + 1)
+    area = np.bincount(group, _monotonous(precision, group, num_groups), num_groups)
+    return (area.reshape(len(matches), -1) / table.num_instances()).T
 
-    Args:
-        true: [T, n], whether a prediction found an instance; by falling score.
-        num_instances: annotated instances of the label, > 0.
 
-    Returns:
-        [T]: the area under precision, made monotonous from the right, over recall.
+def _monotonous(precision: FloatArray, group: IntArray, num_groups: int) -> FloatArray:
+    """Running maximum from the right within each of the ascending groups, [n].
+
+    An offset that grows by 2 a group keeps groups apart; it only chooses the place of each maximum, so that
+    the value keeps its last digit.
     """
-    if true.shape[1] == 0:
-        return np.zeros(len(true))
-    precision = np.cumsum(true, axis=1) / np.arange(1, true.shape[1] + 1)
-    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    return np.where(true, envelope, 0.0).sum(axis=1) / num_instances
-
-
-def average_precisions(table: Table, matches: IntArray) -> FloatArray:
-    """AP of every label, [C, T], from matches [T, P]; 0 for a label without predictions."""
-    instances = table.num_instances()
-    true = matches >= 0
-    ap = np.zeros((table.num_labels, len(matches)))
-    for c in range(table.num_labels):
-        part = true[:, table.label_start[c] : table.label_start[c + 1]]
-        ap[c] = average_precision(part, int(instances[c]))
-    return ap
+    raised = (precision + 2.0 * (num_groups - group))[::-1]
+    place = np.where(np.maximum.accumulate(raised) == raised, np.arange(len(raised)), 0)
+    return precision[::-1][np.maximum.accumulate(place)][::-1]
 
 
 def weighted_average_precisions(
@@ -45,13 +48,15 @@ def weighted_average_precisions(
 ) -> FloatArray:
     """AP of every label at one threshold when each prediction counts ``weight`` times; all labels at once.
 
-    A prediction of weight 0 is as good as absent; whole numbers stand for copies (bootstrap samples of videos).
+    A prediction of weight 0 is as good as absent; whole numbers stand for copies (bootstrap samples of
+    videos).
 
     Args:
         true: [N] ascending positions of the predictions that found an instance.
         weight: [P].
         instances: [C], the (weighted) instances to be found; labels with 0 get AP 0.
-        normal: instances that precision pretends there were, for AP_N (Hoiem et al. 2012), which compares groups of
+        normal: instances that precision pretends there were, for AP_N (Hoiem et al. 2012), which compares
+        groups of
             unequal size; None: plain AP.
 
     Returns:
@@ -70,8 +75,6 @@ def weighted_average_precisions(
         pretended = hits * (per_label / safe)[label]
     below = pretended + (seen - hits)
     precision = np.divide(pretended, below, out=np.zeros_like(below), where=below > 0)
-    # running maximum from the right within each label: an offset that grows by 2 a label keeps labels apart
-    offset = 2.0 * (table.num_labels - label)
-    envelope = np.maximum.accumulate((precision + offset)[::-1])[::-1] - offset
+    envelope = _monotonous(precision, label, table.num_labels)
     area = np.bincount(label, hit_weight * envelope, table.num_labels)
     return np.divide(area, instances, out=np.zeros(table.num_labels), where=instances > 0)

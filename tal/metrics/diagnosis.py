@@ -1,7 +1,8 @@
 """Where detections go wrong, after DETAD (Alwassel et al., ECCV 2018).
 
-False positives by kind and what each kind costs; false negatives and AP by length, coverage and number of instances.
-All of it looks at the 10 G best predictions of each label, G being the label's instances; matches and AP come
+False positives by kind and what each kind costs; false negatives and AP by length, coverage and number of
+instances. All of it looks at the 10 G best predictions of each label, G being the label's instances; matches
+and AP come
 from the evaluation's own pass.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 
 from tal.annotations.types import AnnotationSet
 from tal.metrics.average_precision import weighted_average_precisions
-from tal.metrics.matching import Pairs, candidate_pairs, match
+from tal.metrics.matching import Match, candidate_pairs
 from tal.metrics.protocols import BUCKET_NAMES, Protocol
 from tal.metrics.table import FloatArray, IntArray, Table
 
@@ -56,8 +58,9 @@ def best_overlaps(table: Table, looked_at: NDArray[np.bool_]) -> Overlaps:
 def error_kinds(found: IntArray, overlaps: Overlaps, tiou: float) -> IntArray:
     """Index into ERROR_KINDS of each prediction, [P].
 
-    In this order: it found an instance; it reaches ``tiou`` with an instance of its label that a better one took
-    (double detection); else the instance it overlaps most decides: of its label (localization), of another
+    In this order: it found an instance; it reaches ``tiou`` with an instance of its label that a better one
+    took (double detection); else the instance it overlaps most decides: of its label (localization), of
+    another
     label with at least ``tiou`` (wrong label) or less (confusion); under 0.1 with all (background).
     """
     kinds = np.full(len(found), _BACKGROUND)
@@ -73,31 +76,28 @@ def error_kinds(found: IntArray, overlaps: Overlaps, tiou: float) -> IntArray:
 def diagnose(
     annotations: AnnotationSet,
     table: Table,
-    pairs: Pairs,
-    matches: IntArray,
+    matches: Sequence[Match],
     thresholds: Sequence[float],
     protocol: Protocol,
-    tiou: float = 0.5,
+    tiou: float,
+    found: IntArray,
 ) -> dict[str, Any]:
     """False-positive profile, false negatives and sensitivity.
 
     Args:
-        pairs, matches: the evaluation's candidate pairs, and its matches [T, P] at ``thresholds``.
+        matches: the evaluation's, at ``thresholds``.
         tiou: threshold of the profile and of the false negatives; impact and sensitivity average over all.
+        found: the instance of each prediction at ``tiou``, [P], -1 for none.
 
     Returns:
-        JSON-ready: ``false_positives``, ``false_negatives``, ``sensitivity``; no nan: what has no instance is None.
+        JSON-ready: ``false_positives``, ``false_negatives``, ``sensitivity``; no nan: what has no instance
+        is None.
     """
     instances = table.num_instances()
     position = np.arange(len(table.pred_label)) - table.label_start[table.pred_label]
     looked_at = position < _LIMIT * instances[table.pred_label]
     weight = looked_at.astype(np.float64)
     overlaps = best_overlaps(table, looked_at)
-    if tiou in thresholds:
-        found = matches[list(thresholds).index(tiou)]
-    else:
-        usable = pairs if tiou >= min(thresholds) else candidate_pairs(table, tiou)
-        found = match(usable, tiou, len(table.pred_label), len(table.gt_label))
     characteristics = instance_buckets(annotations, table, protocol)
     missed = np.ones(len(table.gt_label), dtype=bool)
     missed[found[looked_at & (found >= 0)]] = False
@@ -138,14 +138,18 @@ def _profile(
 
 
 def _impact(
-    table: Table, matches: IntArray, thresholds: Sequence[float], overlaps: Overlaps, weight: FloatArray
+    table: Table,
+    matches: Sequence[Match],
+    thresholds: Sequence[float],
+    overlaps: Overlaps,
+    weight: FloatArray,
 ) -> dict[str, float]:
     """Average mAP gained when all errors of one kind vanish; taking away what is false changes no match."""
     instances = table.num_instances().astype(np.float64)
     gain = dict.fromkeys(ERROR_KINDS[1:], 0.0)
     for found, threshold in zip(matches, thresholds, strict=True):
-        true = np.flatnonzero(found >= 0)
-        kinds = error_kinds(found, overlaps, threshold)
+        true = found.pred
+        kinds = error_kinds(found.dense(len(weight)), overlaps, threshold)
         base = weighted_average_precisions(table, true, weight, instances).mean()
         for kind, name in enumerate(ERROR_KINDS[1:], start=1):
             without = weighted_average_precisions(table, true, weight * (kinds != kind), instances).mean()
@@ -155,7 +159,8 @@ def _impact(
 
 @dataclass(frozen=True)
 class Buckets:
-    """Instances by size: names of the buckets, what each holds, and the bucket of every instance [G] (-1: unknown)."""
+    """Instances by size: names of the buckets, what each holds, and the bucket of every instance [G] (-1:
+    unknown)."""
 
     names: tuple[str, ...]
     ranges: tuple[str, ...]
@@ -189,7 +194,7 @@ def _bucket(
     names = BUCKET_NAMES if len(edges) == 4 else (BUCKET_NAMES[0], "S", "M", "L", "XL")[: len(edges) + 1]
     text = [f"{e:g}" for e in edges]
     ranges = [f"≤ {text[0]}{unit}"] if text else ["all"]
-    ranges += [f"{a} – {b}{unit}" for a, b in zip(text, text[1:], strict=False)]
+    ranges += [f"{a} – {b}{unit}" for a, b in pairwise(text)]
     ranges += [f"> {text[-1]}{unit}"] if text else []
     return Buckets(tuple(names), tuple(ranges), bucket)
 
@@ -213,7 +218,7 @@ def _missed(buckets: Buckets, missed: NDArray[np.bool_]) -> list[dict[str, Any]]
 
 
 def _sensitivity(
-    table: Table, matches: IntArray, weight: FloatArray, characteristics: dict[str, Buckets]
+    table: Table, matches: Sequence[Match], weight: FloatArray, characteristics: dict[str, Buckets]
 ) -> dict[str, Any]:
     """Average mAP_N of the instances of each bucket; predictions that find others are left out of account."""
     normal = len(table.gt_label) / table.num_labels
@@ -239,7 +244,7 @@ def _sensitivity(
 
 def _normalized(
     table: Table,
-    matches: IntArray,
+    matches: Sequence[Match],
     weight: FloatArray,
     instances: FloatArray,
     normal: float,
@@ -247,10 +252,10 @@ def _normalized(
 ) -> float:
     values = []
     for found in matches:
-        hit = found >= 0
-        own = hit if inside is None else hit & inside[found]
-        ap = weighted_average_precisions(
-            table, np.flatnonzero(own), np.where(hit & ~own, 0.0, weight), instances, normal
-        )
+        own = found.pred if inside is None else found.pred[inside[found.gt]]
+        counted = weight.copy()
+        counted[found.pred] = 0.0
+        counted[own] = weight[own]
+        ap = weighted_average_precisions(table, own, counted, instances, normal)
         values.append(ap[instances > 0].mean())
     return float(np.mean(values))

@@ -14,7 +14,7 @@ from tal.annotations.types import AnnotationSet
 from tal.errors import EvaluationError
 from tal.metrics.average_precision import average_precisions
 from tal.metrics.diagnosis import diagnose
-from tal.metrics.matching import Pairs, candidate_pairs, match, match_all
+from tal.metrics.matching import Match, Pairs, candidate_pairs, match, match_all
 from tal.metrics.operating import best_thresholds, operating_point
 from tal.metrics.protocols import PROTOCOLS, Protocol
 from tal.metrics.recall import proposal_recall, recall_at_kx, video_top1
@@ -33,7 +33,7 @@ class EvaluationResult:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Keys ``tiou``, ``mAP``, ``average_mAP``, ``per_class`` (label -> list by tIoU), ``counts`` and extras."""
+        """``tiou``, ``mAP``, ``average_mAP``, ``per_class`` (label -> list by tIoU), counts, extras."""
         return {
             "tiou": self.tiou,
             "mAP": self.mAP,
@@ -70,7 +70,7 @@ class Evaluation:
         self.tiou = check_thresholds(tiou)
         self.table: Table = build_table(annotations, predictions)
         self.pairs: Pairs = candidate_pairs(self.table, min(self.tiou))
-        self.matches: IntArray = match_all(self.table, self.pairs, self.tiou)  # [T, P]
+        self.matches: list[Match] = match_all(self.table, self.pairs, self.tiou)
 
     @cached_property
     def ap(self) -> FloatArray:
@@ -80,10 +80,12 @@ class Evaluation:
     def found_at(self, tiou: float) -> IntArray:
         """Matches [P] at one threshold, taken from the evaluation's where it is one of them."""
         if tiou in self.tiou:
-            return self.matches[self.tiou.index(tiou)]
-        (tiou,) = check_thresholds([tiou])
-        pairs = self.pairs if tiou >= min(self.tiou) else candidate_pairs(self.table, tiou)
-        return match(pairs, tiou, len(self.table.pred_label), len(self.table.gt_label))
+            found = self.matches[self.tiou.index(tiou)]
+        else:
+            (tiou,) = check_thresholds([tiou])
+            pairs = self.pairs if tiou >= min(self.tiou) else candidate_pairs(self.table, tiou)
+            found = match(pairs, tiou, len(self.table.gt_label))
+        return found.dense(len(self.table.pred_label))
 
     def counts(self) -> dict[str, Any]:
         """How many videos, instances, labels and predictions there are, and which are not counted."""
@@ -114,7 +116,8 @@ class Evaluation:
 
     def diagnosis(self, protocol: Protocol = PROTOCOLS["generic"], tiou: float = 0.5) -> dict[str, Any]:
         """Error diagnosis after DETAD, see ``tal.metrics.diagnosis``."""
-        return diagnose(self.annotations, self.table, self.pairs, self.matches, self.tiou, protocol, tiou)
+        found = self.found_at(tiou)
+        return diagnose(self.annotations, self.table, self.matches, self.tiou, protocol, tiou, found)
 
     def thresholds(self, tiou: float = 0.5) -> dict[str, float]:
         """Score thresholds of highest F1, by label."""

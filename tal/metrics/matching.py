@@ -1,23 +1,28 @@
-"""Which prediction finds which instance: ActivityNet's rule, for all videos, labels and thresholds at once.
+"""Which prediction finds which instance: ActivityNet's rule, for all videos and labels at once.
 
-The official rule walks through a label's predictions by falling score; each takes the instance of its video with the
-highest tIoU that is not taken yet, if that tIoU reaches the threshold. So instances all prefer the higher score and
-predictions prefer the higher tIoU: the outcome is the one stable matching of the two, and deferred acceptance
-(Gale and Shapley 1962) finds it in a few vectorised rounds. Nearly all predictions have a single candidate.
+The official rule walks through a label's predictions by falling score; each takes the instance of its video
+with the highest tIoU that is not taken yet, if that tIoU reaches the threshold. So instances all prefer the
+higher
+score and predictions prefer the higher tIoU: the outcome is the one stable matching of the two, and deferred
+acceptance (Gale and Shapley 1962) finds it in a few vectorised rounds. Most predictions have a single
+candidate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tal.metrics.table import FloatArray, IntArray, Table
 
-# Pairs held at once while candidates are gathered: about 200 MB.
-_CHUNK_PAIRS = 2_000_000
+# Pairs held at once while candidates are gathered: their arrays stay in the processor's cache.
+_CHUNK_PAIRS = 65_536
+# Up to here a dense (video, label) table is looked up; beyond, a sorted list is searched.
+_DENSE_KEYS = 20_000_000
 
 
 def tiou(a_start: FloatArray, a_end: FloatArray, b_start: FloatArray, b_end: FloatArray) -> FloatArray:
@@ -25,8 +30,11 @@ def tiou(a_start: FloatArray, a_end: FloatArray, b_start: FloatArray, b_end: Flo
 
     The order of operations is the official evaluator's, so that tIoU on the edge of a threshold rounds alike.
     """
-    inner = np.clip(np.minimum(a_end, b_end) - np.maximum(a_start, b_start), 0, None)
-    union = (b_end - b_start) + (a_end - a_start) - inner
+    inner = np.minimum(a_end, b_end)
+    inner -= np.maximum(a_start, b_start)
+    np.maximum(inner, 0.0, out=inner)
+    union = (b_end - b_start) + (a_end - a_start)
+    union -= inner
     return np.divide(inner, union, out=np.zeros_like(inner), where=union > 0)
 
 
@@ -34,12 +42,26 @@ def tiou(a_start: FloatArray, a_end: FloatArray, b_start: FloatArray, b_end: Flo
 class Pairs:
     """Overlapping (prediction, instance) pairs: ``pred`` and ``gt`` index the table's columns; all [N].
 
-    Sorted by prediction, then falling tIoU, then falling instance number.
+    Sorted by prediction, then falling tIoU, then falling instance number: a prediction's order of preference.
     """
 
     pred: IntArray
     gt: IntArray
     tiou: FloatArray
+
+
+@dataclass(frozen=True)
+class Match:
+    """At one threshold: the predictions that find an instance, ascending, and what each finds; both [N]."""
+
+    pred: IntArray
+    gt: IntArray
+
+    def dense(self, num_predictions: int) -> IntArray:
+        """The instance of each prediction, [num_predictions], -1 for none."""
+        found = np.full(num_predictions, -1, dtype=np.int64)
+        found[self.pred] = self.gt
+        return found
 
 
 def candidate_pairs(
@@ -52,77 +74,98 @@ def candidate_pairs(
     width = 1 if across_labels else table.num_labels
     gt_key = table.gt_video * width + (0 if across_labels else table.gt_label)
     order = np.argsort(gt_key, kind="stable")
-    keys = gt_key[order]
     pred_key = table.pred_video * width + (0 if across_labels else table.pred_label)
-    first = np.searchsorted(keys, pred_key, "left")
-    count = np.searchsorted(keys, pred_key, "right") - first
-    count[table.pred_video < 0] = 0
+    first, count = _spans(gt_key[order], pred_key, len(table.videos) * width)
+    usable = (count > 0) & (table.pred_video >= 0)
     if only is not None:
-        count[~only] = 0
+        usable &= only
+    pred = np.flatnonzero(usable)
+    first, count = first[pred], count[pred]
 
-    parts: list[tuple[IntArray, IntArray, FloatArray]] = []
     ends = np.cumsum(count)
+    parts = []
     begin = 0
-    while begin < len(count):
+    while begin < len(pred):
         base = ends[begin - 1] if begin else 0
         stop = max(begin + 1, int(np.searchsorted(ends, base + _CHUNK_PAIRS, "right")))
-        parts.append(_pairs_of(table, order, first, count, begin, stop, min_tiou))
+        part = slice(begin, stop)
+        parts.append(_overlapping(table, order, pred[part], first[part], count[part], min_tiou))
         begin = stop
-    pred, gt, overlap = (np.concatenate(p) for p in zip(*parts, strict=True))
-    by = np.lexsort((-gt, -overlap, pred))
-    return Pairs(pred[by], gt[by], overlap[by])
+    if not parts:
+        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    return _by_preference(*(np.concatenate(p) for p in zip(*parts, strict=True)))
 
 
-def _pairs_of(
-    table: Table, order: IntArray, first: IntArray, count: IntArray, begin: int, stop: int, min_tiou: float
+def _spans(keys: IntArray, wanted: IntArray, num_keys: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Where each of ``wanted`` stands in the sorted ``keys``: first position and count."""
+    if num_keys > _DENSE_KEYS:
+        first = np.searchsorted(keys, wanted, "left")
+        return first, np.searchsorted(keys, wanted, "right") - first
+    counts = np.bincount(keys, minlength=num_keys).astype(np.int32)
+    starts = np.cumsum(counts, dtype=np.int32) - counts
+    # a negative key (unknown video) wraps around; the caller leaves it out
+    return starts[wanted], counts[wanted]
+
+
+def _overlapping(
+    table: Table, order: IntArray, pred: IntArray, first: IntArray, count: IntArray, min_tiou: float
 ) -> tuple[IntArray, IntArray, FloatArray]:
-    """Pairs of the predictions begin:stop; ``first`` and ``count`` say which of ``order`` are theirs."""
-    n = count[begin:stop]
-    pred = np.repeat(np.arange(begin, stop), n)
-    within = np.arange(len(pred)) - np.repeat(np.cumsum(n) - n, n)
-    gt = order[first[pred] + within]
-    overlap = tiou(table.pred_start_s[pred], table.pred_end_s[pred], table.gt_start_s[gt], table.gt_end_s[gt])
-    keep = (overlap >= min_tiou) & (overlap > 0)
-    return pred[keep], gt[keep], overlap[keep]
+    """Pairs of ``pred`` with the instances ``order[first:first + count]`` of each that overlap enough."""
+    rows = np.repeat(pred, count)
+    shift = first - (np.cumsum(count) - count)
+    gt = order[np.arange(len(rows)) + np.repeat(shift, count)]
+    overlap = tiou(table.pred_start_s[rows], table.pred_end_s[rows], table.gt_start_s[gt], table.gt_end_s[gt])
+    keep = np.flatnonzero((overlap >= min_tiou) & (overlap > 0))
+    return rows[keep], gt[keep], overlap[keep]
 
 
-def match(pairs: Pairs, threshold: float, num_predictions: int, num_instances: int) -> IntArray:
-    """The instance that each prediction finds at one threshold, [num_predictions], -1 for none.
+def _by_preference(pred: IntArray, gt: IntArray, overlap: FloatArray) -> Pairs:
+    """Pairs sorted by prediction already -> in each prediction's order of preference."""
+    same = pred[1:] == pred[:-1]
+    several = np.flatnonzero(np.append(same, False) | np.concatenate(([False], same)))
+    if len(several):
+        by = several[np.lexsort((-gt[several], -overlap[several], pred[several]))]
+        gt[several], overlap[several] = gt[by], overlap[by]
+    return Pairs(pred, gt, overlap)
+
+
+def match(pairs: Pairs, threshold: float, num_instances: int) -> Match:
+    """Who finds what at one threshold.
 
     Predictions must be numbered by falling score within a label, as a Table numbers them.
     """
-    found = np.full(num_predictions, -1, dtype=np.int64)
     keep = pairs.tiou >= threshold
-    pred, gt = pairs.pred[keep], pairs.gt[keep]
+    pred, gt = (pairs.pred, pairs.gt) if keep.all() else (pairs.pred[keep], pairs.gt[keep])
     if not len(pred):
-        return found
-    holder = np.full(num_instances, num_predictions, dtype=np.int64)  # best prediction of an instance so far
-    start = np.flatnonzero(np.concatenate(([True], pred[1:] != pred[:-1])))
-    stop = np.concatenate((start[1:], [len(pred)]))
-    at, end = start, stop  # of the predictions still looking: the pair they propose next
-    slot = np.full(num_predictions, -1, dtype=np.int64)  # prediction -> its entry of start / stop
-    slot[pred[start]] = np.arange(len(start))
-    while len(at):
-        wanted, who = gt[at], pred[at]
-        before = holder[wanted]
-        np.minimum.at(holder, wanted, who)
-        lost = holder[wanted] != who
-        # a holder that was outbid goes on from the pair that follows the one it held
-        outbid = np.unique(before[(before < num_predictions) & (before != holder[wanted])])
-        again = found[outbid]
-        found[outbid] = -1
-        found[who[~lost]] = at[~lost]
-        at, end = (
-            np.concatenate((at[lost] + 1, again + 1)),
-            np.concatenate((end[lost], stop[slot[outbid]])),
-        )
-        go_on = at < end
-        at, end = at[go_on], end[go_on]
-    took = found >= 0
-    found[took] = gt[found[took]]
-    return found
+        return Match(pred, gt)
+    first = np.concatenate(
+        ([True], pred[1:] != pred[:-1], [True])
+    )  # of a prediction's pairs; and one past the end
+    holds = np.full(num_instances, len(pred))  # the pair that holds an instance so far
+    # Round one: every prediction proposes its favourite. Written backwards, so that of several that want one
+    # instance the first, of best score, is what remains.
+    asking = np.flatnonzero(first[:-1])
+    holds[gt[asking[::-1]]] = asking[::-1]
+    asking = asking[~first[asking + 1]]  # those that have a second choice
+    asking = asking[holds[gt[asking]] != asking] + 1
+    while len(asking):
+        wanted = gt[asking]
+        before = holds[wanted]
+        better = asking[before > asking][::-1]
+        holds[gt[better]] = better
+        after = holds[wanted]
+        outbid = before[(before < len(pred)) & (before != after)]
+        again = np.concatenate((asking[after != asking], outbid)) + 1
+        asking = np.unique(again[~first[again]])
+    held = np.sort(holds[holds < len(pred)])
+    return Match(pred[held], gt[held])
 
 
-def match_all(table: Table, pairs: Pairs, thresholds: Sequence[float]) -> IntArray:
-    """``match`` for several thresholds, [T, P]."""
-    return np.stack([match(pairs, t, len(table.pred_label), len(table.gt_label)) for t in thresholds])
+def match_all(table: Table, pairs: Pairs, thresholds: Sequence[float]) -> list[Match]:
+    """``match`` for several thresholds, in their order."""
+    found: dict[float, Match] = {}
+    for threshold in sorted(set(thresholds)):  # what reaches a threshold reached all lower ones
+        keep = np.flatnonzero(pairs.tiou >= threshold)
+        pairs = Pairs(pairs.pred[keep], pairs.gt[keep], pairs.tiou[keep])
+        found[threshold] = match(pairs, threshold, len(table.gt_label))
+    return [found[t] for t in thresholds]

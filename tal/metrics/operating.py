@@ -1,7 +1,7 @@
 """Precision, recall and F1 where a user stands: predictions above a score; and how to choose that score.
 
-A label's predictions take their instances by falling score, so leaving out the tail changes no earlier match: every
-threshold's numbers are one point of the same cumulative sums.
+A label's predictions take their instances by falling score, so leaving out the tail changes no earlier
+match: every threshold's numbers are one point of the same cumulative sums.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tal.metrics.table import FloatArray, IntArray, Table, build_table
 def calibrate(annotations: AnnotationSet, predictions: pd.DataFrame, tiou: float = 0.5) -> dict[str, float]:
     """Score thresholds, one a label, that give the highest F1 at ``tiou``; choose them on a validation set.
 
-    A label that no prediction finds takes the threshold that is best for all labels together. A threshold lies
-    midway between the last score accepted and the next lower one.
+    A label that no prediction finds takes the threshold that is best for all labels together. A threshold
+    lies midway between the last score accepted and the next lower one.
 
     Raises:
         EvaluationError: nothing can be measured.
     """
     table = build_table(annotations, predictions)
-    found = match(candidate_pairs(table, tiou), tiou, len(table.pred_label), len(table.gt_label))
-    return best_thresholds(table, found)
+    found = match(candidate_pairs(table, tiou), tiou, len(table.gt_label))
+    return best_thresholds(table, found.dense(len(table.pred_label)))
 
 
 def best_thresholds(table: Table, found: IntArray) -> dict[str, float]:

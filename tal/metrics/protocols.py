@@ -1,7 +1,7 @@
 """How each benchmark is measured, as data: subset, tIoU, which columns its papers print, and its buckets.
 
-Sources: ActivityNet's evaluation kit; ActionFormer and OpenTAD (THUMOS14, EPIC-100, Ego4D, MultiTHUMOS, Charades);
-DETAD (Alwassel et al. 2018) for the buckets of ActivityNet and THUMOS14.
+Sources: ActivityNet's evaluation kit; ActionFormer and OpenTAD (THUMOS14, EPIC-100, Ego4D, MultiTHUMOS,
+Charades); DETAD (Alwassel et al. 2018) for the buckets of ActivityNet and THUMOS14.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ BUCKET_NAMES = ("XS", "S", "M", "L", "XL")
 
 
 def tiou_range(start: float, stop: float, step: float) -> tuple[float, ...]:
-    """Thresholds from start to stop, both included, rounded as they are printed (0.4, not 0.39999999999999997)."""
+    """Thresholds from start to stop, both included, rounded as they are printed (0.4, not 0.39…97)."""
     if not all(math.isfinite(x) for x in (start, stop, step)) or step <= 0 or stop < start:
         raise EvaluationError(f"tIoU {start}:{stop}:{step}: needs start <= stop and a step above 0")
     count = math.floor((stop - start) / step + 1e-6) + 1
@@ -52,8 +52,8 @@ def parse_tiou(text: str) -> tuple[float, ...]:
 class Protocol:
     """One benchmark's way of measuring.
 
-    ``*_edges`` split instances into XS, S, M, L, XL for the diagnosis: upper ends, inclusive, of the first four
-    (fewer edges, fewer buckets); None: quintiles of the ground truth at hand.
+    ``*_edges`` split instances into XS, S, M, L, XL for the diagnosis: upper ends, inclusive, of the first
+    four (fewer edges, fewer buckets); None: quintiles of the ground truth at hand.
     """
 
     name: str
@@ -84,7 +84,7 @@ _ALL = (
         length_edges=(3.0, 6.0, 12.0, 18.0),
         coverage_edges=(0.02, 0.04, 0.06, 0.08),
         instances_edges=(1, 40, 80),
-        note="212 videos with ground truth (ActionFormer: 3358 instances); OpenTAD drops 2 more: thumos14-opentad",
+        note="ActionFormer counts 212 videos, 3358 instances; OpenTAD 211, 3325: protocol thumos14-opentad",
     ),
     Protocol(
         "multithumos",

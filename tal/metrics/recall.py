@@ -51,8 +51,8 @@ class ProposalRecall:
 def proposal_recall(table: Table, thresholds: Sequence[float], max_average: int = 100) -> ProposalRecall:
     """AR@AN, labels disregarded.
 
-    As the official evaluator: each video may use the same share of its proposals, by falling score, so that the
-    average over videos with ground truth is AN = 1 % … 100 % of ``max_average``. Recall is averaged over
+    As the official evaluator: each video may use the same share of its proposals, by falling score, so that
+    the average over videos with ground truth is AN = 1 % … 100 % of ``max_average``. Recall is averaged over
     thresholds.
     """
     videos = np.unique(table.gt_video)
@@ -72,15 +72,14 @@ def proposal_recall(table: Table, thresholds: Sequence[float], max_average: int 
         allowed = np.minimum((kept * share).astype(np.int64), kept)
         recall[j] = (hits < allowed[table.gt_video]).mean()
     numbers = shares * (total_kept / len(videos))
-    area = (
-        np.trapezoid(recall, numbers) if hasattr(np, "trapezoid") else np.trapz(recall, numbers)
-    )  # numpy < 2
+    area = ((recall[1:] + recall[:-1]) / 2 * np.diff(numbers)).sum()
     return ProposalRecall(numbers.tolist(), recall.tolist(), float(area / numbers[-1]))
 
 
 def recall_at_kx(table: Table, pairs: Pairs, thresholds: Sequence[float], k: int) -> list[float]:
-    """Recall@kx by threshold: the mean over labels of the share of instances that one of the k * n best predictions
-    of their label overlaps enough, n being the label's instances in that video (Ego4D's moment queries)."""
+    """Recall@kx by threshold: the mean over labels of the share of instances that one of the k * n best
+    predictions of their label overlaps enough, n being the label's instances in that video (Ego4D's moment
+    queries)."""
     group = table.pred_video * table.num_labels + table.pred_label
     rank = rank_in_group(group, table.pred_score, table.pred_row)
     hits = first_hits(pairs, rank, len(table.gt_label), thresholds)
