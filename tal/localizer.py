@@ -60,6 +60,12 @@ class Localizer(nn.Module):
             positions = config.tcm.max_positions or -(-max_rows // config.downsample)
             self.tcm = ConsistencyModule(width, config.tcm, positions)
         self.decoder = build_decoder(config.decoder, width, num_classes)
+        wanted = self.decoder.video_channels
+        if wanted not in (0, in_channels):
+            raise ConfigError(
+                f"localizer.decoder.video_channels is {wanted}, but the encoder has {in_channels} channels; set it "
+                f"to {in_channels}, or to 0 to classify the decoder's input"
+            )
 
     def forward(self, features: Tensor, mask: Tensor, age: Tensor | None = None) -> tuple[Any, Tensor]:
         """``age`` [B, T] in optimizer steps, 0 for rows encoded now; None: all rows are.
@@ -68,11 +74,12 @@ class Localizer(nn.Module):
         """
         if self.age is not None:
             features = self.age(features, age)
+        extra = {"video_features": features, "video_mask": mask} if self.decoder.video_channels else {}
         if self.neck is not None:
             features, mask = self.neck(features, mask)
         if self.tcm is not None:
             features = self.tcm(features, mask)
-        return self.decoder(features, mask), mask
+        return self.decoder(features, mask, **extra), mask
 
     def losses(self, outputs: tuple[Any, Tensor], targets: Sequence[Targets]) -> dict[str, Tensor]:
         """Scalar losses; ``"loss"`` is the one to take the gradient of. Targets in the decoder's grid."""
