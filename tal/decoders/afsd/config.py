@@ -20,7 +20,7 @@ class AFSDConfig(Config):
     regression_ranges: tuple[tuple[float, float], ...] = Field(
         ((0, 3.75), (1.875, 7.5), (3.75, 15), (7.5, 30), (12, 10000), (32, 10000)),
         description="a level answers for segments whose farther end is more than the first and at most the "
-        "second value away; release: [0,30] [15,60] [30,120] [60,240] [96,768] [256,768] frames, 8 a position",
+        "second value away (release: [0,30] [15,60] [30,120] [60,240] [96,768] [256,768] frames, 8 each)",
     )
     upsample: int = Field(8, ge=1, description="positions of the fine features for one input position")
     max_distance: float = Field(4.0, gt=0, description="largest coarse distance, in strides of the level")
