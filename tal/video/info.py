@@ -1,0 +1,35 @@
+"""What a video file says about itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """A video as it is shown: rotation applied, edit list obeyed, time 0 at the first picture.
+
+    ``num_frames`` counts pictures, ``fps`` is their average rate; under variable frame rate only the reader's
+    ``times_s`` says when each is on screen. ``backend`` decodes the pictures; ``reason`` says why it is not
+    decord (empty when it is, or when PyAV was asked for).
+    """
+
+    path: Path
+    duration_s: float
+    fps: float
+    num_frames: int
+    width: int
+    height: int
+    rotation: int
+    codec: str
+    container: str
+    backend: str
+    reason: str = ""
+
+    def scaled(self, size: int | None) -> tuple[int, int]:
+        """(width, height) with the short side at ``size``, aspect kept; the video's own without one."""
+        if size is None:
+            return self.width, self.height
+        short = min(self.width, self.height)
+        return max(1, round(self.width * size / short)), max(1, round(self.height * size / short))

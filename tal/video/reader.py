@@ -1,0 +1,146 @@
+"""One face over the decoders: pictures by time, whatever the file's rate, start, rotation or edit list."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tal.errors import ConfigError
+from tal.grid import ClipGrid
+from tal.video.index import TIME_SLACK_S, PacketIndex, read_index
+from tal.video.info import VideoInfo
+from tal.video.pyav_decoder import PyavDecoder
+
+BACKENDS = ("auto", "decord", "pyav")
+
+
+class Decoder(Protocol):
+    """What a backend gives: pictures by index in the packet index."""
+
+    def pictures(self, wanted: NDArray[np.int64], width: int, height: int) -> object: ...
+
+    def close(self) -> None: ...
+
+
+class VideoReader:
+    """Random access to a video's pictures by time; opened by `open_video`, a context manager.
+
+    The decoder is opened by the first call of `frames`; an index of key frames lets it start at the key frame before
+    each run of wanted pictures. Not safe for use by several threads at once.
+    """
+
+    def __init__(self, index: PacketIndex, info: VideoInfo, threads: int) -> None:
+        self._index = index
+        self.info = info
+        self.times_s = index.times_s
+        self._threads = threads
+        self._decoder: PyavDecoder | None = None
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None
+
+    def num_frames(self, fps: float) -> int:
+        """Frames that sampling at ``fps`` gives: those with k / fps before the end."""
+        return ClipGrid(fps, 1, 1).num_frames(self.info.duration_s)
+
+    def pictures_at(self, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Index of the picture on screen at each moment; int64, clipped to the video."""
+        # Containers round time stamps: without slack, sampling at the video's own rate would repeat pictures.
+        step = self.info.duration_s / self.info.num_frames
+        slack = min(TIME_SLACK_S, 0.25 * step)
+        at = np.searchsorted(self.times_s, seconds + slack, side="right") - 1
+        return np.clip(at, 0, len(self.times_s) - 1).astype(np.int64)
+
+    def frames(
+        self, frame_indices: NDArray[np.integer] | list[int], fps: float, size: int | None = None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """Pictures on screen at k / fps seconds, for any k in any order.
+
+        Parameters
+        ----------
+        frame_indices
+            k, int [n]; outside [0, num_frames(fps)) the picture is black and marked invalid.
+        fps
+            sampling rate.
+        size
+            short side of the pictures, aspect kept; None: as stored.
+
+        Returns
+        -------
+        uint8 [n, H, W, 3] RGB, and bool [n]: whether the frame exists.
+
+        Raises
+        ------
+        VideoError
+            the file is damaged where it is read.
+        """
+        if not (fps > 0 and math.isfinite(fps)):
+            raise ConfigError(f"sampling rate must be above 0 frames a second, got {fps}")
+        wanted = np.asarray(frame_indices, dtype=np.int64).reshape(-1)
+        width, height = self.info.scaled(size)
+        out = np.zeros((len(wanted), height, width, 3), dtype=np.uint8)
+        valid = (wanted >= 0) & (wanted < self.num_frames(fps))
+        if not valid.any():
+            return out, valid
+        places = np.flatnonzero(valid)
+        indices = self.pictures_at(wanted[places] / fps)
+        order = np.argsort(indices, kind="stable")
+        if self._decoder is None:
+            self._decoder = self._open_decoder()
+        pictures = self._decoder.pictures(indices[order], width, height)
+        for place, picture in zip(places[order].tolist(), pictures, strict=True):
+            out[place] = picture
+        return out, valid
+
+    def _open_decoder(self) -> PyavDecoder:
+        return PyavDecoder(self._index, self._threads)
+
+
+def open_video(path: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> VideoReader:
+    """Open a video for reading by time.
+
+    Parameters
+    ----------
+    backend
+        "auto": decord where its time stamps agree with the container's, else PyAV (the reason is in the info and in
+        the log); "decord" or "pyav" by force.
+    threads
+        decoding threads; 1 where several workers read at once, 0 lets the library choose.
+
+    Raises
+    ------
+    VideoError
+        a missing, empty, truncated, damaged or sound-only file; names file and cause.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"unknown video backend {backend!r}; there are {', '.join(BACKENDS)}")
+    index = read_index(Path(path))
+    info = VideoInfo(
+        path=index.path,
+        duration_s=index.duration_s,
+        fps=len(index.pts) / index.duration_s,
+        num_frames=len(index.pts),
+        width=index.width,
+        height=index.height,
+        rotation=index.rotation,
+        codec=index.codec,
+        container=index.container,
+        backend="pyav",
+    )
+    return VideoReader(index, info, threads)
