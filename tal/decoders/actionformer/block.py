@@ -1,0 +1,91 @@
+"""ActionFormer's block: convolutional attention and a feed-forward part, both behind residual paths."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from tal.decoders.actionformer.attention import RelativeBias, full_attention, local_attention
+from tal.decoders.pyramid.layers import ChannelNorm, MaskedConv1d, masked, max_pool, residual_path, strided
+
+
+class ConvAttention(nn.Module):
+    """Queries, keys and values are each a depth-wise convolution (with the block's stride), a norm and a projection."""
+
+    def __init__(
+        self, width: int, heads: int, window: int, stride: int, dropout: float, relative: bool
+    ) -> None:
+        super().__init__()
+        self.heads, self.window = heads, window
+        self.convs = nn.ModuleDict(
+            {
+                n: MaskedConv1d(width, width, 3, stride, groups=width, bias=False)
+                for n in ("query", "key", "value")
+            }
+        )
+        self.norms = nn.ModuleDict({name: ChannelNorm(width) for name in self.convs})
+        self.projections = nn.ModuleDict({name: nn.Conv1d(width, width, 1) for name in self.convs})
+        self.output = nn.Conv1d(width, width, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.bias = RelativeBias(heads, window // 2 * 2 + 1, width) if relative and window > 1 else None
+        for layer in (*self.projections.values(), self.output):
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, mask: Tensor, out_mask: Tensor) -> Tensor:
+        """x [B, D, T], mask [B, 1, T], out_mask [B, 1, T / stride] -> [B, D, T / stride]."""
+        query, key, value = (
+            self._split(self.projections[name](self.norms[name](conv(x, mask))))
+            for name, conv in self.convs.items()
+        )
+        if self.window > 1:
+            bias = self.bias() if self.bias is not None else None
+            mixed = local_attention(query, key, value, out_mask, self.window // 2, bias)
+        else:
+            mixed = full_attention(query, key, value, out_mask)
+        mixed = mixed.transpose(2, 3).flatten(1, 2)  # [B, D, T]
+        return masked(self.dropout(self.output(mixed)), out_mask)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """[B, D, T] -> [B, H, T, D / H]"""
+        return x.unflatten(1, (self.heads, -1)).transpose(2, 3)
+
+
+class AttentionBlock(nn.Module):
+    """x [B, D, T] -> [B, D, T / stride]; the skip path is a max-pool where the block has a stride."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        window: int,
+        stride: int,
+        drop_path: float,
+        dropout: float,
+        relative: bool,
+        strict: bool,
+    ) -> None:
+        super().__init__()
+        self.stride, self.strict = stride, strict
+        self.norm1 = ChannelNorm(width)
+        self.norm2 = ChannelNorm(width)
+        self.attention = ConvAttention(width, heads, window, stride, dropout, relative)
+        self.mlp = nn.Sequential(
+            nn.Conv1d(width, 4 * width, 1),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Conv1d(4 * width, width, 1),
+            nn.Dropout(dropout),
+        )
+        self.path1 = residual_path(width, drop_path)
+        self.path2 = residual_path(width, drop_path)
+        for layer in self.mlp:
+            if isinstance(layer, nn.Conv1d):
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        out_mask = strided(mask, self.stride)
+        normal = self.norm1(x)
+        if self.strict:
+            normal = masked(normal, mask)
+        skip = x if self.stride == 1 else max_pool(x, mask, self.stride, self.strict)
+        x = masked(skip, out_mask) + self.path1(self.attention(normal, mask, out_mask))
+        return x + self.path2(masked(self.mlp(self.norm2(x)), out_mask))

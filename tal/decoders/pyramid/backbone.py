@@ -1,0 +1,100 @@
+"""Embedding, stem and branch: features [B, C, T] -> one map a level, strides 1, 2, 4 …"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tal.decoders.pyramid.config import PyramidConfig
+from tal.decoders.pyramid.layers import ChannelNorm, MaskedConv1d, masked, sinusoids, strided
+
+# (level, stride, drop path probability) -> a module (x, mask) -> x, mask the one at the input's stride
+BlockFactory = Callable[[int, int, float], nn.Module]
+
+
+class Backbone(nn.Module):
+    """``stem_block`` builds the blocks at stride 1, ``branch_block`` those that halve the length."""
+
+    position_table: Tensor
+
+    def __init__(
+        self,
+        config: PyramidConfig,
+        in_channels: int,
+        stem_block: BlockFactory | None,
+        branch_block: BlockFactory,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        width = config.embed_dim
+        self.projections: nn.ModuleList | None = None
+        channels = in_channels
+        if config.input_groups:
+            self.projections = nn.ModuleList(MaskedConv1d(n, m, 1) for n, m in config.input_groups)
+            channels = sum(m for _, m in config.input_groups)
+        self.embedding = nn.ModuleList(
+            MaskedConv1d(
+                channels if i == 0 else width, width, config.embed_kernel, bias=not config.embed_norm
+            )
+            for i in range(config.embed_layers)
+        )
+        self.embedding_norms = nn.ModuleList(
+            ChannelNorm(width) if config.embed_norm else nn.Identity() for _ in range(config.embed_layers)
+        )
+        if config.absolute_position:
+            table = sinusoids(config.max_positions, width)
+            self.register_buffer("position_table", table, persistent=False)
+        stem_layers = config.stem_layers if stem_block is not None else 0
+        self.stem = nn.ModuleList(stem_block(0, 1, config.drop_path) for _ in range(stem_layers))  # type: ignore[misc]
+        depth = config.first_level + config.levels - 1
+        self.branch = nn.ModuleList(branch_block(level, 2, config.drop_path) for level in range(1, depth + 1))
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Maps and masks of all levels, finest first."""
+        config = self.config
+        if self.projections is not None:
+            parts = x.split([n for n, _ in config.input_groups], dim=1)
+            x = torch.cat([p(part, mask) for p, part in zip(self.projections, parts, strict=True)], dim=1)
+        for conv, norm in zip(self.embedding, self.embedding_norms, strict=True):
+            x = F.relu(norm(conv(x, mask)))
+            x = masked(x, mask) if config.strict else x
+        if config.absolute_position:
+            x = x + masked(self._positions(x), mask)
+        for block in self.stem:
+            x = block(x, mask)
+        maps, masks = [x], [mask]
+        for block in self.branch:
+            x, mask = block(x, mask), strided(mask, 2)
+            maps.append(x)
+            masks.append(mask)
+        return maps, masks
+
+    def _positions(self, x: Tensor) -> Tensor:
+        """Position codes [1, C, T]; beyond the table more of the same, or (release) the table stretched in inference."""
+        length, table = x.shape[2], self.position_table
+        if length > table.shape[1]:
+            if self.config.strict or self.training:
+                table = sinusoids(length, table.shape[0], x.device)
+            else:
+                table = F.interpolate(table[None], length, mode="linear", align_corners=False)[0]
+        return table[None, :, :length].to(x.dtype)
+
+
+class Neck(nn.Module):
+    """A norm a level: over channels, over groups of channels and time, or none. ``shared``: one norm for all levels."""
+
+    def __init__(self, norms: Sequence[nn.Module], strict: bool, first_level: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(norms)
+        self.strict, self.first_level = strict, first_level
+
+    def forward(self, maps: Sequence[Tensor], masks: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        kept = list(masks[self.first_level :])
+        found = []
+        for x, mask, norm in zip(maps[self.first_level :], kept, self.norms, strict=True):
+            y = norm(x) if isinstance(norm, ChannelNorm | nn.Identity) else norm(x, mask)
+            found.append(masked(y, mask) if self.strict else y)
+        return found, kept

@@ -1,0 +1,320 @@
+"""The decoder that ActionFormer, TemporalMaxer, TriDet and CLTDR-GMG are: pyramid, heads, losses, candidates.
+
+A subclass says how the backbone's blocks and the neck's norms are made; CLTDR-GMG adds its cross-layer parts.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from tal.decoders.base import Candidates, Decoder, Targets
+from tal.decoders.pyramid.assign import Assignment, BatchAssignment, Points, assign_by_center, assign_sim_ota
+from tal.decoders.pyramid.backbone import Backbone, Neck
+from tal.decoders.pyramid.config import PyramidConfig
+from tal.decoders.pyramid.heads import ClassHead, Ladder, OffsetHead, Tower
+from tal.decoders.pyramid.layers import ChannelNorm, masked
+from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
+from tal.losses import diou_offsets, giou_offsets, quality_focal, sigmoid_focal, smooth_labels, varifocal
+
+ConfigT = TypeVar("ConfigT", bound=PyramidConfig)
+
+# Sample, point and class of some predictions, [n] each.
+Where = tuple[Tensor, Tensor, Tensor]
+DistanceDecoder = Callable[[PyramidOutput, Where], Tensor]
+
+
+class PyramidDecoder(Decoder, Generic[ConfigT]):
+    """features [B, C, T], mask bool [B, 1, T] -> `PyramidOutput`."""
+
+    loss_normaliser: Tensor
+
+    def __init__(self, config: ConfigT, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.in_channels, self.num_classes = in_channels, num_classes
+        self.backbone = self.build_backbone(in_channels)
+        self.neck = Neck(self.build_norms(), config.strict, config.first_level)
+        self.class_head = self.build_class_head(config.head_kernel)
+        self.offset_head = OffsetHead(
+            self.build_tower(config.head_kernel),
+            config.head_dim,
+            self.num_offsets,
+            config.head_kernel,
+            config.levels,
+        )
+        # mean number of positive points a step; a buffer, so that training goes on from it
+        self.register_buffer("loss_normaliser", torch.tensor(float(config.initial_normaliser)))
+
+    # -- how it is built ------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def build_backbone(self, in_channels: int) -> Backbone:
+        """Embedding, stem and branch."""
+
+    def build_norms(self) -> list[nn.Module]:
+        """One norm a level with heads."""
+        return [ChannelNorm(self.config.embed_dim) for _ in range(self.config.levels)]
+
+    def build_tower(self, kernel: int) -> Tower:
+        config = self.config
+        return Tower(
+            config.embed_dim, config.head_dim, config.head_layers, kernel, config.head_norm, config.strict
+        )
+
+    def build_class_head(self, kernel: int) -> ClassHead:
+        config = self.config
+        tower = self.build_tower(kernel)
+        return ClassHead(
+            tower, config.head_dim, self.num_classes, kernel, config.class_prior, config.empty_classes
+        )
+
+    @property
+    def num_offsets(self) -> int:
+        """Channels of the offset head."""
+        return 2
+
+    @property
+    def head_gap(self) -> int:
+        """Zeros between levels in a head's joined sequence: half of its widest kernel."""
+        return self.config.head_kernel // 2
+
+    def padded_length(self, length: int) -> int:
+        """Positions that an input is padded to: a multiple of the coarsest stride; with release masking also
+        ``max_positions`` at least, and beyond that a multiple of ``pad_multiple``."""
+        config = self.config
+        coarsest = config.strides[-1]
+        if config.masking == "release":
+            if length <= config.max_positions:
+                return -(-config.max_positions // coarsest) * coarsest
+            coarsest = max(coarsest, config.pad_multiple)
+        return -(-length // coarsest) * coarsest
+
+    # -- forward --------------------------------------------------------------------------------------------------
+
+    def forward(self, features: Tensor, mask: Tensor) -> PyramidOutput:
+        return self.heads(self.pyramid(features, mask), features.shape[2])
+
+    def pyramid(self, features: Tensor, mask: Tensor) -> Pyramid:
+        """Everything before the heads."""
+        features, mask = self._padded(features, mask)
+        backbone, backbone_masks = self.backbone(features, mask)
+        maps, masks = self.neck(backbone, backbone_masks)
+        return self.decouple(backbone, backbone_masks, maps, masks)
+
+    def decouple(
+        self, backbone: list[Tensor], backbone_masks: list[Tensor], maps: list[Tensor], masks: list[Tensor]
+    ) -> Pyramid:
+        """What each head looks at: here all at the same maps."""
+        return Pyramid(backbone, backbone_masks, maps, masks, maps, maps, maps, None)
+
+    def heads(self, pyramid: Pyramid, length: int) -> PyramidOutput:
+        """Outputs of all heads; ``length`` is the input's before padding."""
+        ladder = Ladder.build(pyramid.masks, self.head_gap)
+        logits = self.class_head(ladder.join(pyramid.class_maps), ladder)
+        offsets = self.offset_head(ladder.join(pyramid.offset_maps), ladder)
+        return PyramidOutput(length, pyramid.masks, logits, offsets)
+
+    def _padded(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        extra = self.padded_length(features.shape[2]) - features.shape[2]
+        if extra:
+            features, mask = F.pad(features, (0, extra)), F.pad(mask, (0, extra))
+        noise = self.config.input_noise
+        if self.training and noise > 0:
+            features = features + noise * torch.randn_like(features)
+        return (masked(features, mask) if self.config.strict else features), mask
+
+    # -- training -------------------------------------------------------------------------------------------------
+
+    def losses(self, outputs: PyramidOutput, mask: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
+        """``loss``, and its parts ``classification`` and ``regression``, sums over the running mean of positives."""
+        assigned = self.assign(outputs, targets)
+        with torch.no_grad():
+            normaliser = self._update_normaliser(assigned.num_positive)
+        logits = joined(outputs.logits)
+        classification, regression = self.set_losses(
+            outputs, assigned, logits, self.distances, self.config.cls_loss, normaliser
+        )
+        return self.total(classification, regression)
+
+    def assign(self, outputs: PyramidOutput, targets: Sequence[Targets]) -> BatchAssignment:
+        """Targets of every point of the batch."""
+        config = self.config
+        device = outputs.logits[0].device
+        points = Points.build([m.shape[2] for m in outputs.masks], config.strides, config.ranges, device)
+        valid = torch.cat([m[:, 0] for m in outputs.masks], dim=1)  # [B, P]
+        found: list[Assignment] = []
+        for index, target in enumerate(targets):
+            segments, labels = target.segments.to(device).float(), target.labels.to(device)
+            if config.assignment == "sim_ota":
+                found.append(self._sim_ota(outputs, index, points, segments, labels, valid[index]))
+            else:
+                radius = config.center_radius if config.assignment == "center" else None
+                found.append(assign_by_center(points, segments, labels, self.num_classes, radius))
+        classes = torch.stack([a.classes for a in found])
+        positive = (classes.sum(-1) > 0) & valid
+        weight = torch.stack([a.weight for a in found]).where(
+            positive, torch.ones_like(valid, dtype=torch.float32)
+        )
+        return BatchAssignment(
+            points, valid, classes, torch.stack([a.offsets for a in found]), positive, weight
+        )
+
+    def _sim_ota(
+        self,
+        outputs: PyramidOutput,
+        index: int,
+        points: Points,
+        segments: Tensor,
+        labels: Tensor,
+        valid: Tensor,
+    ) -> Assignment:
+        config = self.config
+        logits = joined(outputs.logits)[index].detach()
+        predicted = joined(outputs.offsets)[index].detach()
+        return assign_sim_ota(
+            points, segments, labels, logits, predicted, valid, config.center_radius, **self.sim_ota_options
+        )
+
+    @property
+    def sim_ota_options(self) -> dict[str, float]:
+        return {}
+
+    def set_losses(
+        self,
+        outputs: PyramidOutput,
+        assigned: BatchAssignment,
+        logits: Tensor,
+        decode: DistanceDecoder,
+        cls_loss: str,
+        normaliser: Tensor,
+        iou_power: float | None = None,
+        iou_gradient: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Classification and regression loss of one set of predictions.
+
+        logits [B, P, C]; ``decode`` gives the distances of (sample, point, class) triples. With ``iou_power`` the
+        classification loss of positives is multiplied by IoU^power, ``iou_gradient`` says whether that factor teaches
+        the distances too.
+        """
+        config = self.config
+        where = assigned.pairs(per_class=self.offsets_per_class)
+        predicted = decode(outputs, where)
+        wanted = assigned.offsets[where[0], where[1]]
+        overlap_loss = diou_offsets if config.regression_loss == "diou" else giou_offsets
+        point_weight = assigned.weight[where[0], where[1]]
+        regression = (overlap_loss(predicted, wanted) * point_weight).sum() / normaliser
+
+        classes = assigned.classes
+        if cls_loss == "focal":
+            wanted_class = smooth_labels(classes, config.label_smoothing, self.num_classes)
+            loss = sigmoid_focal(logits, wanted_class, config.focal_alpha, config.focal_gamma)
+        else:
+            quality = self._qualities(classes, where, predicted, wanted)
+            loss = (
+                varifocal(logits, quality, config.focal_alpha, config.focal_gamma)
+                if cls_loss == "varifocal"
+                else quality_focal(logits, quality, config.focal_gamma)
+            )
+        loss = loss * (assigned.weight * assigned.valid)[..., None]
+        if iou_power is not None:
+            loss = self._times_iou(loss, where, predicted, wanted, iou_power, iou_gradient)
+        return loss.sum() / normaliser, regression
+
+    @property
+    def offsets_per_class(self) -> bool:
+        """Whether distances depend on the class."""
+        return False
+
+    def _qualities(self, classes: Tensor, where: Where, predicted: Tensor, wanted: Tensor) -> Tensor:
+        """Class targets with the IoU of the prediction in place of 1, [B, P, C], without gradient."""
+        quality = torch.zeros_like(classes)
+        overlap = 1 - giou_offsets(predicted.detach(), wanted)
+        if self.offsets_per_class:
+            quality[where] = overlap
+            return quality
+        quality[where[0], where[1]] = classes[where[0], where[1]] * overlap[:, None]
+        return quality
+
+    def _times_iou(
+        self, loss: Tensor, where: Where, predicted: Tensor, wanted: Tensor, power: float, with_gradient: bool
+    ) -> Tensor:
+        overlap = 1 - giou_offsets(predicted if with_gradient else predicted.detach(), wanted)
+        factor = torch.ones_like(loss)
+        factor[where] = overlap.pow(power)
+        return loss * factor
+
+    def total(self, classification: Tensor, regression: Tensor) -> dict[str, Tensor]:
+        weight = self.config.regression_weight
+        balanced = classification.detach() / regression.detach().clamp(min=0.01) if weight == 0 else weight
+        return {
+            "loss": classification + balanced * regression,
+            "classification": classification,
+            "regression": regression,
+        }
+
+    def _update_normaliser(self, num_positive: Tensor) -> Tensor:
+        """Move the running mean (in training) and return it; all processes see the mean over processes."""
+        if self.training:
+            count = num_positive.float()
+            if dist.is_available() and dist.is_initialized():
+                dist.all_reduce(count)
+                count = count / dist.get_world_size()
+            self.loss_normaliser.lerp_(
+                count.clamp(min=1).to(self.loss_normaliser), 1 - self.config.normaliser_momentum
+            )
+        return self.loss_normaliser.clone()
+
+    # -- decoding -------------------------------------------------------------------------------------------------
+
+    def distances(self, outputs: PyramidOutput, where: Where) -> Tensor:
+        """Distances [n, 2] in strides of (sample, point, class) triples; points of all levels counted through."""
+        return joined(outputs.offsets)[where[0], where[1]]
+
+    def level_distances(self, outputs: PyramidOutput, level: int, where: Where) -> Tensor:
+        """`distances` of one level, points counted within it."""
+        return outputs.offsets[level][where[0], :, where[1]]
+
+    def level_scores(self, outputs: PyramidOutput, level: int) -> Tensor:
+        """Probabilities [B, C, T_l]."""
+        return outputs.logits[level].float().sigmoid()
+
+    @torch.no_grad()
+    def candidates(self, outputs: PyramidOutput, mask: Tensor) -> list[Candidates]:
+        """Of each level the best ``topk_per_level`` (position, class) pairs above ``min_score``."""
+        config = self.config
+        found: list[list[Candidates]] = [[] for _ in range(outputs.logits[0].shape[0])]
+        for level, (valid, stride) in enumerate(zip(outputs.masks, config.strides, strict=True)):
+            scores = masked(self.level_scores(outputs, level), valid).transpose(1, 2).flatten(1)  # [B, T C]
+            for sample, row in enumerate(scores):
+                kept = torch.nonzero(row > config.min_score).squeeze(1)
+                if len(kept) > config.topk_per_level:
+                    kept = kept[torch.topk(row[kept], config.topk_per_level).indices]
+                position, label = kept // self.num_classes, kept % self.num_classes
+                where = (torch.full_like(position, sample), position, label)
+                distance = self.level_distances(outputs, level, where).float() * stride
+                time = (position * stride).float()
+                segments = torch.stack((time - distance[:, 0], time + distance[:, 1]), -1)
+                long_enough = segments[:, 1] - segments[:, 0] > config.min_duration
+                found[sample].append(
+                    Candidates(segments[long_enough], row[kept][long_enough], label[long_enough])
+                )
+        return [
+            Candidates(
+                torch.cat([c.segments for c in levels]),
+                torch.cat([c.scores for c in levels]),
+                torch.cat([c.labels for c in levels]),
+            )
+            for levels in found
+        ]
+
+
+def joined(levels: Sequence[Tensor]) -> Tensor:
+    """Maps [B, n, T_l] -> [B, P, n], the points of all levels one after another."""
+    return torch.cat(list(levels), dim=2).transpose(1, 2)
