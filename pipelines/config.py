@@ -6,6 +6,7 @@ the parts that describe a run stand here.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import typing
 from collections.abc import Iterable, Mapping
@@ -14,11 +15,11 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
-from tal.encoders import EncoderConfig
 
 from pipelines.presets import find_preset
 from tal.augment import AugmentConfig
 from tal.config import Config
+from tal.encoders import EncoderConfig
 from tal.errors import ConfigError
 from tal.inference import InferenceConfig
 from tal.localizer import LocalizerConfig
@@ -100,22 +101,23 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
-        if self.train.batch_size % self.train.accumulate:
+        train, rows, downsample = self.train, self.window.num_rows, self.localizer.downsample
+        if train.batch_size % train.accumulate:
             raise ValueError(
-                f"train.batch_size {self.train.batch_size} is no multiple of train.accumulate {self.train.accumulate}"
+                f"train.batch_size {train.batch_size} is no multiple of train.accumulate {train.accumulate}"
             )
         if self.data.videos and self.encoder is None:
             raise ValueError("data.videos is set but there is no `encoder` section to look at videos with")
-        if self.window.num_rows % self.localizer.downsample:
+        if rows % downsample:
             raise ValueError(
-                f"window.num_rows {self.window.num_rows} is no multiple of localizer.downsample {self.localizer.downsample}"
+                f"window.num_rows {rows} is no multiple of localizer.downsample {downsample}"
             )
         if self.encoder is not None:
             rows_per_clip = self.encoder.clip_frames // self.encoder.frame_stride
-            if self.end_to_end and self.window.num_rows % rows_per_clip:
+            if self.end_to_end and rows % rows_per_clip:
                 raise ValueError(
-                    f"window.num_rows {self.window.num_rows} is no multiple of the {rows_per_clip} rows of a clip "
-                    f"(encoder.clip_frames {self.encoder.clip_frames} / encoder.frame_stride {self.encoder.frame_stride})"
+                    f"window.num_rows {rows} is no multiple of the {rows_per_clip} rows of a clip "
+                    f"(encoder.clip_frames / encoder.frame_stride)"
                 )
         return self
 
@@ -178,7 +180,9 @@ def read_tree(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``over`` laid over ``base``; a section with another ``name`` (a decoder, an encoder) replaces, not mixes."""
+    """``over`` laid over ``base``; a section with another ``name`` (a decoder, an encoder) replaces, not
+    mixes.
+    """
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
@@ -200,10 +204,8 @@ def _assign(tree: dict[str, Any], text: str) -> None:
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {text!r}: the value is no YAML") from error
     if isinstance(parsed, str):  # YAML 1.1 takes 1e-3 for a text
-        try:
+        with contextlib.suppress(ValueError):
             parsed = float(parsed)
-        except ValueError:
-            pass
     node = tree
     *parents, last = key.strip().split(".")
     for name in parents:

@@ -1,7 +1,8 @@
 """Pictures changed a little: one draw for a whole window, so that time stays smooth.
 
-Random crop, horizontal flip, rotation and colour, as in TALLFormer's training (spec §7.5). Brightness, contrast,
-saturation and hue are one affine map of RGB here: a matrix product a picture instead of a trip through HSV.
+Random crop, horizontal flip, rotation and colour, as in TALLFormer's training (spec §7.5). Brightness,
+contrast, saturation and hue are one affine map of RGB here: a matrix product a picture instead of a trip
+through HSV.
 """
 
 from __future__ import annotations
@@ -30,13 +31,15 @@ class AugmentConfig(Config):
     rotation: float = Field(0.0, ge=0, le=1, description="probability of a rotated window")
     rotation_deg: float = Field(45.0, ge=0, le=180, description="largest angle")
     photometric: float = Field(0.5, ge=0, le=1, description="probability of changed colours")
-    channel_shuffle: float = Field(0.0, ge=0, le=1, description="probability that RGB trade places, when changed")
+    channel_shuffle: float = Field(
+        0.0, ge=0, le=1, description="probability that RGB trade places, when changed"
+    )
     feature_noise: float = Field(0.0, ge=0, description="standard deviation of noise on rows, training only")
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One window's augmentation. ``top``, ``left`` in [0, 1] place the crop; ``colour`` maps RGB in 0..255."""
+    """One window's augmentation. ``top``, ``left`` in [0, 1] place the crop; ``colour`` maps 0..255."""
 
     top: float = 0.5
     left: float = 0.5

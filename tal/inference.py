@@ -35,8 +35,8 @@ class InferenceConfig(Config):
 def window_starts(num_rows: int, window_rows: int, overlap: float, multiple: int = 1) -> list[int]:
     """Starts of windows that cover [0, num_rows); the last one is moved back to end with the video.
 
-    Starts are multiples of ``multiple`` (the localizer's downsampling), so that a position means the same rows in
-    every window.
+    Starts are multiples of ``multiple`` (the localizer's downsampling), so that a position means the same
+    rows in every window.
     """
     if num_rows <= window_rows:
         return [0]
@@ -56,8 +56,8 @@ def localize(
 ) -> pd.DataFrame:
     """Detections from rows [T, C]: DataFrame start_s, end_s, label_index, score, best first.
 
-    ``grid`` places row 0; segments are clipped to [0, duration_s]. ``valid`` bool [T] marks rows that hold something.
-    The localizer is put in evaluation mode and stays where it is.
+    ``grid`` places row 0; segments are clipped to [0, duration_s]. ``valid`` bool [T] marks rows that hold
+    something. The localizer is put in evaluation mode and stays where it is.
     """
     localizer.eval()
     found = [*_candidates(localizer, rows, config, valid)]

@@ -18,7 +18,9 @@ from tal.temporal import ConsistencyModule, TcmConfig, TemporalDownsampling
 
 
 class LocalizerConfig(Config):
-    """``downsample`` and ``tcm`` stand between rows and decoder; without both the decoder takes rows as they are."""
+    """``downsample`` and ``tcm`` stand between rows and decoder; without both the decoder takes rows as they
+    are.
+    """
 
     downsample: int = Field(1, ge=1, description="rows a decoder position, a power of two (TALLFormer: 4)")
     width: int = Field(512, ge=1, description="channels after downsampling and in the consistency module")
@@ -63,8 +65,8 @@ class Localizer(nn.Module):
         wanted = self.decoder.video_channels
         if wanted not in (0, in_channels):
             raise ConfigError(
-                f"localizer.decoder.video_channels is {wanted}, but the encoder has {in_channels} channels; set it "
-                f"to {in_channels}, or to 0 to classify the decoder's input"
+                f"localizer.decoder.video_channels is {wanted}, but the encoder has {in_channels} channels: "
+                f"set it to {in_channels}, or to 0 to classify the decoder's input"
             )
 
     def forward(self, features: Tensor, mask: Tensor, age: Tensor | None = None) -> tuple[Any, Tensor]:

@@ -1,4 +1,6 @@
-"""Presets: named configurations, as data. ``NAME.yaml`` here is the preset NAME; sub-folders give ``folder/NAME``."""
+"""Presets: named configurations, as data. ``NAME.yaml`` here is the preset NAME; sub-folders give
+``folder/NAME``.
+"""
 
 from __future__ import annotations
 

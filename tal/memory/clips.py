@@ -22,8 +22,8 @@ def sample_clips(
 ) -> NDArray[np.int64]:
     """Sorted indices in [0, num_clips), `num_sampled` of them.
 
-    ``ages`` [num_clips] (steps since a clip's rows were written) is what `oldest` and `mixture` look at; equal ages
-    are told apart at random.
+    ``ages`` [num_clips] (steps since a clip's rows were written) is what `oldest` and `mixture` look at;
+    equal ages are told apart at random.
     """
     count = num_sampled(num_clips, config.ratio)
     everything = np.arange(num_clips)
@@ -45,8 +45,9 @@ def sample_clips(
 def spread_sample(rng: np.random.Generator, num_items: int, count: int) -> NDArray[np.int64]:
     """``count`` of ``num_items``, spread out, each item with probability exactly count / num_items.
 
-    Ordered pivotal sampling (Deville & Tillé 1998): neighbours duel for their inclusion probability until every item
-    has 0 or 1. Strata with independent jitter, which the release uses, choose an item twice or the last one never.
+    Ordered pivotal sampling (Deville & Tillé 1998): neighbours duel for their inclusion probability until
+    every item has 0 or 1. Strata with independent jitter, which the release uses, choose an item twice or the
+    last one never.
     """
     if count == 0 or num_items == 0:
         return np.zeros(0, dtype=np.int64)

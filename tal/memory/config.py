@@ -12,8 +12,8 @@ from tal.config import Config
 class MemoryConfig(Config):
     """The share of a window that is encoded with gradient; the rest is read from the store.
 
-    ``baseline`` trains without the memory, for comparisons: ``stochastic_backprop`` encodes every clip and takes
-    the gradient through the sampled ones only; ``fresh_only`` drops the clips that were not sampled.
+    ``baseline`` trains without the memory, for comparisons: ``stochastic_backprop`` encodes every clip and
+    takes the gradient through the sampled ones only; ``fresh_only`` drops the clips that were not sampled.
     """
 
     ratio: float = Field(0.15, ge=0, le=1, description="share r of a window's clips; 0: stored rows only")
@@ -25,6 +25,9 @@ class MemoryConfig(Config):
         "augmented",
         description="what is stored: rows as trained on, or of an extra clean pass without gradient",
     )
+    in_place: bool = Field(
+        False, description="refresh data.store itself instead of a copy in the run's folder"
+    )
     queue: int = Field(4, ge=1, description="steps whose rows may wait to be written")
     baseline: Literal["none", "stochastic_backprop", "fresh_only"] = "none"
 
@@ -32,15 +35,19 @@ class MemoryConfig(Config):
 class WindowConfig(Config):
     """The stretch of a video that one sample sees, in rows.
 
-    ``random``: ``num_rows`` rows from a random start of a longer video, else a random part (``crop_ratio``) of a
-    shorter one. ``whole``: the whole video, which must fit (sample it down with data.max_frames).
+    ``random``: ``num_rows`` rows from a random start of a longer video, else a random part (``crop_ratio``)
+    of a shorter one. ``whole``: the whole video, which must fit (sample it down with data.max_frames).
     """
 
     mode: Literal["random", "whole"] = "random"
     num_rows: int = Field(320, ge=1)
     crop_ratio: tuple[float, float] = Field((0.9, 1.0), description="part of a video that fits the window")
-    shift: bool = Field(True, description="end to end: a video that fits starts at a random row of its first clip")
-    trunc_threshold: float = Field(0.5, ge=0, le=1, description="least visible share of a segment that is kept")
+    shift: bool = Field(
+        True, description="end to end: a video that fits starts at a random row of its first clip"
+    )
+    trunc_threshold: float = Field(
+        0.5, ge=0, le=1, description="least visible share of a segment that is kept"
+    )
     allow_background: bool = Field(True, description="keep windows without any action; else draw again")
     tries: int = Field(200, ge=1, description="draws for a window with an action")
     windows_per_video: int = Field(1, ge=1, description="samples of each video in an epoch")

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from tal.augment import AugmentConfig, apply_augmentation, draw_augmentation
 from tal.encoders import Preprocess
+from tal.errors import VideoError
 from tal.memory.mixing import ClipPlaces
 from tal.memory.network import ClipFrames
 from tal.memory.plan import SamplePlan
@@ -24,7 +25,8 @@ from tal.video import open_video
 
 @dataclass(frozen=True)
 class ClipReading:
-    """How clips become tensors. ``every_clip``: decode all of the window's clips, learn from the sampled ones.
+    """How clips become tensors. ``every_clip``: decode all of the window's clips, learn from the sampled
+    ones.
 
     ``clean``: also give the clips without augmentation, for canonical write-back.
     """
@@ -43,7 +45,9 @@ class ClipReading:
 
 @dataclass(frozen=True)
 class SampleFrames:
-    """One sample's clips: ``frames`` uint8 [m, L, h, w, 3], ``valid`` bool [m, L], ``clips`` [m], seconds spent."""
+    """One sample's clips: ``frames`` uint8 [m, L, h, w, 3], ``valid`` bool [m, L], ``clips`` [m], seconds
+    spent.
+    """
 
     plan: SamplePlan
     frames: Tensor
@@ -51,15 +55,21 @@ class SampleFrames:
     clips: tuple[int, ...]
     clean: Tensor | None
     decode_s: float
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch: plans in order, their clips together (None: nothing is encoded), decoding seconds."""
+    """A micro-batch: plans in order, their clips together (None: nothing is encoded), decoding seconds.
+
+    ``error`` says which video could not be decoded; an exception would lose its message on the way from a
+    worker.
+    """
 
     plans: list[SamplePlan]
     clips: ClipFrames | None
     decode_s: float
+    error: str = ""
 
 
 class ClipDataset(Dataset[SampleFrames]):
@@ -69,13 +79,18 @@ class ClipDataset(Dataset[SampleFrames]):
         self.reading = reading
 
     def __getitem__(self, plan: SamplePlan) -> SampleFrames:  # type: ignore[override]
+        empty = torch.zeros(0)
         if self.reading is None:
-            empty = torch.zeros(0)
             return SampleFrames(plan, empty, empty, (), None, 0.0)
-        return read_clips(plan, self.reading)
+        try:
+            return read_clips(plan, self.reading)
+        except VideoError as error:
+            return SampleFrames(plan, empty, empty, (), None, 0.0, str(error))
 
     def collate(self, samples: Sequence[SampleFrames]) -> Batch:
         plans = [s.plan for s in samples]
+        if errors := [s.error for s in samples if s.error]:
+            return Batch(plans, None, 0.0, errors[0])
         if self.reading is None or not any(s.clips for s in samples):
             return Batch(plans, None, 0.0)
         rows = self.reading.rows_per_clip
@@ -103,7 +118,9 @@ def read_clips(plan: SamplePlan, reading: ClipReading) -> SampleFrames:
     wanted = (begins[:, None] + np.arange(reading.clip_frames)).reshape(-1)
     shape = (len(clips), reading.clip_frames, prepare.crop, prepare.crop, 3)
     if not clips:
-        return SampleFrames(plan, torch.zeros(shape, dtype=torch.uint8), torch.zeros(shape[:2]).bool(), (), None, 0.0)
+        return SampleFrames(
+            plan, torch.zeros(shape, dtype=torch.uint8), torch.zeros(shape[:2]).bool(), (), None, 0.0
+        )
     with open_video(plan.video.path) as video:
         pictures, valid = video.frames(wanted, plan.video.fps, size=prepare.size)
     draw = draw_augmentation(np.random.default_rng(plan.seed), reading.augment)

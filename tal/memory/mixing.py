@@ -12,8 +12,9 @@ from torch import Tensor
 class StoredRows:
     """What the store holds of a batch of windows.
 
-    ``rows`` float32 [B, W, C], zeros where nothing is; ``valid`` bool [B, W]: the position is inside the window's stretch
-    of the video; ``written`` bool [B, W]: a row was ever written there; ``age`` long [B, W] in optimizer steps.
+    ``rows`` float32 [B, W, C], zeros where nothing is; ``valid`` bool [B, W]: the position is inside the
+    window's stretch of the video; ``written`` bool [B, W]: a row was ever written there; ``age`` long [B, W]
+    in optimizer steps.
     """
 
     rows: Tensor
@@ -27,7 +28,7 @@ class StoredRows:
 
 @dataclass(frozen=True)
 class ClipPlaces:
-    """Where M fresh clips belong: ``sample`` long [M] in the batch, ``position`` long [M] of their first row."""
+    """Where M fresh clips belong: ``sample`` in the batch, ``position`` of the first row, long [M] each."""
 
     sample: Tensor
     position: Tensor
@@ -42,7 +43,9 @@ class ClipPlaces:
 
 @dataclass(frozen=True)
 class MixedRows:
-    """``features`` [B, C, W], ``mask`` bool [B, 1, W], ``age`` long [B, W] (0 = fresh), ``fresh`` bool [B, W]."""
+    """``features`` [B, C, W], ``mask`` bool [B, 1, W], ``age`` long [B, W] (0 = fresh), ``fresh`` bool [B,
+    W].
+    """
 
     features: Tensor
     mask: Tensor
@@ -53,14 +56,17 @@ class MixedRows:
 def mix(stored: StoredRows, fresh: Tensor | None, places: ClipPlaces, fresh_only: bool = False) -> MixedRows:
     """Lay fresh rows [M, C, R] over the stored ones; the gradient goes through the fresh rows alone.
 
-    Positions that neither the window nor anything written covers are masked; ``fresh_only`` masks the stored rows too.
+    Positions that neither the window nor anything written covers are masked; ``fresh_only`` masks the stored
+    rows too.
     """
     rows = stored.rows
     is_fresh = torch.zeros_like(stored.valid)
     age = stored.age
     if fresh is not None and len(fresh):
         at = places.rows(fresh.shape[2])  # [M, R]
-        inside = (at >= 0) & (at < rows.shape[1])  # the last clip may stick out of a window that is no multiple
+        inside = (at >= 0) & (
+            at < rows.shape[1]
+        )  # the last clip may stick out of a window that is no multiple
         sample = places.sample[:, None].expand_as(at)[inside]
         at = at[inside]
         rows = rows.index_put((sample, at), fresh.transpose(1, 2)[inside].to(rows.dtype))

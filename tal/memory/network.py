@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -62,16 +63,19 @@ class MemoryNetwork(nn.Module):
         super().__init__()
         self.encoder, self.localizer = encoder, localizer
         self.fresh_only, self.feature_noise = fresh_only, feature_noise
+        self.encode_s = (
+            0.0  # seconds the last forward spent in the encoder (on CUDA: until its kernels were queued)
+        )
 
-    def forward(
-        self, stored: StoredRows, clips: ClipFrames | None, targets: Sequence[Targets]
-    ) -> StepOutput:
+    def forward(self, stored: StoredRows, clips: ClipFrames | None, targets: Sequence[Targets]) -> StepOutput:
         """``targets`` are in the decoder's grid (`Localizer`)."""
         fresh = to_write = None
         places = clips.places if clips is not None else ClipPlaces(*(2 * [torch.zeros(0, dtype=torch.long)]))
+        start = time.perf_counter()
         if clips is not None and len(clips.frames):
             fresh = self._encode(clips)
             to_write = fresh.detach().float() if clips.clean is None else self._encode_clean(clips)
+        self.encode_s = time.perf_counter() - start
         mixed = mix(stored, fresh, places, self.fresh_only)
         features = mixed.features
         if self.training and self.feature_noise:

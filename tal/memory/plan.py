@@ -1,8 +1,8 @@
 """What every sample of every epoch is: a pure function of (seed, epoch, step, slot), the same on any machine.
 
-Videos are dealt to ``batch_size`` slots; a step takes the next video of each slot. So no video is twice in a step, a
-slot (and with it a video and its rows) belongs to one process whatever their number, and the batches do not depend
-on that number. A slot with fewer videos begins again, with other windows.
+Videos are dealt to ``batch_size`` slots; a step takes the next video of each slot. So no video is twice in a
+step, a slot (and with it a video and its rows) belongs to one process whatever their number, and the batches
+do not depend on that number. A slot with fewer videos begins again, with other windows.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ class Planner:
     ) -> None:
         if len(videos) < batch_size:
             raise ConfigError(
-                f"train.batch_size {batch_size} is more than the {len(videos)} training videos; a step takes each video "
-                f"at most once: set train.batch_size to {len(videos)} or less"
+                f"train.batch_size {batch_size} is more than the {len(videos)} training videos; a step takes "
+                f"each video at most once: set train.batch_size to {len(videos)} or less"
             )
         self.videos, self.batch_size, self.seed = videos, batch_size, seed
         self.window, self.memory, self.rows_per_clip = window, memory, rows_per_clip
@@ -87,7 +87,8 @@ class Planner:
     ) -> list[SamplePlan]:
         """Samples of a step (counted from the epoch's begin) in the slots given; all slots by default."""
         return [
-            self._plan(epoch, step, slot, ages) for slot in (range(self.batch_size) if slots is None else slots)
+            self._plan(epoch, step, slot, ages)
+            for slot in (range(self.batch_size) if slots is None else slots)
         ]
 
     def _plan(self, epoch: int, step: int, slot: int, ages: ClipAges | None) -> SamplePlan:
@@ -126,7 +127,7 @@ class StepSampler:
     ages: ClipAges | None
 
     def start(self, epoch: int, first_step: int = 0, ages: ClipAges | None = None) -> None:
-        """What the next iteration goes over. ``ages`` are those at the epoch's begin, whatever is read ahead."""
+        """What the next iteration goes over; ``ages`` are those at the epoch's begin."""
         self.epoch, self.first_step, self.ages = epoch, first_step, ages
 
     def __len__(self) -> int:

@@ -25,7 +25,9 @@ class RowStore(Protocol):
 def read_window(
     store: RowStore, video_id: str, window: Window
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]:
-    """(rows float32 [W, C], written bool [W], step int64 [W]) of a window; zeros, False and -1 where nothing is."""
+    """(rows float32 [W, C], written bool [W], step int64 [W]) of a window; zeros, False and -1 where nothing
+    is.
+    """
     first, stop = window.first_row, window.stop_row
     at = slice(first - window.start_row, stop - window.start_row)
     seen = store.read(video_id, first, stop)
@@ -51,8 +53,8 @@ def read_batch(store: RowStore, plans: Sequence[SamplePlan], now_step: int) -> S
 class AgeSnapshot:
     """Ages of clips as they were at one moment: what age-aware samplers look at for a whole epoch.
 
-    Taken at the epoch's begin, so that the choice does not depend on how far the loader reads ahead. ``steps`` maps
-    video -> int64 [rows], the step that wrote each row (-1 never).
+    Taken at the epoch's begin, so that the choice does not depend on how far the loader reads ahead.
+    ``steps`` maps video -> int64 [rows], the step that wrote each row (-1 never).
     """
 
     def __init__(self, steps: dict[str, NDArray[np.int64]], now_step: int, rows_per_clip: int) -> None:
@@ -61,7 +63,9 @@ class AgeSnapshot:
     @classmethod
     def take(cls, store: RowStore, videos: dict[str, int], now_step: int, rows_per_clip: int) -> AgeSnapshot:
         """``videos``: id -> number of rows."""
-        steps = {name: np.array(store.ledger(name, 0, rows)["step"], np.int64) for name, rows in videos.items()}
+        steps = {
+            name: np.array(store.ledger(name, 0, rows)["step"], np.int64) for name, rows in videos.items()
+        }
         return cls(steps, now_step, rows_per_clip)
 
     def __call__(self, video_id: str, start_row: int, stop_row: int) -> NDArray[np.float64]:

@@ -1,8 +1,8 @@
 """Windows: the stretch of a video that one sample sees, and which segments count inside it.
 
-A window has ``num_rows`` positions; position t is row ``start_row + t`` of the video. Starts are whole rows, that is
-multiples of the encoder's stride in frames: read, crop and write share the one mapping below, so that no shift
-moves a row by half a step (TALLFormer's release does, spec §5.2).
+A window has ``num_rows`` positions; position t is row ``start_row + t`` of the video. Starts are whole rows,
+that is multiples of the encoder's stride in frames: read, crop and write share the one mapping below, so that
+no shift moves a row by half a step (TALLFormer's release does, spec §5.2).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tal.memory.config import WindowConfig
 class Window:
     """Positions [0, num_rows) over rows [start_row, start_row + num_rows) of a video.
 
-    Only rows [first_row, stop_row) are seen; the other positions are padding. ``start_row`` is negative when the
-    window begins with padding.
+    Only rows [first_row, stop_row) are seen; the other positions are padding. ``start_row`` is negative when
+    the window begins with padding.
     """
 
     start_row: int
@@ -70,8 +70,8 @@ def _draw(rng: np.random.Generator, video_rows: int, config: WindowConfig, rows_
     length = config.num_rows
     if config.mode == "whole" and video_rows > length:
         raise ConfigError(
-            f"window.mode is `whole`, but a video has {video_rows} rows and window.num_rows is {length}: raise "
-            f"window.num_rows, set data.max_frames before extraction, or use window.mode=random"
+            f"window.mode is `whole`, but a video has {video_rows} rows and window.num_rows is {length}: "
+            f"raise window.num_rows, set data.max_frames before extraction, or use window.mode=random"
         )
     if video_rows > length:
         start = int(rng.integers(0, video_rows - length + 1))
@@ -94,8 +94,8 @@ def visible_segments(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Segments seen by a window: (window positions [n, 2], their indices [n]).
 
-    ``segments`` [N, 2] in positions of the video's rows. Kept are those of which at least ``trunc_threshold`` of the
-    length is seen; they are cut to what is seen. Row g stands for positions [g - .5, g + .5].
+    ``segments`` [N, 2] in positions of the video's rows. Kept are those of which at least ``trunc_threshold``
+    of the length is seen; they are cut to what is seen. Row g stands for positions [g - .5, g + .5].
     """
     low, high = window.first_row - 0.5, window.stop_row - 0.5
     cut = np.clip(segments.reshape(-1, 2), low, high)

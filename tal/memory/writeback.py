@@ -27,9 +27,9 @@ class RowsToWrite:
 class WriteBack:
     """Writes in the order submitted. A step's rows are read by no later step before they are written.
 
-    The training loop waits in three cases only: the queue is full (`submit`), a video about to be read is still in
-    the queue (`wait_for`), or everything must be written (`drain`). ``waited_s`` adds those waits up. An error of the
-    thread is raised by the next call.
+    The training loop waits in three cases only: the queue is full (`submit`), a video about to be read is
+    still in the queue (`wait_for`), or everything must be written (`drain`). ``waited_s`` adds those waits
+    up. An error of the thread is raised by the next call.
     """
 
     def __init__(self, store: RowStore, capacity: int = 4) -> None:

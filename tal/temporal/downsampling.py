@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 
 from tal.errors import ConfigError
@@ -10,9 +12,9 @@ from tal.errors import ConfigError
 class TemporalDownsampling(nn.Module):
     """[B, C, T], mask [B, 1, T] -> [B, width, T / factor], mask [B, 1, T / factor].
 
-    Each halving is a convolution k3 s2 p1 with ReLU between two of them and none after the last; factor 1 is one
-    1x1 convolution. Positions outside the mask are zeroed before and after each, so that what stands in the padding
-    reaches no valid position. Output position j is centred on input position j * factor.
+    Each halving is a convolution k3 s2 p1 with ReLU between two of them and none after the last; factor 1 is
+    one 1x1 convolution. Positions outside the mask are zeroed before and after each, so that what stands in
+    the padding reaches no valid position. Output position j is centred on input position j * factor.
     """
 
     def __init__(self, in_channels: int, width: int, factor: int) -> None:
@@ -26,7 +28,7 @@ class TemporalDownsampling(nn.Module):
         else:
             sizes = [in_channels] + [width] * halvings
             self.convs = nn.ModuleList(
-                nn.Conv1d(a, b, 3, stride=2, padding=1) for a, b in zip(sizes, sizes[1:], strict=False)
+                nn.Conv1d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(sizes)
             )
 
     def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

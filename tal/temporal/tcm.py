@@ -1,7 +1,7 @@
 """The consistency module: self-attention over the whole window (TALLFormer §3.3, spec §6), masked.
 
-Fresh and stored rows come from different versions of the encoder; attention over all positions lets each settle
-with the others. Pre-norm layers with a learned relative position bias for each head.
+Fresh and stored rows come from different versions of the encoder; attention over all positions lets each
+settle with the others. Pre-norm layers with a learned relative position bias for each head.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class TcmConfig(Config):
 
 
 class RelativeBias(nn.Module):
-    """Learned bias [heads, T, T] by distance i - j; longer sequences than learnt interpolate the table linearly."""
+    """Learned bias [heads, T, T] by distance i - j; longer sequences than learnt interpolate the table
+    linearly.
+    """
 
     def __init__(self, heads: int, max_positions: int) -> None:
         super().__init__()
@@ -68,7 +70,8 @@ class ConsistencyLayer(nn.Module):
         q, k, v = (
             self.qkv(x).view(b, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         )  # each [B, h, T, d/h]
-        # A window of padding only would have no key at all: its softmax is over the bias alone, and masked later.
+        # A window of padding only would have no key at all: its softmax is over the bias alone, and masked
+        # later.
         nothing = ~keep.any(-1, keepdim=True)
         bias = self.bias(t).to(q.dtype).masked_fill(~(keep | nothing), torch.finfo(q.dtype).min)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
@@ -76,7 +79,9 @@ class ConsistencyLayer(nn.Module):
 
 
 class ConsistencyModule(nn.Module):
-    """[B, D, T], mask [B, 1, T] -> [B, D, T]; positions outside the mask are neither keys nor anything but zero."""
+    """[B, D, T], mask [B, 1, T] -> [B, D, T]; positions outside the mask are neither keys nor anything but
+    zero.
+    """
 
     def __init__(self, dim: int, config: TcmConfig, max_positions: int) -> None:
         super().__init__()

@@ -1,0 +1,41 @@
+"""`longtal presets`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--set", "sets", metavar="A.B=C", multiple=True, help="Change one value before it is shown.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(name: str | None, sets: tuple[str, ...], as_json: bool) -> None:
+    """List the presets; with NAME (or a YAML file) show its whole configuration.
+
+    \b
+    Example:
+      longtal presets
+      longtal presets gym > my.yaml
+    """
+    import pandas as pd
+    import yaml
+
+    from pipelines import console
+    from pipelines.config import load_config, read_tree
+    from pipelines.presets import list_presets
+
+    if name is None:
+        rows = [
+            {"name": key, "description": str(read_tree(path).get("description", ""))}
+            for key, path in list_presets().items()
+        ]
+        if as_json:
+            console.print_json(rows)
+        else:
+            console.print_table(pd.DataFrame(rows, columns=["name", "description"]))
+        return
+    tree = load_config(name, sets).model_dump(mode="json")
+    if as_json:
+        console.print_json(tree)
+    else:
+        click.echo(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), nl=False)

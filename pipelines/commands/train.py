@@ -1,0 +1,63 @@
+"""`longtal train`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+
+@click.command()
+@click.option(
+    "--config", "source", metavar="YAML|PRESET", help="Configuration file, or a name of `longtal presets`."
+)
+@click.option("--set", "sets", metavar="A.B=C", multiple=True, help="Change one value; may be given often.")
+@click.option(
+    "--out", required=True, metavar="RUN", type=click.Path(file_okay=False), help="Folder of the run."
+)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run, where it stood.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, as_json: bool) -> None:
+    """Train a localizer, or encoder and localizer end to end through the memory.
+
+    \b
+    Example:
+      longtal train --config gym --set data.store=gym.zarr --out runs/gym
+      longtal train --resume --out runs/gym
+    """
+    from pathlib import Path
+
+    from pipelines import console
+    from pipelines.config import load_config
+    from pipelines.train import saved_config, train
+    from tal.errors import ConfigError
+
+    if resume and (Path(out) / "config.yaml").exists():
+        config = saved_config(out)
+        if source is not None and load_config(source, sets) != config:
+            raise ConfigError(
+                f"{out} was begun with another configuration than {source} with these settings; leave --config "
+                f"out to go on with its own, or give another --out"
+            )
+    elif source is None:
+        raise click.UsageError("give --config YAML|PRESET (or --resume with the folder of a run)")
+    else:
+        config = load_config(source, sets)
+    result = train(config, out, resume=resume, command=sys.argv)
+    if as_json:
+        console.print_json(
+            {
+                "out": str(result.out),
+                "step": result.step,
+                "validation_mAP": result.best,
+                "best_step": result.best_step,
+                "parameters": result.num_parameters,
+            }
+        )
+    else:
+        best = (
+            ""
+            if result.best is None
+            else f", best validation mAP {result.best:.4f} (step {result.best_step})"
+        )
+        console.out.print(f"{result.step} steps done{best}; model in {result.out / 'model'}")

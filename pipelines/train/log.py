@@ -1,0 +1,114 @@
+"""What a run says: log.jsonl for programs, TensorBoard for eyes, one line now and then for the console."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from pipelines.console import log
+
+
+class RunLog:
+    """Appends records ``{"kind": "step" | "epoch" | "validation" | …}`` to RUN/log.jsonl and to TensorBoard.
+
+    ``from_step``: a resumed run drops what an interrupted one logged after the checkpoint, so that no step is
+    there twice. Only the main process has a log; others get a silent one (``folder`` None).
+    """
+
+    def __init__(self, folder: Path | None, from_step: int = 0) -> None:
+        self._file = self._board = None
+        if folder is None:
+            return
+        path = folder / "log.jsonl"
+        if path.exists():
+            _cut(path, from_step)
+        self._file = path.open("a", encoding="utf-8", buffering=1)
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._board = SummaryWriter(
+            str(folder / "tensorboard"), purge_step=from_step + 1 if from_step else None
+        )
+
+    def write(self, kind: str, step: int, **values: Any) -> None:
+        """One record; numbers also go to TensorBoard as ``kind/name``."""
+        if self._file is None or self._board is None:
+            return
+        record = {"kind": kind, "step": step, "time": round(time.time(), 3), **values}
+        self._file.write(json.dumps(record, default=float) + "\n")
+        group = {"step": "train", "validation": "val"}.get(kind, kind)
+        for name, value in values.items():
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                self._board.add_scalar(f"{group}/{name}", value, step)
+
+    def close(self) -> None:
+        if self._file is not None and self._board is not None:
+            self._file.close()
+            self._board.close()
+
+
+def _cut(path: Path, from_step: int) -> None:
+    """Keep records up to a step; a line cut short by a crash goes too."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if record.get("step", 0) <= from_step:
+            kept.append(line)
+    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def read_log(folder: str | Path, kind: str | None = None) -> list[dict[str, Any]]:
+    """Records of a run, of one kind or all."""
+    lines = (Path(folder) / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    return [r for r in records if kind is None or r["kind"] == kind]
+
+
+class Pace:
+    """Steps a second and time left, over the steps since the last look."""
+
+    def __init__(self, step: int) -> None:
+        self._step, self._time = step, time.perf_counter()
+        self.rate = 0.0
+
+    def look(self, step: int) -> float:
+        now = time.perf_counter()
+        if step > self._step:
+            rate = (step - self._step) / max(now - self._time, 1e-9)
+            self.rate = rate if self.rate == 0 else 0.7 * self.rate + 0.3 * rate
+            self._step, self._time = step, now
+        return self.rate
+
+    def skip(self) -> None:
+        """Leave the time since the last look out (validation, checkpoints)."""
+        self._time = time.perf_counter()
+
+
+def clock(seconds: float) -> str:
+    """Seconds as h:mm:ss or m:ss."""
+    whole = int(seconds)
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def say_step(record: dict[str, Any], epochs: int, total: int, rate: float) -> None:
+    """The console's line of a step."""
+    left = clock((total - record["step"]) / rate) if rate else "?"
+    parts = [
+        f"epoch {record['epoch'] + 1}/{epochs}",
+        f"step {record['step']}/{total}",
+        f"loss {record['loss']:.4f}",
+    ]
+    parts += [f"{name} {record[name]:.3f}" for name in record["parts"]]
+    parts.append(f"lr {record['lr']:.2e}")
+    if record.get("fresh_rows"):
+        parts.append(
+            f"rows {record['fresh_rows']} fresh {record['stored_rows']} stored, age {record['age_mean']:.0f}"
+        )
+    parts.append(f"{rate:.2f} it/s, ETA {left}")
+    log.info("  ".join(parts))

@@ -1,0 +1,221 @@
+"""The loop: epochs of steps, validation, checkpoints. What each part does stands in the modules beside this
+one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch.utils.data import DataLoader
+
+from featstore import FeatureStore
+from pipelines.config import RunConfig
+from pipelines.console import log
+from pipelines.train.checkpoint import TrainState, prune, save_checkpoint
+from pipelines.train.ema import WeightAverage
+from pipelines.train.epoch_log import EpochTotals, memory_report, peak_memory_mib
+from pipelines.train.log import Pace, RunLog, say_step
+from pipelines.train.models import ModelKeeper
+from pipelines.train.optim import lr_factor, set_lr
+from pipelines.train.snapshots import epoch_ages
+from pipelines.train.step import Stepper, StepRecord
+from pipelines.train.validate import Validator
+from tal.errors import LongtalError, VideoError
+from tal.memory.frames import Batch
+from tal.memory.network import MemoryNetwork
+from tal.memory.plan import StepSampler
+from tal.memory.writeback import WriteBack
+
+
+class TrainingStopped(LongtalError, RuntimeError):
+    """Too many steps had a loss or gradient that is no number."""
+
+
+@dataclass
+class Trainer:
+    """Everything a run is made of, put together by `pipelines.train.setup`."""
+
+    config: RunConfig
+    out: Path
+    accelerator: Accelerator
+    network: MemoryNetwork
+    optimizer: torch.optim.Optimizer
+    average: WeightAverage | None
+    stepper: Stepper
+    sampler: StepSampler
+    loader: DataLoader
+    memory: FeatureStore | None  # written to; None when no row ever changes
+    write_back: WriteBack | None
+    validator: Validator | None
+    keeper: ModelKeeper
+    state: TrainState
+    log: RunLog
+
+    def run(self) -> TrainState:
+        """Train to the end; returns the final state."""
+        if self.state.step == 0 and self.state.generation is None:
+            self.checkpoint(commit=False)  # a run killed before its first commit starts from here again
+        pace = Pace(self.state.step)
+        while self.state.epoch < self.config.train.epochs:
+            epoch = self.state.epoch
+            self.train_epoch(epoch, pace)
+            self.state.epoch, self.state.step_in_epoch = epoch + 1, 0
+            last = self.state.epoch == self.config.train.epochs
+            if self.validator is not None and self._validation_due(epoch, last):
+                self.validate(epoch)
+            if last or not self.config.train.checkpoint_every:
+                self.checkpoint()
+            pace.skip()
+        self.keeper.finish(self)
+        return self.state
+
+    def train_epoch(self, epoch: int, pace: Pace) -> None:
+        """The steps of one epoch that are still to do."""
+        steps, totals = self.sampler.planner.steps_per_epoch, EpochTotals()
+        first = self.state.step - self.state.step_in_epoch
+        self.sampler.start(epoch, self.state.step_in_epoch, epoch_ages(self, epoch))
+        begin, waited = time.perf_counter(), self.write_back.waited_s if self.write_back else 0.0
+        for batches, wait_s in self.batches():
+            factor = lr_factor(self.state.step, steps, self.config.train.epochs, self.config.optim)
+            set_lr(self.optimizer, factor)
+            record = self.stepper.step(self.state.step + 1, batches)
+            self.state.step += 1
+            self.state.step_in_epoch += 1
+            self._after_step(record)
+            totals.add(record, wait_s)
+            self._log_step(epoch, steps, record, wait_s, pace)
+            every = self.config.train.checkpoint_every
+            if every and self.state.step % every == 0 and self.state.step_in_epoch < steps:
+                self.checkpoint()
+        if self.write_back is not None:
+            self.write_back.drain()
+            totals.write_wait_s = self.write_back.waited_s - waited
+        report = totals.report() | memory_report(self, first) | {"seconds": time.perf_counter() - begin}
+        report["peak_memory_mib"] = peak_memory_mib(self.accelerator.device)
+        self.log.write("epoch", self.state.step, epoch=epoch, **report)
+
+    def batches(self) -> Iterator[tuple[list[Batch], float]]:
+        """The micro-batches of each step with the seconds that the loop waited for them."""
+        source, parts = iter(self.loader), self.config.train.accumulate
+        for _ in range(len(self.sampler) // parts):
+            start = time.perf_counter()
+            batches = [next(source) for _ in range(parts)]
+            for batch in batches:
+                if batch.error:
+                    raise VideoError(batch.error)
+            yield batches, time.perf_counter() - start
+
+    def _after_step(self, record: StepRecord) -> None:
+        if record.finite:
+            if self.average is not None:
+                self.average.update(self.network)
+            return
+        self.state.nonfinite += 1
+        limit = self.config.train.max_nonfinite
+        log.warning(
+            "step %d: loss %s, gradient norm %s: neither weights nor memory moved (%d of %d such steps)",
+            self.state.step,
+            record.losses.get("loss"),
+            record.grad_norm,
+            self.state.nonfinite,
+            limit,
+        )
+        if self.state.nonfinite > limit:
+            raise TrainingStopped(
+                f"stopped at step {self.state.step}: {self.state.nonfinite} steps had a loss or gradient "
+                f"that is no finite number (train.max_nonfinite {limit}); lower optim.lr, lengthen "
+                f"optim.warmup_epochs, or set train.precision=fp32"
+            )
+
+    def _log_step(self, epoch: int, steps: int, record: StepRecord, wait_s: float, pace: Pace) -> None:
+        every, done = self.config.train.log_every, self.state.step
+        values: dict[str, Any] = {name: value for name, value in record.losses.items()}
+        values |= {
+            "epoch": epoch,
+            "lr": max(group["lr"] for group in self.optimizer.param_groups),
+            "grad_norm": record.grad_norm,
+            "finite": record.finite,
+            "fresh_rows": record.fresh_rows,
+            "stored_rows": record.stored_rows,
+            "age_mean": record.age_mean,
+            "decode_s": record.decode_s,
+            "encode_s": record.encode_s,
+            "wait_s": wait_s,
+        }
+        self.log.write("step", done, **values)
+        if done % every == 0 or self.state.step_in_epoch == 1:
+            rate = pace.look(done)
+            if self.accelerator.is_main_process:
+                parts = [name for name in record.losses if name != "loss"]
+                total = steps * self.config.train.epochs
+                say_step(values | {"step": done, "parts": parts}, self.config.train.epochs, total, rate)
+
+    def _validation_due(self, epoch: int, last: bool) -> bool:
+        train = self.config.train
+        return last or (epoch + 1 >= train.validate_from and (epoch + 1) % train.validate_every == 0)
+
+    def validate(self, epoch: int) -> None:
+        """mAP with the averaged weights when there are any; keeps the best models."""
+        assert self.validator is not None
+        start = time.perf_counter()
+        with self.averaged():
+            validation = self.validator.run(self.network)
+            result = validation.result
+            if self.accelerator.is_main_process:
+                by_tiou = {f"mAP@{t:.2f}": m for t, m in zip(result.tiou, result.mAP, strict=True)}
+                self.log.write(
+                    "validation",
+                    self.state.step,
+                    epoch=epoch,
+                    mAP=result.average_mAP,
+                    **by_tiou,
+                    seconds=time.perf_counter() - start,
+                )
+                log.info("epoch %d: validation mAP %.4f", epoch + 1, result.average_mAP)
+                self.keeper.offer(self, validation)
+        self.accelerator.wait_for_everyone()
+
+    def averaged(self) -> Any:
+        """A block in which the network holds the weights to judge."""
+        from contextlib import nullcontext
+
+        return self.average.applied(self.network) if self.average is not None else nullcontext()
+
+    def checkpoint(self, commit: bool = True) -> None:
+        """Weights first, naming the memory's next generation; then the memory commits it."""
+        if self.write_back is not None:
+            self.write_back.drain()
+        if self.memory is not None:
+            self.state.generation = self.memory.generation + int(commit)
+        folder = self.out / "checkpoints"
+        if self.accelerator.is_main_process:
+            save_checkpoint(
+                folder,
+                self.state,
+                self.network.state_dict(),
+                self.average.state if self.average is not None else None,
+                optimizer_state(self.optimizer, self.accelerator),
+            )
+        if self.memory is not None and commit:
+            if self.accelerator.num_processes > 1:
+                self.memory.prepare_commit()
+                self.accelerator.wait_for_everyone()
+            if self.accelerator.is_main_process:
+                self.memory.commit()
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            prune(folder)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> dict[str, Any]:
+    """Optimizer, and the loss scale of fp16, as plain tensors and numbers."""
+    state: dict[str, Any] = {"optimizer": optimizer.state_dict()}
+    if accelerator.scaler is not None:
+        state["scaler"] = accelerator.scaler.state_dict()
+    return state

@@ -1,0 +1,75 @@
+"""Parameter groups and the learning rate as a function of the step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipelines.config import OptimConfig
+from tal.errors import ConfigError
+
+
+def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
+    """Groups by (encoder or not, decayed or not); each carries ``base_lr``.
+
+    Decay is for weights of two or more dimensions: neither biases, norms nor scales (ActionFormer's and
+    TriDet's rule; a per-channel scale stored as [C, 1] or [1, C, 1] is no weight either). Position tables are
+    not decayed.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        is_encoder = name.startswith("encoder.")
+        wide = sum(size > 1 for size in parameter.shape) >= 2
+        table = name.endswith(("bias.table", "relative_position_bias_table", "pos_embed"))
+        groups.setdefault((is_encoder, wide and not table), []).append(parameter)
+    result = []
+    for (is_encoder, decayed), parameters in sorted(groups.items()):
+        lr = config.lr * (config.encoder_lr_multiplier if is_encoder else 1.0)
+        decay = config.weight_decay if decayed else 0.0
+        name = ("encoder" if is_encoder else "localizer") + ("" if decayed else ", no decay")
+        result.append({"params": parameters, "lr": lr, "base_lr": lr, "weight_decay": decay, "name": name})
+    if not result:
+        raise ConfigError("nothing to train: every parameter is frozen")
+    return result
+
+
+def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    groups = parameter_groups(model, config)
+    if config.name == "sgd":
+        return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
+    if config.name == "adam":
+        return torch.optim.Adam(groups, lr=config.lr)
+    return torch.optim.AdamW(groups, lr=config.lr)
+
+
+def lr_factor(step: int, steps_per_epoch: int, epochs: int, config: OptimConfig) -> float:
+    """Share of the base learning rate at a step (0 = the first).
+
+    A function of the step alone, so that a resumed run needs no scheduler state. Warm-up is linear from
+    ``warmup_factor``; the cosine runs over what is left of the run, from 1 down to ``min_lr_factor``.
+    """
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+    if step < warmup:
+        return config.warmup_factor + (1 - config.warmup_factor) * step / warmup
+    floor = config.min_lr_factor
+    epoch = step / steps_per_epoch
+    if config.schedule == "multistep":
+        return config.gamma ** sum(epoch >= milestone for milestone in config.milestones)
+    if config.schedule == "cosine":
+        total = max(1, epochs * steps_per_epoch - warmup)
+        part = min(1.0, (step - warmup) / total)
+    elif config.schedule == "cosine_restarts":
+        part = (epoch % config.restart_epochs) / config.restart_epochs
+    else:
+        return 1.0
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * part))
+
+
+def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_lr"] * factor

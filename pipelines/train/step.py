@@ -1,0 +1,206 @@
+"""One optimizer step, through the memory or without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from pipelines.config import RunConfig
+from tal.decoders.base import Targets
+from tal.memory.frames import Batch
+from tal.memory.mixing import StoredRows
+from tal.memory.network import MemoryNetwork, StepOutput
+from tal.memory.plan import SamplePlan
+from tal.memory.stored import RowStore, read_batch
+from tal.memory.writeback import RowsToWrite, WriteBack
+
+_HALF_MAX = 65504.0  # largest float16
+
+
+@dataclass
+class StepRecord:
+    """What a step did. ``finite`` False: it moved neither weights nor memory."""
+
+    finite: bool
+    losses: dict[str, float]
+    grad_norm: float = 0.0
+    fresh_rows: int = 0
+    stored_rows: int = 0
+    age_mean: float = 0.0
+    drift: list[float] = field(
+        default_factory=list
+    )  # cosine of a stored row and the fresh row that replaces it
+    decode_s: float = 0.0
+    encode_s: float = 0.0
+
+
+class Stepper:
+    """Carries out steps. ``step(k, batches)`` is optimizer step k, counted from 1."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        accelerator: Accelerator,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        store: RowStore | None,
+        write_back: WriteBack | None,
+        half_store: bool,
+    ) -> None:
+        self.config, self.accelerator = config, accelerator
+        self.network, self.optimizer = network, optimizer
+        self.store, self.write_back, self.half_store = store, write_back, half_store
+        self.plain: MemoryNetwork = accelerator.unwrap_model(network)
+        self.downsample = self.plain.localizer.downsample
+
+    def step(self, number: int, batches: Sequence[Batch]) -> StepRecord:
+        torch.manual_seed(step_seed(self.config.train.seed, number, self.accelerator.process_index))
+        buffers = {name: b.clone() for name, b in self.plain.named_buffers() if b.is_floating_point()}
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        record = StepRecord(True, {})
+        writes: list[RowsToWrite] = []
+        for index, batch in enumerate(batches):
+            last = index == len(batches) - 1
+            stored = self._stored(batch, number)
+            if last:
+                output = self._forward_backward(batch, stored, len(batches))
+            else:
+                with self.accelerator.no_sync(self.network):
+                    output = self._forward_backward(batch, stored, len(batches))
+            self._account(record, batch, stored, output, writes, len(batches))
+        record.finite &= self._all_agree(record.finite)
+        record.grad_norm = float(self._clip())
+        record.finite &= record.grad_norm < float(
+            "inf"
+        )  # the norm is of all processes' gradients; NaN fails too
+        if record.finite:
+            self.optimizer.step()
+            if self.write_back is not None and writes:
+                self.write_back.submit(number, writes)
+        else:
+            self._undo(buffers)
+        return record
+
+    def _stored(self, batch: Batch, number: int) -> StoredRows:
+        """Stored rows as all earlier steps left them."""
+        if self.store is None:
+            return empty_rows(batch.plans, self.plain.localizer.in_channels).to(self.accelerator.device)
+        if self.write_back is not None:
+            self.write_back.wait_for(plan.video.id for plan in batch.plans)
+        return read_batch(self.store, batch.plans, number).to(self.accelerator.device)
+
+    def _forward_backward(self, batch: Batch, stored: StoredRows, parts: int) -> StepOutput:
+        device = self.accelerator.device
+        clips = batch.clips.to(device) if batch.clips is not None else None
+        targets = [plan_targets(plan, self.downsample, device) for plan in batch.plans]
+        with self.accelerator.autocast():
+            output: StepOutput = self.network(stored, clips, targets)
+        self.accelerator.backward(output.losses["loss"] / parts)
+        return output
+
+    def _account(
+        self,
+        record: StepRecord,
+        batch: Batch,
+        stored: StoredRows,
+        output: StepOutput,
+        writes: list[RowsToWrite],
+        parts: int,
+    ) -> None:
+        for name, value in output.losses.items():
+            record.losses[name] = record.losses.get(name, 0.0) + float(value.detach()) / parts
+        record.finite &= bool(torch.isfinite(output.losses["loss"].detach()))
+        known = output.mixed.mask[:, 0]
+        old = known & ~output.mixed.fresh
+        record.fresh_rows += int(output.mixed.fresh.sum())
+        before, count = record.stored_rows, int(old.sum())
+        record.stored_rows += count
+        if count:
+            total = record.age_mean * before + float(output.mixed.age[old].sum())
+            record.age_mean = total / record.stored_rows
+        record.decode_s += batch.decode_s
+        record.encode_s += self.plain.encode_s
+        if output.to_write is None or batch.clips is None:
+            return
+        limit = _HALF_MAX if self.half_store else torch.finfo(torch.float32).max
+        record.finite &= bool((output.to_write.abs() <= limit).all())
+        rows = output.to_write.transpose(1, 2)  # [M, R, C]
+        record.drift += drift(rows, stored, batch)
+        if self.write_back is not None:
+            writes += rows_to_write(rows, batch)
+
+    def _clip(self) -> Tensor:
+        """L2 norm of all gradients, clipped to the limit when there is one."""
+        limit = self.config.optim.clip_norm or float("inf")
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), limit)
+        return torch.as_tensor(norm if norm is not None else 0.0)
+
+    def _all_agree(self, finite: bool) -> bool:
+        if self.accelerator.num_processes == 1:
+            return finite
+        flag = torch.tensor(float(finite), device=self.accelerator.device)
+        return float(self.accelerator.reduce(flag, "sum")) == self.accelerator.num_processes
+
+    def _undo(self, buffers: dict[str, Tensor]) -> None:
+        """Statistics and loss normalisers that the forward moved go back; gradients are dropped."""
+        for name, buffer in self.plain.named_buffers():
+            if name in buffers:
+                buffer.copy_(buffers[name])
+        scaler = self.accelerator.scaler
+        if scaler is not None:
+            self.optimizer.step()  # skipped by the scaler, which then lowers its scale
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def step_seed(seed: int, number: int, process: int) -> int:
+    """Seed of a step's own randomness (drop path, noise): a resumed run needs no generator state."""
+    return (seed * 1_000_003 + number) * 4099 + process
+
+
+def plan_targets(plan: SamplePlan, downsample: int, device: torch.device | str) -> Targets:
+    """Truth of a window in the decoder's grid."""
+    return Targets(
+        segments=torch.from_numpy(plan.segments / downsample).float().to(device),
+        labels=torch.from_numpy(plan.labels).to(device),
+    )
+
+
+def empty_rows(plans: Sequence[SamplePlan], channels: int) -> StoredRows:
+    """Stored rows of a run without a store: nothing was ever written."""
+    valid = torch.stack([torch.from_numpy(plan.window.valid) for plan in plans])
+    nothing = torch.zeros_like(valid)
+    return StoredRows(torch.zeros(*valid.shape, channels), valid, nothing, torch.zeros(valid.shape).long())
+
+
+def rows_to_write(rows: Tensor, batch: Batch) -> list[RowsToWrite]:
+    """Fresh rows [M, R, C] cut to their videos."""
+    assert batch.clips is not None
+    values = rows.cpu().numpy()
+    places = batch.clips.places
+    found = []
+    for clip, (sample, position) in enumerate(
+        zip(places.sample.tolist(), places.position.tolist(), strict=True)
+    ):
+        plan = batch.plans[sample]
+        start = plan.window.start_row + position
+        first, stop = max(start, 0), min(start + values.shape[1], plan.video.num_rows)
+        if first < stop and bool(batch.clips.learn[clip]):
+            found.append(RowsToWrite(plan.video.id, first, values[clip, first - start : stop - start]))
+    return found
+
+
+def drift(rows: Tensor, stored: StoredRows, batch: Batch) -> list[float]:
+    """Cosine between each fresh row [M, R, C] and the stored row that it replaces."""
+    assert batch.clips is not None
+    places = batch.clips.places.to(rows.device)
+    at = places.rows(rows.shape[1])
+    inside = (at >= 0) & (at < stored.rows.shape[1])
+    sample = places.sample[:, None].expand_as(at)[inside]
+    both = (stored.written & stored.valid)[sample, at[inside]]
+    old, new = stored.rows[sample, at[inside]][both], rows[inside][both]
+    return torch.cosine_similarity(old, new, dim=1).tolist()
