@@ -1,0 +1,260 @@
+"""What a report shows, gathered from predictions, annotations and a run folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines.report.run_folder import RunFolder, Series, memory_age, read_run, training_series
+from pipelines.report.scores import Scores, score
+from tal.annotations import AnnotationSet, VideoAnnotation, find_video, read_annotations, read_predictions
+from tal.annotations.ids import align_ids
+from tal.errors import EvaluationError, LongtalError
+
+# Detections of a video that the page holds; the rest have the lowest scores.
+MAX_PER_VIDEO = 200
+
+
+class ReportError(LongtalError, ValueError):
+    """A source that no report can be made of."""
+
+
+@dataclass(frozen=True)
+class ReportVideo:
+    """One video: times in seconds, labels as indices into the report's labels."""
+
+    id: str
+    duration_s: float
+    file: Path | None
+    truth: list[tuple[float, float, int]] | None  # start, end, label; None: not annotated
+    found: list[tuple[float, float, int, float]]  # start, end, label, score; by time
+
+    def to_json(self) -> dict[str, Any]:
+        def columns(rows: Sequence[tuple[float, ...]], names: Sequence[str]) -> dict[str, list[float]]:
+            return {name: [row[i] for row in rows] for i, name in enumerate(names)}
+
+        return {
+            "id": self.id,
+            "duration": round(self.duration_s, 3),
+            "truth": None if self.truth is None else columns(self.truth, ("start", "end", "label")),
+            "found": columns(self.found, ("start", "end", "label", "score")),
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything on the page."""
+
+    title: str
+    subtitle: str
+    labels: list[str]
+    videos: list[ReportVideo]
+    scores: Scores | None = None
+    thresholds: dict[str, float] | None = None
+    training: list[Series] = field(default_factory=list)
+    memory: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The data of the page; video addresses are filled in by `render`."""
+        per_class = self.scores.per_class if self.scores else None
+        thresholds = self.thresholds
+        common = float(np.median(list(thresholds.values()))) if thresholds else 0.5
+        return {
+            "title": self.title,
+            "subtitle": self.subtitle,
+            "version": _version(),
+            "created": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+            "labels": self.labels,
+            "videos": [video.to_json() for video in self.videos],
+            "tiou": self.scores.tiou if self.scores else None,
+            "mAP": self.scores.mAP if self.scores else None,
+            "averageMAP": self.scores.average_mAP if self.scores else None,
+            "perClass": [per_class.get(label) for label in self.labels] if per_class else None,
+            "profile": self.scores.profile if self.scores else None,
+            "threshold": common,
+            "thresholds": [thresholds.get(label, common) for label in self.labels] if thresholds else None,
+            "training": [series.to_json() for series in self.training],
+            "memory": self.memory,
+            "notes": self.notes,
+        }
+
+
+def collect(
+    source: Path,
+    annotations: Path | None = None,
+    subset: str | None = None,
+    videos_dir: Path | None = None,
+    tiou: Sequence[float] | None = None,
+    max_per_video: int = MAX_PER_VIDEO,
+) -> Report:
+    """Gather a report.
+
+    Parameters
+    ----------
+    source
+        a run folder, a predictions file, or a folder that `predict` wrote.
+    annotations, subset, videos_dir
+        truth to compare with and where the video files are; for a run they come from its configuration.
+    tiou
+        limits of the mAP; None: 0.3 to 0.7.
+
+    Raises
+    ------
+    ReportError
+        when the source is neither.
+    LongtalError
+        what reading predictions or annotations raises.
+    """
+    notes: list[str] = []
+    run = read_run(source)
+    predictions_path = _predictions_of(source, run)
+    if run is not None:
+        annotations = annotations or run.annotations
+        subset = subset or run.subset
+        videos_dir = videos_dir or run.videos
+    truth = None
+    if annotations is not None:
+        truth = read_annotations(annotations)
+        if subset:
+            truth = truth.subset(subset)
+        notes += truth.notes
+    predictions = read_predictions(predictions_path) if predictions_path else _no_predictions()
+    if truth is not None:
+        predictions, renamed = align_ids(predictions, truth.videos.keys())
+        notes += renamed
+        if not subset and predictions_path is not None:
+            truth = _only_known(truth, predictions, notes)
+    scores = None
+    if truth is not None and len(predictions):
+        try:
+            scores = score(truth, predictions, tiou)
+        except EvaluationError as error:
+            notes.append(f"No mAP: {error}")
+    if predictions_path is None:
+        notes.append("This run has no validation predictions yet.")
+        truth = None
+    labels = _labels(truth, predictions)
+    videos = _videos(truth, predictions, labels, videos_dir, max_per_video, notes)
+    thresholds = run.thresholds if run is not None else None
+    where = [str(predictions_path or source)]
+    if truth is not None:
+        where.append(f"against {annotations}" + (f", subset {subset}" if subset else ""))
+    return Report(
+        title=(run.name if run is not None else source.stem) or "report",
+        subtitle=" · ".join(where),
+        labels=labels,
+        videos=videos,
+        scores=scores,
+        thresholds=thresholds,
+        training=training_series(run.log) if run is not None else [],
+        memory=memory_age(run.memory, notes) if run is not None else None,
+        notes=notes,
+    )
+
+
+def _predictions_of(source: Path, run: RunFolder | None) -> Path | None:
+    if run is not None:
+        return run.predictions
+    if source.is_dir():
+        for name in ("predictions.json", "predictions.csv"):
+            if (source / name).is_file():
+                return source / name
+        raise ReportError(
+            f"{source} is no run (config.yaml, log.jsonl) and holds no predictions.json or predictions.csv"
+        )
+    return source
+
+
+def _no_predictions() -> pd.DataFrame:
+    frame = pd.DataFrame({"video_id": [], "start_s": [], "end_s": [], "label": [], "score": []})
+    return frame.astype({"video_id": str, "label": str})
+
+
+def _only_known(truth: AnnotationSet, predictions: pd.DataFrame, notes: list[str]) -> AnnotationSet:
+    """Without a subset named: the annotated videos that the predictions are about."""
+    about = set(predictions.attrs.get("videos") or predictions["video_id"].astype(str).unique())
+    drop = [video_id for video_id in truth.videos if video_id not in about]
+    if not drop or len(drop) == len(truth.videos):
+        return truth
+    notes.append(
+        f"{len(drop)} of {len(truth.videos)} annotated videos are not in the predictions and are left out; "
+        "name a subset to count them"
+    )
+    return truth.without(drop, "not in the predictions")
+
+
+def _labels(truth: AnnotationSet | None, predictions: pd.DataFrame) -> list[str]:
+    known = list(truth.labels) if truth is not None else []
+    found = sorted(set(predictions["label"].astype(str)) - set(known))
+    return known + found
+
+
+def _videos(
+    truth: AnnotationSet | None,
+    predictions: pd.DataFrame,
+    labels: list[str],
+    videos_dir: Path | None,
+    most: int,
+    notes: list[str],
+) -> list[ReportVideo]:
+    code = {label: number for number, label in enumerate(labels)}
+    groups = {str(name): group for name, group in predictions.groupby("video_id", observed=True, sort=False)}
+    ids = list(truth.videos) if truth is not None else []
+    ids += [i for i in predictions.attrs.get("videos") or groups if i not in set(ids)]
+    cut = 0
+    videos = []
+    for video_id in ids:
+        annotated = truth.videos.get(video_id) if truth is not None else None
+        rows = groups.get(video_id)
+        found: list[tuple[float, float, int, float]] = []
+        if rows is not None:
+            cut += max(0, len(rows) - most)
+            found = _rows(rows.nlargest(most, "score"), code)
+        ends = [segment[1] for segment in found]
+        if annotated is not None:
+            ends += [segment.end_s for segment in annotated.counted]
+        known = annotated.duration_s if annotated is not None else None
+        videos.append(
+            ReportVideo(
+                id=video_id,
+                duration_s=known or max(ends, default=0.0),
+                file=find_video(videos_dir, video_id) if videos_dir is not None else None,
+                truth=_truth(annotated, code) if annotated is not None else None,
+                found=found,
+            )
+        )
+    if cut:
+        notes.append(f"{cut} detections are left out: the page holds the {most} best of each video")
+    if videos_dir is not None and videos and not any(video.file for video in videos):
+        notes.append(f"No video file was found in {videos_dir}")
+    return videos
+
+
+def _rows(frame: pd.DataFrame, code: dict[str, int]) -> list[tuple[float, float, int, float]]:
+    columns = (frame[name].tolist() for name in ("start_s", "end_s", "label", "score"))
+    rows = [
+        (round(start, 3), round(end, 3), code[str(label)], round(confidence, 5))
+        for start, end, label, confidence in zip(*columns, strict=True)
+        if all(map(math.isfinite, (start, end, confidence)))
+    ]
+    return sorted(rows)
+
+
+def _truth(video: VideoAnnotation, code: dict[str, int]) -> list[tuple[float, float, int]]:
+    return sorted((round(s.start_s, 3), round(s.end_s, 3), code[s.label]) for s in video.counted)
+
+
+def _version() -> str:
+    try:
+        return version("longtal")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "(not installed)"

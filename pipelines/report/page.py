@@ -1,0 +1,87 @@
+"""A Report as one HTML file: data, style and script inside, and a policy that forbids anything else.
+
+Ids, labels and notes may hold anything. They reach the page only as JSON whose `<`, `>` and `&` are
+escaped, and from there the script puts them into the document as text. The policy names the script by its
+hash, so that no other script can run even if markup slipped in.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import os
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+from urllib.parse import quote
+
+from pipelines.files import require_new, write_text
+from pipelines.report.collect import Report
+
+# In this order: each builds on those before it.
+_SCRIPTS = ("dom", "match", "timeline", "player", "videos", "tables", "charts", "main", "sections")
+
+
+def render(report: Report, url_of: Callable[[Path], str | None]) -> str:
+    """The page. ``url_of`` turns a video file into the address that the page uses for it (None: no video)."""
+    document = report.to_json()
+    for entry, video in zip(document["videos"], report.videos, strict=True):
+        entry["src"] = url_of(video.file) if video.file is not None else None
+    return render_document(document)
+
+
+def render_document(document: dict[str, Any]) -> str:
+    """The page of a report's data, video addresses included."""
+    style = _asset("style.css")
+    script = '"use strict";\n(() => {\n' + "\n".join(_asset(f"{name}.js") for name in _SCRIPTS) + "})();\n"
+    return Template(_asset("page.html")).substitute(
+        title=html.escape(str(document["title"])),
+        csp=(
+            f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+            "media-src 'self' file: blob:; img-src data:; base-uri 'none'; form-action 'none'"
+        ),
+        style=style,
+        script=script,
+        data=embed_json(document),
+    )
+
+
+def write_report(report: Report, path: Path, overwrite: bool = False) -> Path:
+    """Write the page; videos are named relative to its folder, or by absolute path on another drive.
+
+    Raises
+    ------
+    OutputExistsError
+        when the file exists and ``overwrite`` is false.
+    """
+    require_new([path], overwrite)
+    folder = path.absolute().parent
+
+    def relative(video: Path) -> str:
+        try:
+            return quote(Path(os.path.relpath(video.absolute(), folder)).as_posix())
+        except ValueError:  # Windows: no relative path between drives
+            return video.absolute().as_uri()
+
+    return write_text(path, render(report, relative), overwrite)
+
+
+def embed_json(document: object) -> str:
+    """JSON that no HTML parser can leave: `<`, `>`, `&` and the line separators of JavaScript are escaped."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _asset(name: str) -> str:
+    return (resources.files("pipelines.report") / "page" / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

@@ -1,0 +1,227 @@
+// The timeline of one video: for each class a row of true actions and rows of detections.
+
+const MIN_GAP_S = 0;
+
+/** Rows in which nothing overlaps, first come first served; at most `most`, then the last row takes the rest. */
+function stack(items, most) {
+  const ends = [];
+  return items.map((item) => {
+    let row = ends.findIndex((end) => end + MIN_GAP_S <= item.start);
+    if (row < 0) row = ends.length < most ? ends.length : most - 1;
+    ends[row] = Math.max(ends[row] || 0, item.end);
+    return [item, row];
+  });
+}
+
+class Timeline {
+  /** `on.seek(seconds)` and `on.select(item)` tell what the user clicked. */
+  constructor(root, on) {
+    this.root = root;
+    this.on = on;
+    this.scroller = el("div", { class: "tl-scroll", tabindex: -1 });
+    this.canvas = el("div", { class: "tl-canvas" });
+    this.scroller.append(this.canvas);
+    root.replaceChildren(this.scroller);
+    this.buttons = new Map();
+    this.canvas.addEventListener("click", (event) => {
+      if (event.target.closest("button")) return;
+      if (event.target.closest(".tl-tracks, .tl-axis")) this.on.seek(this.secondsAt(event));
+    });
+    this.drag();
+  }
+
+  drag() {
+    let active = false;
+    this.canvas.addEventListener("pointerdown", (event) => {
+      active = event.button === 0 && event.target.closest(".tl-axis") !== null;
+      if (active) this.on.seek(this.secondsAt(event));
+    });
+    window.addEventListener("pointermove", (event) => {
+      if (active) this.on.seek(this.secondsAt(event));
+    });
+    for (const name of ["pointerup", "pointercancel"]) window.addEventListener(name, () => (active = false));
+  }
+
+  secondsAt(event) {
+    const box = this.axis.getBoundingClientRect();
+    const part = (event.clientX - box.left) / box.width;
+    return Math.min(1, Math.max(0, part)) * this.video.duration;
+  }
+
+  render(result, video, state, time) {
+    this.video = video;
+    this.buttons.clear();
+    this.canvas.style.setProperty("--zoom", String(state.zoom));
+    this.axis = this.makeAxis(video, state);
+    this.playhead = el("div", { class: "tl-playhead", "aria-hidden": true });
+    const lanes = this.lanes(result, video, state).map((lane) => this.makeLane(result, video, state, lane));
+    const empty = lanes.length
+      ? null
+      : el("p", { class: "tl-empty muted" }, "Nothing at this threshold: lower it to see more.");
+    this.canvas.replaceChildren(
+      el("div", { class: "tl-row tl-head" }, el("div", { class: "tl-name" }), this.axis),
+      ...lanes,
+      ...(empty ? [empty] : []),
+      el("div", { class: "tl-over", "aria-hidden": true }, this.playhead),
+    );
+    this.move(time);
+    this.mark(state.selected);
+  }
+
+  /** Classes that have something to show, in the order of the class list. */
+  lanes(result, video, state) {
+    const lanes = new Map();
+    const lane = (label) => {
+      if (!lanes.has(label)) lanes.set(label, { label, truth: [], found: [] });
+      return lanes.get(label);
+    };
+    const wanted = (item) => state.label < 0 || item.label === state.label;
+    for (const action of video.truth) {
+      if (!wanted(action)) continue;
+      if (!state.onlyErrors || result.isMissed(state, video, action)) lane(action.label).truth.push(action);
+    }
+    for (const found of video.found) {
+      if (!wanted(found) || !result.isShown(state, found)) continue;
+      if (!state.onlyErrors || (found.kind && found.kind !== "right")) lane(found.label).found.push(found);
+    }
+    return [...lanes.values()].sort((a, b) => a.label - b.label);
+  }
+
+  makeLane(result, video, state, lane) {
+    const name = result.data.labels[lane.label];
+    const byTime = (a, b) => a.start - b.start || b.score - a.score;
+    const tracks = el("div", { class: "tl-tracks" });
+    if (video.hasTruth) {
+      const track = el("div", { class: "tl-track truth" });
+      for (const action of lane.truth) track.append(this.makeTruth(result, video, state, action, name));
+      tracks.append(track);
+    }
+    const placed = stack([...lane.found].sort(byTime), 6);
+    const rows = Math.max(1, ...placed.map(([, row]) => row + 1));
+    const track = el("div", { class: "tl-track found", style: { "--rows": String(rows) } });
+    for (const [found, row] of placed) track.append(this.makeFound(video, found, row, name));
+    tracks.append(track);
+    return el(
+      "div",
+      { class: "tl-row", style: { "--hue": hue(lane.label) } },
+      el("div", { class: "tl-name", title: name }, el("span", {}, name)),
+      tracks,
+    );
+  }
+
+  makeTruth(result, video, state, action, name) {
+    const missed = result.isMissed(state, video, action);
+    const what = `True action: ${name}, ${clock(action.start)} to ${clock(action.end)}, ${missed ? "missed" : "found"}`;
+    return this.makeButton(video, action, `seg truth ${missed ? "missed" : "hit"}`, what, missed ? "○ missed" : "", 0);
+  }
+
+  makeFound(video, found, row, name) {
+    const wrong = found.kind && found.kind !== "right";
+    const verdict = found.kind ? `, ${KIND[found.kind]}` : "";
+    const what = `Detection: ${name}, score ${found.score.toFixed(2)}, ${clock(found.start)} to ${clock(found.end)}${verdict}`;
+    const sign = found.kind ? (wrong ? "✕ " : "✓ ") : "";
+    const button = this.makeButton(
+      video,
+      found,
+      `seg found ${found.kind ? (wrong ? "wrong" : "right") : ""}`,
+      what,
+      sign + found.score.toFixed(2),
+      row,
+    );
+    button.style.setProperty("--score", String(found.score));
+    return button;
+  }
+
+  makeButton(video, item, names, what, text, row) {
+    const button = el(
+      "button",
+      {
+        type: "button",
+        class: names,
+        tabindex: this.buttons.size ? -1 : 0,
+        "aria-label": what,
+        title: what,
+        style: {
+          left: `${(100 * item.start) / video.duration}%`,
+          width: `${(100 * Math.max(0, item.end - item.start)) / video.duration}%`,
+          "--row": String(row),
+        },
+        onclick: () => this.on.select(item),
+      },
+      el("span", { "aria-hidden": true }, text),
+    );
+    this.buttons.set(item, button);
+    return button;
+  }
+
+  makeAxis(video, state) {
+    const axis = el("div", {
+      class: "tl-axis",
+      role: "slider",
+      tabindex: 0,
+      "aria-label": "Position in the video",
+      "aria-valuemin": 0,
+      "aria-valuemax": video.duration.toFixed(2),
+    });
+    const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
+    const width = Math.max(240, this.root.clientWidth - 130) * state.zoom;
+    const step = steps.find((s) => (s / video.duration) * width >= 64) || steps.at(-1);
+    for (let at = 0; at <= video.duration + 1e-9; at += step) {
+      const share = (100 * at) / video.duration;
+      const place = share > 97 ? " last" : "";
+      axis.append(
+        el("span", { class: "tick" + place, style: { left: `${share}%` }, "aria-hidden": true }, clock(at, step < 1 ? 1 : 0)),
+      );
+    }
+    return axis;
+  }
+
+  /** Put the playhead at a moment. */
+  move(time, follow = false) {
+    if (!this.video) return;
+    const share = Math.min(1, time / this.video.duration);
+    this.playhead.style.left = `${100 * share}%`;
+    this.axis.setAttribute("aria-valuenow", time.toFixed(2));
+    this.axis.setAttribute("aria-valuetext", clock(time));
+    if (follow) this.reveal(share);
+  }
+
+  /** Scroll so that a share of the duration is in sight. */
+  reveal(share) {
+    const name = this.canvas.querySelector(".tl-name").offsetWidth;
+    const at = share * this.axis.offsetWidth;
+    const room = this.scroller.clientWidth - name;
+    if (at < this.scroller.scrollLeft || at > this.scroller.scrollLeft + room - 8) {
+      this.scroller.scrollLeft = Math.max(0, at - room / 4);
+    }
+  }
+
+  mark(item) {
+    for (const [other, button] of this.buttons) {
+      const on = other === item;
+      button.classList.toggle("selected", on);
+      if (on) button.setAttribute("aria-current", "true");
+      else button.removeAttribute("aria-current");
+      button.tabIndex = on || (!this.buttons.has(item) && other === this.buttons.keys().next().value) ? 0 : -1;
+    }
+    if (item && this.buttons.has(item)) {
+      this.reveal(item.start / this.video.duration);
+      this.revealRow(this.buttons.get(item));
+      const box = this.buttons.get(item).getBoundingClientRect();
+      if (box.top < 60 || box.bottom > window.innerHeight) byId("screen").scrollIntoView({ block: "start" });
+    }
+  }
+
+  /** Scroll the timeline, not the page, so that a bar is in sight. */
+  revealRow(button) {
+    const [box, view] = [button.getBoundingClientRect(), this.scroller.getBoundingClientRect()];
+    const top = view.top + this.axis.offsetHeight;
+    if (box.top < top) this.scroller.scrollTop -= top - box.top + 8;
+    else if (box.bottom > view.bottom) this.scroller.scrollTop += box.bottom - view.bottom + 8;
+  }
+
+  /** Everything on show, by time: for stepping through with the keyboard. */
+  items() {
+    return [...this.buttons.keys()].sort((a, b) => a.start - b.start || a.end - b.end);
+  }
+}

@@ -1,0 +1,189 @@
+"""What a run folder tells a report: configuration, training log, thresholds, the age of its memory."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from tal.errors import LongtalError
+
+# Curves are thinned to this many points: more than a chart has pixels.
+MAX_POINTS = 400
+# Shown first, in this order; other numbers of the log follow by name.
+_FIRST = ("loss", "mAP", "average_mAP", "lr", "grad_norm")
+# Numbers of a log line that are no curve.
+_NOT_CURVES = {"step", "epoch", "time", "time_s", "seed"}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths and contents of a run that a report needs; what is missing is None."""
+
+    name: str
+    annotations: Path | None
+    subset: str | None
+    videos: Path | None
+    predictions: Path | None
+    thresholds: dict[str, float] | None
+    log: Path
+    memory: Path
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: ``value`` at optimizer ``step``."""
+
+    name: str
+    step: list[int]
+    value: list[float]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.name, "step": self.step, "value": self.value}
+
+
+def read_run(folder: Path) -> RunFolder | None:
+    """A run folder's parts; None when ``folder`` is no run."""
+    config_path = folder / "config.yaml"
+    if not config_path.is_file() or not (folder / "log.jsonl").is_file():
+        return None
+    try:
+        config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        config = None
+    data = config.get("data") if isinstance(config, dict) else None
+    data = data if isinstance(data, dict) else {}
+
+    def path(key: str) -> Path | None:
+        return Path(str(data[key])) if data.get(key) else None
+
+    annotations = path("annotations")
+    return RunFolder(
+        name=folder.absolute().name,
+        annotations=annotations if annotations is not None and annotations.is_file() else None,
+        subset=str(data["val_subset"]) if data.get("val_subset") else None,
+        videos=path("videos"),
+        predictions=_newest(folder / "validation"),
+        thresholds=_read_thresholds(folder / "model" / "thresholds.json"),
+        log=folder / "log.jsonl",
+        memory=folder / "memory.zarr",
+    )
+
+
+def _newest(folder: Path) -> Path | None:
+    """The predictions of the latest validation."""
+    files = [file for file in folder.rglob("*.json") if file.name.startswith("predictions")]
+    return max(files, key=lambda file: (file.stat().st_mtime, str(file)), default=None)
+
+
+def _read_thresholds(path: Path) -> dict[str, float] | None:
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        table = content.get("thresholds", content)
+        return {str(label): float(value) for label, value in table.items()} or None
+    except (ValueError, AttributeError, TypeError):
+        return None
+
+
+def training_series(log: Path) -> list[Series]:
+    """Every number of the log against its step; damaged lines (a killed run's last one) are left out."""
+    curves: dict[str, tuple[list[int], list[float]]] = {}
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for record in _records(lines):
+            step = record.get("step")
+            if not isinstance(step, int) or isinstance(step, bool):
+                continue
+            prefix = "" if record.get("kind") in (None, "step") else f"{record['kind']}: "
+            for name, value in _numbers(record):
+                steps, values = curves.setdefault(prefix + name, ([], []))
+                steps.append(step)
+                values.append(value)
+
+    def rank(name: str) -> tuple[int, str]:
+        last = name.split(": ")[-1]
+        return (_FIRST.index(last) if last in _FIRST else len(_FIRST), name)
+
+    return [
+        _thinned(name, *curves[name])
+        for name in sorted(curves, key=rank)
+        if len(curves[name][0]) > 1 or name.split(": ")[-1] in _FIRST
+    ]
+
+
+def _records(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield record
+
+
+def _numbers(record: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:
+    for key, value in record.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, f"{prefix}{key}/")
+        elif isinstance(value, bool) or (not prefix and key in _NOT_CURVES):
+            continue
+        elif isinstance(value, int | float) and math.isfinite(value):
+            yield prefix + key, float(value)
+
+
+def _thinned(name: str, step: list[int], value: list[float]) -> Series:
+    """At most MAX_POINTS points: means over equal stretches, the last one kept."""
+    if len(step) > MAX_POINTS:
+        parts = np.array_split(np.arange(len(step)), MAX_POINTS)
+        step = [step[part[-1]] for part in parts]
+        value = [float(np.mean(np.asarray(value)[part])) for part in parts]
+    return Series(name, step, [float(f"{v:.6g}") for v in value])
+
+
+def memory_age(path: Path, notes: list[str]) -> dict[str, Any] | None:
+    """Ages of a run's store: a histogram over rows and the videos with the oldest rows."""
+    if not path.exists():
+        return None
+    from featstore import FeatureStore
+
+    try:
+        with FeatureStore.open(path, mode="r") as store:
+            rows = store.staleness(by="row")
+            videos = store.staleness(by="video")
+    except LongtalError as error:
+        notes.append(f"The memory's age is not shown: {error}")
+        return None
+    if rows.empty:
+        return None
+    age = rows["age"].to_numpy(np.float64)
+    now = int(rows["step"].max())
+    known = age[np.isfinite(age) & (rows["step"].to_numpy() >= 0)]
+    top = max(1.0, float(known.max(initial=0)))
+    edges = np.unique(np.round(np.linspace(0, top, min(24, int(top) + 1) + 1), 2))
+    counts, _ = np.histogram(known, edges)
+    oldest = videos.sort_values(["age_mean", "video"], ascending=[False, True]).head(12)
+    from_extraction = (rows["step"] == 0).groupby(rows["video"], observed=True).mean()
+    return {
+        "now": now,
+        "neverShare": float((rows["step"] == 0).mean()),
+        "edges": edges.tolist(),
+        "counts": counts.tolist(),
+        "videos": [
+            {
+                "id": str(video.video),
+                "rows": int(video.rows),
+                "never": float(from_extraction.get(video.video, 0.0)),
+                "ageMean": round(float(video.age_mean), 2),
+                "ageMax": float(video.age_max),
+                "writes": float(video.writes),
+            }
+            for video in oldest.itertuples(index=False)
+        ],
+    }
