@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from tal.decoders.afsd import AFSDConfig, build_afsd
+from tal.decoders.afsd import AFSD, AFSDConfig
 from tal.decoders.afsd import losses as parts
 from tal.decoders.afsd.network import exp_distances, points_of_levels, start_end_scores
 from tal.decoders.base import Targets
@@ -31,7 +31,7 @@ def ones(batch, length):
 def small(**values):
     values = {"channels": 16, "upsample": 2, "regression_ranges": ((0, 4), (2, 10000))} | values
     torch.manual_seed(0)
-    return build_afsd(AFSDConfig(**values), 16, 3).eval()
+    return AFSD(AFSDConfig(**values), 16, 3).eval()
 
 
 def features(batch=1, length=16, seed=0):
@@ -40,7 +40,7 @@ def features(batch=1, length=16, seed=0):
 
 def test_default_sizes_are_the_releases():
     config = AFSDConfig()
-    decoder = build_afsd(config, 512, 200).eval()
+    decoder = AFSD(config, 512, 200).eval()
     with torch.no_grad():
         out = decoder(torch.zeros(1, 512, 96), ones(1, 96))
     assert out.lengths == (96, 48, 24, 12, 6, 3)
@@ -248,7 +248,7 @@ def test_background_is_never_a_label():
 
 
 def test_one_class_gives_one_label():
-    decoder = build_afsd(AFSDConfig(channels=16, upsample=2, min_score=0.0), 16, 1).eval()
+    decoder = AFSD(AFSDConfig(channels=16, upsample=2, min_score=0.0), 16, 1).eval()
     found = decoder.candidates(decoder(features(), ones(1, 16)), ones(1, 16))[0]
     assert len(found.labels) > 0 and not found.labels.any()
 
@@ -289,7 +289,7 @@ def test_video_classifier_reads_the_encoders_features_when_asked():
 
 
 def test_dropout_of_the_classifier_is_half():
-    assert build_afsd(AFSDConfig(), 32, 3).video[0].p == 0.5
+    assert AFSD(AFSDConfig(), 32, 3).video[0].p == 0.5
 
 
 @pytest.mark.parametrize(

@@ -4,22 +4,22 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tal.decoders.afsd import AFSDConfig, build_afsd
+from tal.decoders.afsd import AFSD, AFSDConfig
 from tal.decoders.base import Targets
-from tal.decoders.daotad import DaoTADConfig, build_daotad
+from tal.decoders.daotad import DaoTAD, DaoTADConfig
 
 SMALL_DAOTAD = {"channels": 32, "num_heads": 4, "mlp_channels": 48, "fpn_channels": 32, "head_layers": 2}
 RANGES = ((0, 4), (2, 8), (4, 16), (8, 10000))
 SMALL_AFSD = {"channels": 32, "upsample": 4, "regression_ranges": RANGES}
 
 CASES = {
-    "daotad-attention": (build_daotad, DaoTADConfig(**SMALL_DAOTAD)),
-    "daotad-conv": (build_daotad, DaoTADConfig(**SMALL_DAOTAD, pyramid="conv")),
-    "daotad-batch-norm": (build_daotad, DaoTADConfig(**SMALL_DAOTAD, norm="batch")),
-    "afsd-video": (build_afsd, AFSDConfig(**SMALL_AFSD)),
-    "afsd-segment": (build_afsd, AFSDConfig(**SMALL_AFSD, labels="segment")),
-    "afsd-external": (build_afsd, AFSDConfig(**SMALL_AFSD, labels="external", start_end_weight=0)),
-    "afsd-focal": (build_afsd, AFSDConfig(**SMALL_AFSD, video_loss="focal", norm="sync_batch")),
+    "daotad-attention": (DaoTAD, DaoTADConfig(**SMALL_DAOTAD)),
+    "daotad-conv": (DaoTAD, DaoTADConfig(**SMALL_DAOTAD, pyramid="conv")),
+    "daotad-batch-norm": (DaoTAD, DaoTADConfig(**SMALL_DAOTAD, norm="batch")),
+    "afsd-video": (AFSD, AFSDConfig(**SMALL_AFSD)),
+    "afsd-segment": (AFSD, AFSDConfig(**SMALL_AFSD, labels="segment")),
+    "afsd-external": (AFSD, AFSDConfig(**SMALL_AFSD, labels="external", start_end_weight=0)),
+    "afsd-focal": (AFSD, AFSDConfig(**SMALL_AFSD, video_loss="focal", norm="sync_batch")),
 }
 CHANNELS, CLASSES = 24, 5
 
@@ -127,7 +127,7 @@ def test_checkpoint_round_trip(decoder, tmp_path):
     decoder(features, mask)  # moves running statistics
     decoder.eval()
     save_file(decoder.state_dict(), tmp_path / "decoder.safetensors")
-    build = build_daotad if isinstance(decoder.config, DaoTADConfig) else build_afsd
+    build = DaoTAD if isinstance(decoder.config, DaoTADConfig) else AFSD
     torch.manual_seed(99)
     other = build(decoder.config, CHANNELS, CLASSES).eval()
     other.load_state_dict(load_file(tmp_path / "decoder.safetensors"), strict=True)

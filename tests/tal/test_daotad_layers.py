@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from tal.decoders.base import Targets
-from tal.decoders.daotad import DaoTADConfig, build_daotad
+from tal.decoders.daotad import DaoTAD, DaoTADConfig
 from tal.decoders.daotad.attention_pyramid import AttentionPyramid, LocalAttention, sinusoidal_encoding
 from tal.decoders.neck import FPN, ConvPyramid
 from tal.decoders.norms import MaskedBatchNorm, MaskedGroupNorm
@@ -145,7 +145,7 @@ def test_level_lengths_and_masks():
 def test_default_sizes_are_the_releases():
     config = DaoTADConfig()
     assert config.level_widths == (7, 7, 5, 5)
-    decoder = build_daotad(config, 512, 20)
+    decoder = DaoTAD(config, 512, 20)
     mask = ones(1, 60)
     out = decoder.eval()(torch.zeros(1, 512, 60), mask)
     assert out.logits.shape == (1, 585, 20)
@@ -156,9 +156,7 @@ def test_default_sizes_are_the_releases():
 
 def test_losses_by_plain_loops():
     torch.manual_seed(0)
-    decoder = build_daotad(
-        DaoTADConfig(channels=16, num_heads=2, fpn_channels=16, head_layers=1), 16, 3
-    ).eval()
+    decoder = DaoTAD(DaoTADConfig(channels=16, num_heads=2, fpn_channels=16, head_layers=1), 16, 3).eval()
     mask = ones(2, 20)
     mask[1, :, 15:] = False
     outputs = decoder(randn(2, 16, 20), mask)
@@ -221,7 +219,7 @@ def test_candidates_by_hand():
         anchors_per_position=1,
         anchor_scale=4,
     )
-    decoder = build_daotad(config, 16, 2).eval()
+    decoder = DaoTAD(config, 16, 2).eval()
     mask = ones(1, 6)
     mask[..., 5:] = False
     outputs = decoder(torch.zeros(1, 16, 6), mask)
@@ -239,7 +237,7 @@ def test_candidates_by_hand():
 
 def test_only_the_best_anchors_of_a_level_are_kept():
     config = DaoTADConfig(channels=16, num_heads=2, fpn_channels=16, head_layers=0, candidates_per_level=3)
-    decoder = build_daotad(config, 16, 1).eval()
+    decoder = DaoTAD(config, 16, 1).eval()
     outputs = decoder(randn(1, 16, 32), ones(1, 32))
     outputs.logits.data.copy_(randn(*outputs.logits.shape, seed=3))
     found = decoder.candidates(outputs, ones(1, 32))[0]

@@ -276,8 +276,3 @@ def _video_class(target: Targets) -> int:
     if target.video_label is not None:
         return target.video_label
     return int(target.labels[0]) if len(target.labels) else -1
-
-
-def build_afsd(config: AFSDConfig, in_channels: int, num_classes: int) -> AFSD:
-    """Build the decoder; `tal.decoders.registry` calls it."""
-    return AFSD(config, in_channels, num_classes)

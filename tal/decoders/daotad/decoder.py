@@ -146,8 +146,3 @@ class DaoTAD(Decoder):
             row, label = keep.nonzero(as_tuple=True)
             found.append(Candidates(segments[sample, row], scores[sample, row, label], label))
         return found
-
-
-def build_daotad(config: DaoTADConfig, in_channels: int, num_classes: int) -> DaoTAD:
-    """Build the decoder; `tal.decoders.registry` calls it."""
-    return DaoTAD(config, in_channels, num_classes)
