@@ -1,7 +1,8 @@
-"""Index of a video's pictures: time stamps and key frames from the packets alone, nothing decoded but one picture.
+"""Index of a video's pictures: time stamps and key frames from the packets alone, nothing decoded but one
+picture.
 
-Demuxing reads the file once; the index of a file that did not change is kept in memory (a few hundred kilobytes
-for an hour), so that a loader worker which comes back to a video pays nothing.
+Demuxing reads the file once; the index of a file that did not change is kept in memory (a few hundred
+kilobytes for an hour), so that a loader worker which comes back to a video pays nothing.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ class Decoder(Protocol):
 class VideoReader:
     """Random access to a video's pictures by time; opened by `open_video`, a context manager.
 
-    The decoder is opened by the first call of `frames`; an index of key frames lets it start at the key frame before
-    each run of wanted pictures. Not safe for use by several threads at once.
+    The decoder is opened by the first call of `frames`; an index of key frames lets it start at the key
+    frame before each run of wanted pictures. Not safe for use by several threads at once.
     """
 
     def __init__(self, index: PacketIndex, info: VideoInfo, threads: int) -> None:
@@ -118,8 +118,8 @@ def open_video(path: str | os.PathLike[str], backend: str = "auto", threads: int
     Parameters
     ----------
     backend
-        "auto": decord where its time stamps agree with the container's, else PyAV (the reason is in the info and in
-        the log); "decord" or "pyav" by force.
+        "auto": decord where its time stamps agree with the container's, else PyAV (the reason is in the info
+        and in the log); "decord" or "pyav" by force.
     threads
         decoding threads; 1 where several workers read at once, 0 lets the library choose.
 

@@ -1,0 +1,23 @@
+"""Encoders: clips of frames -> feature rows, each with its own preprocessing; and features of whole
+videos.
+"""
+
+from tal.encoders.base import Encoder
+from tal.encoders.build import build_encoder
+from tal.encoders.config import EncoderConfig
+from tal.encoders.preprocess import Preprocess
+from tal.encoders.registry import EncoderEntry, list_encoders
+from tal.encoders.spec import feature_spec
+from tal.encoders.streaming import encode_video, sampling_fps
+
+__all__ = [
+    "Encoder",
+    "EncoderConfig",
+    "EncoderEntry",
+    "Preprocess",
+    "build_encoder",
+    "encode_video",
+    "feature_spec",
+    "list_encoders",
+    "sampling_fps",
+]

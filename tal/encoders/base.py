@@ -1,0 +1,108 @@
+"""The contract of every encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tal.encoders.config import EncoderConfig
+from tal.encoders.preprocess import Preprocess
+from tal.errors import ConfigError
+
+
+class Encoder(nn.Module):
+    """Clips of frames -> feature rows.
+
+    Children give `encode` (rows at their own stride) and `stages`; freezing, frozen statistics and the
+    averaging of rows to the configured stride are the same for all.
+
+    Attributes
+    ----------
+    name, channels
+        which encoder, and C, the length of a row.
+    clip_frames, frame_stride
+        L_c and s_e; a clip gives L_c / s_e rows.
+    own_stride
+        frames a row of the network itself; s_e is a multiple of it and the rows between are averaged.
+    preprocess
+        how pictures are fed.
+    weights_sha256
+        digest of the weights it was built with (names, shapes, values).
+    """
+
+    name: str
+    channels: int
+    own_stride: int
+    weights_sha256: str
+
+    def __init__(
+        self, config: EncoderConfig, own_stride: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        if config.frame_stride % own_stride:
+            raise ConfigError(
+                f"{config.name} gives a row every {own_stride} frames: encoder.frame_stride must be a "
+                f"multiple of {own_stride}, not {config.frame_stride}"
+            )
+        self.config = config
+        self.name = config.name
+        self.own_stride = own_stride
+        self.clip_frames = config.clip_frames
+        self.frame_stride = config.frame_stride
+        self.preprocess = Preprocess(config.size, config.crop, tuple(mean), tuple(std))
+        self.weights_sha256 = ""
+        self._frozen: list[nn.Module] = []
+
+    @property
+    def rows_per_clip(self) -> int:
+        return self.clip_frames // self.frame_stride
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Normalised frames [B, 3, L, H, W] -> rows [B, C, L / own_stride]."""
+        raise NotImplementedError
+
+    def stages(self) -> list[list[nn.Module | nn.Parameter]]:
+        """The network in order: stem, then each stage; what is left (final norm) belongs to none."""
+        raise NotImplementedError
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Normalised frames [B, 3, L_c, H, W] -> rows [B, C, L_c / s_e]."""
+        if frames.dim() != 5 or frames.shape[1] != 3 or frames.shape[2] % self.frame_stride:
+            raise ConfigError(
+                f"{self.name} takes frames [B, 3, L, H, W] with L a multiple of {self.frame_stride}, "
+                f"not {list(frames.shape)}"
+            )
+        rows = self.encode(frames)
+        group = self.frame_stride // self.own_stride
+        return rows.unflatten(2, (-1, group)).mean(3) if group > 1 else rows
+
+    def freeze(self, num_stages: int) -> None:
+        """Stop the stem and the first stages from learning; they also run in eval mode from now on."""
+        if num_stages == 0:
+            return
+        stages = self.stages()
+        if num_stages > len(stages) - 1:
+            raise ConfigError(
+                f"{self.name} has {len(stages) - 1} stages; encoder.frozen_stages={num_stages} is more"
+            )
+        for part in (p for stage in stages[: num_stages + 1] for p in stage):
+            if isinstance(part, nn.Module):
+                self._frozen.append(part)
+                part.requires_grad_(False)
+                part.eval()
+            else:
+                part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Training mode, but for frozen stages and (by default) batch-norm statistics."""
+        super().train(mode)
+        if mode:
+            if self.config.norm_frozen:
+                for module in self.modules():
+                    if isinstance(module, _BatchNorm):
+                        module.eval()
+            for module in self._frozen:
+                module.eval()
+        return self

@@ -1,0 +1,54 @@
+"""Build an encoder from its configuration."""
+
+from __future__ import annotations
+
+import difflib
+
+import torch
+
+from tal.encoders.base import Encoder
+from tal.encoders.config import EncoderConfig
+from tal.encoders.registry import ALIASES, list_encoders
+from tal.encoders.weights import check_sha256, state_sha256
+from tal.errors import ConfigError
+
+
+def build_encoder(config: EncoderConfig, seed: int = 0) -> Encoder:
+    """An encoder in eval mode, with its weights, frozen stages and switches.
+
+    Parameters
+    ----------
+    seed
+        of random weights; the caller's random state is left alone.
+
+    Raises
+    ------
+    ConfigError
+        no such encoder, or settings that it cannot take; names the nearest encoder.
+    WeightsError
+        weights that do not fit (lists what is missing and unexpected), are not to be had, or have another
+        digest.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = _create(config)
+    encoder.weights_sha256 = state_sha256(encoder)
+    if config.weights_sha256 is not None and config.weights in (None, "pretrained"):
+        check_sha256(config.weights_sha256, {"weights": encoder.weights_sha256}, config.name)
+    encoder.freeze(config.frozen_stages)
+    encoder.eval()
+    return encoder
+
+
+def _create(config: EncoderConfig) -> Encoder:
+    name = ALIASES.get(config.name, config.name)
+    if name.startswith("timm:"):
+        from tal.encoders.timm_encoder import TimmEncoder
+
+        return TimmEncoder(config)
+    known = [e.name for e in list_encoders()]
+    near = difflib.get_close_matches(config.name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(
+        f"no encoder {config.name!r}{hint} `longtal encoders` lists them, and any timm:MODEL works"
+    )

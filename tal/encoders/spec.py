@@ -1,0 +1,29 @@
+"""What a feature store says about the encoder that filled it."""
+
+from __future__ import annotations
+
+from featstore.spec import FeatureSpec
+from tal.encoders.base import Encoder
+
+
+def feature_spec(encoder: Encoder, fps: float, max_frames: int = 0, dtype: str = "float16") -> FeatureSpec:
+    """The FeatureSpec of rows that ``encoder`` makes at ``fps`` (of videos capped at ``max_frames``, 0 =
+    never).
+    """
+    prepare = encoder.preprocess
+    extra = {"temporal_shift": True} if encoder.config.temporal_shift else {}
+    return FeatureSpec(
+        encoder=encoder.name,
+        weights=encoder.weights_sha256,
+        channels=encoder.channels,
+        clip_frames=encoder.clip_frames,
+        frame_stride=encoder.frame_stride,
+        dtype=dtype,
+        fps=fps,
+        max_frames=max_frames,
+        size=prepare.size,
+        crop=prepare.crop,
+        mean=prepare.mean,
+        std=prepare.std,
+        extra=extra,
+    )

@@ -1,0 +1,85 @@
+"""Features of a whole video, clip by clip, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tal.encoders.base import Encoder
+from tal.grid import ClipGrid
+from tal.video import VideoInfo, VideoReader, open_video
+
+
+def sampling_fps(info: VideoInfo, fps: float, max_frames: int = 0) -> float:
+    """The rate at which a video is sampled: ``fps``, or lower so that it gives at most ``max_frames`` frames.
+
+    Sampling the whole of a long video at a lower rate is what TALLFormer does on ActivityNet and HACS
+    (768 frames a video).
+    """
+    if max_frames and ClipGrid(fps, 1, 1).num_frames(info.duration_s) > max_frames:
+        return max_frames / info.duration_s
+    return fps
+
+
+def read_clip(reader: VideoReader, clip: int, fps: float, clip_frames: int, size: int) -> NDArray[np.uint8]:
+    """The pictures of one clip, uint8 [L_c, H, W, 3]; black behind the end of the video."""
+    start = clip * clip_frames
+    return reader.frames(np.arange(start, start + clip_frames), fps, size=size)[0]
+
+
+@torch.inference_mode()
+def encode_clips(
+    encoder: Encoder, frames: torch.Tensor, device: torch.device, precision: str = "fp32"
+) -> torch.Tensor:
+    """uint8 [B, L_c, crop, crop, 3] -> float32 rows [B, rows a clip, C] on ``device``."""
+    values = encoder.preprocess.normalise(frames.to(device, non_blocking=True))
+    reduced = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
+    with torch.autocast(device.type, dtype=reduced, enabled=reduced is not None):
+        rows = encoder(values)
+    return rows.float().transpose(1, 2)
+
+
+def encode_video(
+    encoder: Encoder,
+    video: VideoReader | str | os.PathLike[str],
+    fps: float,
+    device: str | torch.device = "cpu",
+    batch_clips: int = 4,
+    precision: str = "fp32",
+) -> Iterator[tuple[int, NDArray[np.float32], int]]:
+    """Rows of a whole video: clips at absolute multiples of the clip length, ``batch_clips`` at once.
+
+    The encoder is put in eval mode. Frames behind the end are black; rows that hold none but those are not
+    given.
+
+    Yields
+    ------
+    (start_row, rows float32 [n, C], n)
+    """
+    encoder.eval()
+    device = torch.device(device)
+    reader = video if isinstance(video, VideoReader) else open_video(video)
+    try:
+        grid = ClipGrid(fps, encoder.clip_frames, encoder.frame_stride)
+        num_frames = reader.num_frames(fps)
+        num_rows, num_clips = grid.num_rows(num_frames), grid.num_clips(num_frames)
+        prepare = encoder.preprocess
+        for first in range(0, num_clips, batch_clips):
+            clips = range(first, min(num_clips, first + batch_clips))
+            # always the same batch size: kernels may round differently for another
+            batch = torch.zeros(
+                batch_clips, grid.clip_frames, prepare.crop, prepare.crop, 3, dtype=torch.uint8
+            )
+            for place, clip in enumerate(clips):
+                batch[place] = prepare.center(read_clip(reader, clip, fps, grid.clip_frames, prepare.size))
+            rows = encode_clips(encoder, batch, device, precision)[: len(clips)].flatten(0, 1)
+            start = first * grid.rows_per_clip
+            kept = rows[: num_rows - start].cpu().numpy()
+            yield start, kept, len(kept)
+    finally:
+        if reader is not video:
+            reader.close()

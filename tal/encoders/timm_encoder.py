@@ -1,0 +1,105 @@
+"""Any timm image model, run on each frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+from timm.data import resolve_data_config
+from torch import Tensor, nn
+
+from tal.encoders.base import Encoder
+from tal.encoders.config import EncoderConfig
+from tal.encoders.temporal_shift import TemporalShift
+from tal.encoders.weights import check_sha256, file_sha256, load_in_order, load_strict, pypi_file, read_state
+from tal.errors import ConfigError, WeightsError
+
+# Where timm's families keep their stages.
+_STAGE_LISTS = ("stages", "blocks", "layers")
+_RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+class TimmEncoder(Encoder):
+    """Frames [B, 3, L, H, W] -> rows [B, C, L]: the model's pooled features of each frame."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        model_name = config.name.removeprefix("timm:")
+        model = _create(model_name, config)
+        data = resolve_data_config({}, model=model)
+        super().__init__(config, 1, data["mean"], data["std"])
+        self.channels = int(model.num_features)
+        _load(model, model_name, config)
+        model.reset_classifier(0)
+        self.channels = int(getattr(model, "head_hidden_size", None) or model.num_features)
+        self.model = model
+        self._shift = TemporalShift(model, config.name) if config.temporal_shift else None
+        if config.checkpointing:
+            model.set_grad_checkpointing(True)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        batch, _, length = frames.shape[:3]
+        if self._shift is not None:
+            self._shift.length = length
+        pictures = frames.transpose(1, 2).flatten(0, 1)  # [B * L, 3, H, W]
+        rows = self.model(pictures)  # [B * L, C]
+        return rows.unflatten(0, (batch, length)).transpose(1, 2)
+
+    def stages(self) -> list[list[nn.Module | nn.Parameter]]:
+        children = dict(self.model.named_children())
+        names = next(
+            ([n] for n in _STAGE_LISTS if n in children), [n for n in _RESNET_STAGES if n in children]
+        )
+        if not names:
+            raise ConfigError(f"{self.name}: its stages are not known, encoder.frozen_stages cannot be used")
+        order = list(children)
+        stem: list[nn.Module | nn.Parameter] = [children[n] for n in order[: order.index(names[0])]]
+        stem += [p for n, p in self.model.named_parameters(recurse=False)]
+        if len(names) > 1:
+            return [stem, *([children[n]] for n in names)]
+        return [stem, *([stage] for stage in children[names[0]].children())]
+
+
+def _create(model_name: str, config: EncoderConfig) -> Any:
+    if not timm.is_model(model_name.split(".")[0]):
+        near = timm.list_models(f"*{model_name.split('.')[0][:12]}*")[:4]
+        hint = f"; near it: {', '.join(near)}" if near else ""
+        raise ConfigError(f"timm has no model {model_name!r}{hint}")
+    options: dict[str, Any] = {"pretrained": config.weights == "pretrained"}
+    if config.drop_path:
+        options["drop_path_rate"] = config.drop_path
+    try:
+        try:
+            return timm.create_model(model_name, img_size=config.crop, **options)
+        except TypeError:  # convolutional models take pictures of any size and no such option
+            return timm.create_model(model_name, **options)
+    except TypeError as error:
+        raise ConfigError(f"timm:{model_name} takes no drop path ({error})") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        if not options["pretrained"]:
+            raise ConfigError(f"timm:{model_name} cannot be built: {error}") from error
+        first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"timm:{model_name}: its pretrained weights are not to be had here ({first}); give a file, "
+            "or weights=pypi where a package has them"
+        ) from error
+
+
+def _load(model: nn.Module, model_name: str, config: EncoderConfig) -> None:
+    if config.weights in (None, "pretrained"):
+        return
+    if config.weights == "pypi":
+        path = pypi_file(model_name)
+        check_sha256(config.weights_sha256, {"file": file_sha256(path)}, str(path))
+        load_in_order(model, read_state(path), str(path))
+        return
+    path = config.weights
+    state = read_state(path)
+    own = model.state_dict()
+    classifier = [k for k in own if k.split(".")[0] in _classifier_names(model) and k not in state]
+    # a file without classifier is complete: the classifier is not used here
+    load_strict(model, {**state, **{k: own[k] for k in classifier}}, str(path))
+
+
+def _classifier_names(model: nn.Module) -> set[str]:
+    names = getattr(model, "default_cfg", {}).get("classifier") or "head"
+    return {n.split(".")[0] for n in ([names] if isinstance(names, str) else names)}
