@@ -89,6 +89,9 @@ class RunConfig(Config):
     """Everything that decides a run's result."""
 
     description: str = ""
+    notes: dict[str, str] = Field(
+        default_factory=dict, description="key of this tree -> where its value comes from, or why it was chosen"
+    )
     data: DataConfig = DataConfig()
     encoder: EncoderConfig | None = None
     memory: MemoryConfig = MemoryConfig()
