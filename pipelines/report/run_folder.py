@@ -16,8 +16,17 @@ from tal.errors import LongtalError
 
 # Curves are thinned to this many points: more than a chart has pixels.
 MAX_POINTS = 400
-# Shown first, in this order; other numbers of the log follow by name.
-_FIRST = ("loss", "mAP", "average_mAP", "lr", "grad_norm")
+# Shown first, in this order; the log's other numbers follow by name.
+_FIRST = (
+    "loss",
+    "validation: mAP",
+    "lr",
+    "grad_norm",
+    "epoch: age_mean",
+    "epoch: share_refreshed",
+    "epoch: drift_cosine",
+    "epoch: peak_memory_mib",
+)
 # Numbers of a log line that are no curve.
 _NOT_CURVES = {"step", "epoch", "time", "time_s", "seed"}
 
@@ -69,24 +78,34 @@ def read_run(folder: Path) -> RunFolder | None:
         annotations=annotations if annotations is not None and annotations.is_file() else None,
         subset=str(data["val_subset"]) if data.get("val_subset") else None,
         videos=path("videos"),
-        predictions=_newest(folder / "validation"),
+        predictions=_predictions(folder),
         thresholds=_read_thresholds(folder / "model" / "thresholds.json"),
         log=folder / "log.jsonl",
         memory=folder / "memory.zarr",
     )
 
 
-def _newest(folder: Path) -> Path | None:
-    """The predictions of the latest validation."""
-    files = [file for file in folder.rglob("*.json") if file.name.startswith("predictions")]
-    return max(files, key=lambda file: (file.stat().st_mtime, str(file)), default=None)
+def _predictions(run: Path) -> Path | None:
+    """Validation predictions of the model that the run gives out; without one, of the latest validation."""
+    folder = run / "validation"
+    model = _read_json(run / "model" / "provenance.json")
+    step = model.get("step") if isinstance(model, dict) else None
+    if isinstance(step, int) and (chosen := folder / f"step_{step:08d}_predictions.json").is_file():
+        return chosen
+    return max(folder.glob("*predictions.json"), default=None)
+
+
+def _read_json(path: Path) -> Any:
+    """A JSON file's content; None when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _read_thresholds(path: Path) -> dict[str, float] | None:
-    if not path.is_file():
-        return None
+    content = _read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         table = content.get("thresholds", content)
         return {str(label): float(value) for label, value in table.items()} or None
     except (ValueError, AttributeError, TypeError):
@@ -108,14 +127,9 @@ def training_series(log: Path) -> list[Series]:
                 values.append(value)
 
     def rank(name: str) -> tuple[int, str]:
-        last = name.split(": ")[-1]
-        return (_FIRST.index(last) if last in _FIRST else len(_FIRST), name)
+        return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)
 
-    return [
-        _thinned(name, *curves[name])
-        for name in sorted(curves, key=rank)
-        if len(curves[name][0]) > 1 or name.split(": ")[-1] in _FIRST
-    ]
+    return [_thinned(name, *curves[name]) for name in sorted(curves, key=rank)]
 
 
 def _records(lines: Iterable[str]) -> Iterable[dict[str, Any]]:

@@ -86,7 +86,9 @@ def make_log(path: Path, steps: int = 600, seed: int = 2) -> Path:
             "step": step,
             "epoch": step // 60,
             "loss": loss,
-            "losses": {"cls": 0.6 * loss, "reg": 0.4 * loss},
+            "cls": 0.6 * loss,
+            "reg": 0.4 * loss,
+            "finite": True,
             "lr": 1e-3 * min(1, step / 60) * 0.5 * (1 + np.cos(np.pi * step / steps)),
             "grad_norm": 1 + rng.exponential(0.5),
         }

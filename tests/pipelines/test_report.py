@@ -143,16 +143,19 @@ def test_predictions_alone_make_a_report(files):
 def test_a_run_brings_its_own_truth_curves_and_thresholds(files, tmp_path):
     annotations, predictions = files
     run = tmp_path / "run"
-    (run / "validation" / "step_00000600").mkdir(parents=True)
+    (run / "validation").mkdir(parents=True)
     (run / "model").mkdir()
-    predictions.rename(run / "validation" / "step_00000600" / "predictions.json")
+    (run / "model" / "provenance.json").write_text('{"step": 300}')
+    (run / "validation" / "step_00000600_predictions.json").write_text('{"results": {}}')
+    predictions.rename(run / "validation" / "step_00000300_predictions.json")
     (run / "config.yaml").write_text(f"data: {{annotations: '{annotations}', val_subset: validation}}\n")
     (run / "model" / "thresholds.json").write_text('{"plank": 0.4, "squat": 0.6}')
     make_log(run / "log.jsonl")
     report = collect(run)
     assert report.title == "run" and report.scores is not None
     names = [series.name for series in report.training]
-    assert names[:2] == ["loss", "validation: mAP"] and {"losses/cls", "lr", "grad_norm"} <= set(names)
+    assert names[:2] == ["loss", "validation: mAP"] and {"cls", "lr", "grad_norm"} <= set(names)
+    assert "step_00000300" in report.subtitle  # those of the model that the run gives out
     document = report.to_json()
     assert document["thresholds"][document["labels"].index("plank")] == 0.4
     assert document["thresholds"][document["labels"].index("curl")] == 0.5  # the median of those known

@@ -40,7 +40,7 @@ def data(tmp_path_factory):
     shutil.copy(first, folder / "videos" / "video_01.mp4")
     run = folder / "run"
     (run / "validation").mkdir(parents=True)
-    shutil.copy(predictions, run / "validation" / "predictions.json")
+    shutil.copy(predictions, run / "validation" / "step_00000600_predictions.json")
     (run / "config.yaml").write_text(
         f"data: {{annotations: '{annotations}', videos: '{folder / 'videos'}', val_subset: validation}}\n"
     )

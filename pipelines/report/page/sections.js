@@ -54,8 +54,17 @@ function nameOf(profile, kind) {
   return KIND_OF_STYLE[profile.styles[profile.kinds.indexOf(kind)]];
 }
 
+const MAIN_CURVES = 8;
+
 function showTraining() {
-  byId("training-body").replaceChildren(...data.training.map(lineChart));
+  const body = byId("training-body");
+  body.append(el("div", { class: "charts" }, ...data.training.slice(0, MAIN_CURVES).map(lineChart)));
+  const rest = data.training.slice(MAIN_CURVES);
+  if (!rest.length) return;
+  const charts = el("div", { class: "charts" });
+  const more = el("details", {}, el("summary", {}, `${rest.length} more numbers of the log`), charts);
+  more.addEventListener("toggle", () => charts.childElementCount || charts.append(...rest.map(lineChart)));
+  body.append(more);
 }
 
 function showMemory() {
