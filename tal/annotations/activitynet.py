@@ -7,29 +7,22 @@ the duration, or are only the inner dictionary with ``duration_second``.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from tal.annotations.builder import Builder, to_seconds
 from tal.annotations.files import load_json, write_text
+from tal.annotations.options import ReadOptions
 from tal.annotations.types import AnnotationSet, VideoAnnotation
 from tal.errors import AnnotationError
 
 
-def read_activitynet(
-    path: Path, keep_duplicates: bool = False, ignore_labels: Collection[str] = ("Ambiguous",)
-) -> AnnotationSet:
+def read_activitynet(path: Path, options: ReadOptions) -> AnnotationSet:
     """Read a file of ActivityNet's form, official or a variant of it."""
-    return parse_activitynet(load_json(path), path.name, keep_duplicates, ignore_labels)
+    return parse_activitynet(load_json(path), path.name, options)
 
 
-def parse_activitynet(
-    content: Any,
-    source: str,
-    keep_duplicates: bool = False,
-    ignore_labels: Collection[str] = ("Ambiguous",),
-) -> AnnotationSet:
+def parse_activitynet(content: Any, source: str, options: ReadOptions) -> AnnotationSet:
     """The parsed JSON -> annotations.
 
     Raises:
@@ -38,17 +31,17 @@ def parse_activitynet(
     database = content.get("database", content) if isinstance(content, dict) else None
     if not isinstance(database, dict) or not all(isinstance(v, dict) for v in database.values()):
         raise AnnotationError(f"{source}: not ActivityNet JSON: needs a 'database' of videos by id")
-    build = Builder(source, keep_duplicates, ignore_labels)
+    build = Builder(source, options)
     no_subset = 0
     for video_id, entry in database.items():
         where = f"{source}: video {video_id!r}"
         subset = entry.get("subset")
-        no_subset += subset is None
+        no_subset += subset is None and not options.subset
         duration = entry.get("duration", entry.get("duration_second"))
         frames = entry.get("frame", entry.get("duration_frame", entry.get("num_frames")))
         build.video(
             video_id,
-            subset=str(subset) if subset is not None else "",
+            subset=str(subset) if subset is not None else options.subset,
             duration_s=None if duration in (None, "") else to_seconds(duration, f"{where}: duration"),
             fps=None if entry.get("fps") in (None, "") else to_seconds(entry["fps"], f"{where}: fps"),
             num_frames=None if frames in (None, "") else int(to_seconds(frames, f"{where}: frames")),

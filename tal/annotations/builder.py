@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from tal.annotations.options import ReadOptions
 from tal.annotations.types import (
     AnnotationSet,
     Exclusion,
@@ -63,16 +64,13 @@ class Builder:
 
     Args:
         source: file name for messages.
-        keep_duplicates: keep annotations that repeat another one within 1e-3 s.
-        ignore_labels: labels whose stretches are neither action nor background (THUMOS14's "Ambiguous").
+        options: says whether duplicates stay and which labels are neither action nor background.
     """
 
-    def __init__(
-        self, source: str, keep_duplicates: bool = False, ignore_labels: Collection[str] = ("Ambiguous",)
-    ) -> None:
+    def __init__(self, source: str, options: ReadOptions) -> None:
         self.source = source
-        self.keep_duplicates = keep_duplicates
-        self.ignore_labels = frozenset(ignore_labels)
+        self.keep_duplicates = options.keep_duplicates
+        self.ignore_labels = frozenset(options.ignore_labels)
         self.notes: list[str] = []
         self._videos: dict[str, _Video] = {}
 
@@ -94,12 +92,21 @@ class Builder:
         if video_id not in self._videos:
             self._videos[video_id] = _Video(subset, duration_s, fps, num_frames, url)
 
-    def segment(self, video_id: str, start: Any, end: Any, label: Any) -> None:
-        """Add an instance to a video added before; times are numbers or their text, in seconds."""
-        where = f"{self.source}: video {video_id!r}"
+    def segment(
+        self,
+        video_id: str,
+        start: Any,
+        end: Any,
+        label: Any,
+        where: str = "",
+        units_s: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
+        """Add an instance to a video added before; times are numbers or their text, in units of
+        ``units_s``."""
+        where = where or f"{self.source}: video {video_id!r}"
         if not isinstance(label, str) or not label.strip():
             raise AnnotationError(f"{where}: label {label!r} is not a name")
-        segment = Segment(to_seconds(start, where), to_seconds(end, where), label)
+        segment = Segment(to_seconds(start, where) * units_s[0], to_seconds(end, where) * units_s[1], label)
         video = self._videos[video_id]
         (video.ignored if label in self.ignore_labels else video.segments).append(segment)
 
@@ -137,8 +144,8 @@ class Builder:
             notes.append(f"{ignored} segments of ignored labels {sorted(self.ignore_labels)} set aside")
         if degenerate:
             notes.append(
-                f"{len(degenerate)} segments end at or before their start; metrics count them (as the official "
-                f"evaluator does) and nothing can find them; training leaves them out: {first_ids(degenerate)}"
+                f"{len(degenerate)} segments end at or before their start: metrics count them, as the "
+                f"official evaluator does, but nothing finds them; not trained on: {first_ids(degenerate)}"
             )
         if beyond:
             notes.append(

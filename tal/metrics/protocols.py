@@ -84,7 +84,7 @@ _ALL = (
         length_edges=(3.0, 6.0, 12.0, 18.0),
         coverage_edges=(0.02, 0.04, 0.06, 0.08),
         instances_edges=(1, 40, 80),
-        note="ActionFormer counts 212 videos, 3358 instances; OpenTAD 211, 3325: protocol thumos14-opentad",
+        note="ActionFormer counts 212 videos, 3358 instances; OpenTAD 211 videos: protocol thumos14-opentad",
     ),
     Protocol(
         "multithumos",

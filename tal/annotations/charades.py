@@ -1,0 +1,50 @@
+"""Charades' CSV: one video a row, ``actions`` = ``c092 11.90 21.20;c147 0.00 12.60``.
+
+Class codes get their names from ``Charades_v1_classes.txt`` (``c000 Holding some clothes``) where it lies
+beside.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tal.annotations.builder import Builder, to_seconds
+from tal.annotations.files import write_text
+from tal.annotations.options import ReadOptions
+from tal.annotations.rows import dict_rows, read_class_list, read_rows, write_rows
+from tal.annotations.types import AnnotationSet
+from tal.errors import AnnotationError
+
+_CLASSES = "Charades_v1_classes.txt"
+
+
+def read_charades(path: Path, options: ReadOptions) -> AnnotationSet:
+    """Read ``Charades_v1_train.csv`` / ``_test.csv``; the subset is in the file's name."""
+    beside = path.parent / _CLASSES
+    listed = options.labels or (beside if beside.is_file() else None)
+    names = read_class_list(listed) if listed else {}
+    subset = options.subset or next((k for k in ("train", "test") if k in path.stem.lower()), "")
+    build = Builder(path.name, options)
+    for where, cells in dict_rows(path, read_rows(path, ","), ("id", "actions", "length")):
+        video = cells.get("id", "").strip()
+        length = cells.get("length", "").strip()
+        build.video(video, cells.get("subset") or subset, to_seconds(length, where) if length else None)
+        for action in filter(None, cells.get("actions", "").split(";")):
+            parts = action.split()
+            if len(parts) != 3:
+                raise AnnotationError(f"{where}: an action is 'class start end', not {action[:80]!r}")
+            build.segment(video, parts[1], parts[2], names.get(parts[0], parts[0]))
+    return build.build("charades", tuple(names.values()))
+
+
+def write_charades(annotations: AnnotationSet, path: Path) -> None:
+    """Write the CSV (with a column ``subset``, which the original lacks) and the class list beside it."""
+    labels = sorted({s.label for v in annotations.videos.values() for s in (*v.counted, *v.ignored)})
+    codes = {name: f"c{i:03d}" for i, name in enumerate(labels)}
+    rows = []
+    for name, video in annotations.videos.items():
+        actions = (f"{codes[s.label]} {s.start_s!r} {s.end_s!r}" for s in (*video.counted, *video.ignored))
+        length = "" if video.duration_s is None else repr(video.duration_s)
+        rows.append([name, ";".join(actions), length, video.subset])
+    write_rows(path, ["id", "actions", "length", "subset"], rows)
+    write_text(path.parent / _CLASSES, "".join(f"{code} {name}\n" for name, code in codes.items()))

@@ -1,0 +1,71 @@
+"""MultiTHUMOS as JSON: ``{video: {"subset", "duration", "actions": [[class, start, end], …]}}``.
+
+Class numbers get their names from ``class_list.txt`` (``1 BaseballPitch``) where it lies beside; else they
+are names.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tal.annotations.builder import Builder, to_seconds
+from tal.annotations.files import load_json, write_text
+from tal.annotations.options import ReadOptions
+from tal.annotations.rows import read_class_list
+from tal.annotations.types import AnnotationSet
+from tal.errors import AnnotationError
+
+_CLASS_LIST = "class_list.txt"
+
+
+def is_multithumos(content: Any) -> bool:
+    return isinstance(content, dict) and any(isinstance(v, dict) and "actions" in v for v in content.values())
+
+
+def read_multithumos(path: Path, options: ReadOptions) -> AnnotationSet:
+    """Read the JSON form of MultiTHUMOS (and of Charades, which uses the same)."""
+    content = load_json(path)
+    if not is_multithumos(content):
+        raise AnnotationError(f"{path}: not MultiTHUMOS JSON: needs {{video: {{'actions': [...]}}}}")
+    beside = path.parent / _CLASS_LIST
+    listed = options.labels or (beside if beside.is_file() else None)
+    names = read_class_list(listed) if listed else {}
+    build = Builder(path.name, options)
+    for video_id, entry in content.items():
+        where = f"{path.name}: video {video_id!r}"
+        if not isinstance(entry, dict) or not isinstance(entry.get("actions"), list):
+            raise AnnotationError(f"{where}: needs 'actions', a list")
+        duration = entry.get("duration")
+        build.video(
+            video_id,
+            str(entry.get("subset") or options.subset),
+            None if duration is None else to_seconds(duration, where),
+        )
+        for action in entry["actions"]:
+            if not isinstance(action, list) or len(action) != 3:
+                raise AnnotationError(f"{where}: an action is [class, start, end], not {str(action)[:80]}")
+            number = str(action[0])
+            build.segment(video_id, action[1], action[2], names.get(number, number))
+    return build.build("multithumos", tuple(names.values()))
+
+
+def write_multithumos(annotations: AnnotationSet, path: Path) -> None:
+    """Write the JSON and, beside it, ``class_list.txt``."""
+    labels = list(dict.fromkeys([*annotations.labels, *_ignored_labels(annotations)]))
+    numbers = {name: i for i, name in enumerate(labels, start=1)}
+    content = {
+        name: {
+            "subset": v.subset,
+            **({"duration": v.duration_s} if v.duration_s is not None else {}),
+            "actions": [[numbers[s.label], s.start_s, s.end_s] for s in (*v.counted, *v.ignored)],
+        }
+        for name, v in annotations.videos.items()
+    }
+    write_text(path, json.dumps(content, ensure_ascii=False))
+    write_text(path.parent / _CLASS_LIST, "".join(f"{i} {name}\n" for name, i in numbers.items()))
+
+
+def _ignored_labels(annotations: AnnotationSet) -> list[str]:
+    return sorted({s.label for v in annotations.videos.values() for s in v.ignored})
