@@ -24,7 +24,7 @@ _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523,
 
 
 class AugmentConfig(Config):
-    """What is drawn for each window; ``feature_noise`` is added to every row that the localizer sees."""
+    """What is drawn for each window of pictures."""
 
     crop: bool = Field(True, description="random place of the crop; false: the centre")
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored window")
@@ -34,7 +34,6 @@ class AugmentConfig(Config):
     channel_shuffle: float = Field(
         0.0, ge=0, le=1, description="probability that RGB trade places, when changed"
     )
-    feature_noise: float = Field(0.0, ge=0, description="standard deviation of noise on rows, training only")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pipelines.console import log
 from pipelines.train.checkpoint import TrainState, prune, save_checkpoint
 from pipelines.train.ema import WeightAverage
 from pipelines.train.epoch_log import EpochTotals, memory_report, peak_memory_mib
-from pipelines.train.log import Pace, RunLog, say_step
+from pipelines.train.run_log import Pace, RunLog, say_step
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import lr_factor, set_lr
 from pipelines.train.snapshots import epoch_ages
@@ -114,7 +114,7 @@ class Trainer:
     def _after_step(self, record: StepRecord) -> None:
         if record.finite:
             if self.average is not None:
-                self.average.update(self.network)
+                self.average.update(self.network, self.state.step)
             return
         self.state.nonfinite += 1
         limit = self.config.train.max_nonfinite

@@ -19,7 +19,7 @@ from pipelines.console import log
 from pipelines.train.checkpoint import TrainState, choose_checkpoint, load_weights
 from pipelines.train.data import RunData, load_data
 from pipelines.train.ema import WeightAverage
-from pipelines.train.log import RunLog
+from pipelines.train.run_log import RunLog
 from pipelines.train.loop import Trainer
 from pipelines.train.measure import measure_video
 from pipelines.train.models import ModelKeeper
@@ -121,12 +121,7 @@ def build_network(
     localizer = Localizer(config.localizer, channels, num_classes, config.window.num_rows)
     if encoder is not None and not config.end_to_end:
         encoder.requires_grad_(False)
-    return MemoryNetwork(
-        encoder,
-        localizer,
-        fresh_only=config.memory.baseline == "fresh_only",
-        feature_noise=config.augment.feature_noise,
-    )
+    return MemoryNetwork(encoder, localizer, fresh_only=config.memory.baseline == "fresh_only")
 
 
 def check_spec(config: RunConfig, encoder: Encoder, store: FeatureStore) -> None:

@@ -45,13 +45,10 @@ class ClipReading:
 
 @dataclass(frozen=True)
 class SampleFrames:
-    """One sample's clips: ``frames`` uint8 [m, L, h, w, 3], ``valid`` bool [m, L], ``clips`` [m], seconds
-    spent.
-    """
+    """One sample's clips: ``frames`` uint8 [m, L, h, w, 3], black beyond the video; seconds spent."""
 
     plan: SamplePlan
     frames: Tensor
-    valid: Tensor
     clips: tuple[int, ...]
     clean: Tensor | None
     decode_s: float
@@ -81,11 +78,11 @@ class ClipDataset(Dataset[SampleFrames]):
     def __getitem__(self, plan: SamplePlan) -> SampleFrames:  # type: ignore[override]
         empty = torch.zeros(0)
         if self.reading is None:
-            return SampleFrames(plan, empty, empty, (), None, 0.0)
+            return SampleFrames(plan, empty, (), None, 0.0)
         try:
             return read_clips(plan, self.reading)
         except VideoError as error:
-            return SampleFrames(plan, empty, empty, (), None, 0.0, str(error))
+            return SampleFrames(plan, empty, (), None, 0.0, str(error))
 
     def collate(self, samples: Sequence[SampleFrames]) -> Batch:
         plans = [s.plan for s in samples]
@@ -100,7 +97,6 @@ class ClipDataset(Dataset[SampleFrames]):
         filled = [s for s in samples if s.clips]
         clips = ClipFrames(
             frames=torch.cat([s.frames for s in filled]),
-            valid=torch.cat([s.valid for s in filled]),
             places=ClipPlaces(torch.tensor(sample), torch.tensor(position)),
             learn=torch.tensor(learn),
             clean=torch.cat([s.clean for s in filled if s.clean is not None]) if self.reading.clean else None,
@@ -118,13 +114,13 @@ def read_clips(plan: SamplePlan, reading: ClipReading) -> SampleFrames:
     wanted = (begins[:, None] + np.arange(reading.clip_frames)).reshape(-1)
     shape = (len(clips), reading.clip_frames, prepare.crop, prepare.crop, 3)
     if not clips:
-        return SampleFrames(
-            plan, torch.zeros(shape, dtype=torch.uint8), torch.zeros(shape[:2]).bool(), (), None, 0.0
-        )
+        return SampleFrames(plan, torch.zeros(shape, dtype=torch.uint8), (), None, 0.0)
     with open_video(plan.video.path) as video:
         pictures, valid = video.frames(wanted, plan.video.fps, size=prepare.size)
     draw = draw_augmentation(np.random.default_rng(plan.seed), reading.augment)
-    frames = apply_augmentation(pictures, prepare.crop, draw).reshape(shape)
+    frames = apply_augmentation(pictures, prepare.crop, draw)
+    frames[torch.from_numpy(~valid)] = (
+        0  # beyond the video: black, as in extraction, whatever the colours became
+    )
     clean = prepare.center(pictures).reshape(shape) if reading.clean else None
-    seen = torch.from_numpy(np.asarray(valid, dtype=bool)).reshape(shape[:2])
-    return SampleFrames(plan, frames, seen, clips, clean, time.perf_counter() - start)
+    return SampleFrames(plan, frames.reshape(shape), clips, clean, time.perf_counter() - start)

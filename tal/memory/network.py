@@ -17,13 +17,12 @@ from tal.memory.mixing import ClipPlaces, MixedRows, StoredRows, mix
 
 @dataclass(frozen=True)
 class ClipFrames:
-    """Pictures of M clips: ``frames`` uint8 [M, L, H, W, 3], ``valid`` bool [M, L] (False: beyond the video).
+    """Pictures of M clips: ``frames`` uint8 [M, L, H, W, 3], black beyond the video.
 
     ``learn`` bool [M]: the gradient goes through this clip. ``clean``: the same clips without augmentation.
     """
 
     frames: Tensor
-    valid: Tensor
     places: ClipPlaces
     learn: Tensor
     clean: Tensor | None = None
@@ -31,7 +30,6 @@ class ClipFrames:
     def to(self, device: torch.device | str) -> ClipFrames:
         return ClipFrames(
             self.frames.to(device, non_blocking=True),
-            self.valid.to(device),
             self.places.to(device),
             self.learn.to(device),
             None if self.clean is None else self.clean.to(device, non_blocking=True),
@@ -58,11 +56,10 @@ class MemoryNetwork(nn.Module):
         encoder: nn.Module | None,
         localizer: Localizer,
         fresh_only: bool = False,
-        feature_noise: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder, self.localizer = encoder, localizer
-        self.fresh_only, self.feature_noise = fresh_only, feature_noise
+        self.fresh_only = fresh_only
         self.encode_s = (
             0.0  # seconds the last forward spent in the encoder (on CUDA: until its kernels were queued)
         )
@@ -77,23 +74,20 @@ class MemoryNetwork(nn.Module):
             to_write = fresh.detach().float() if clips.clean is None else self._encode_clean(clips)
         self.encode_s = time.perf_counter() - start
         mixed = mix(stored, fresh, places, self.fresh_only)
-        features = mixed.features
-        if self.training and self.feature_noise:
-            features = (features + self.feature_noise * torch.randn_like(features)) * mixed.mask
-        outputs = self.localizer(features, mixed.mask, mixed.age)
+        outputs = self.localizer(mixed.features, mixed.mask, mixed.age)
         return StepOutput(self.localizer.losses(outputs, targets), to_write, mixed)
 
     def _encode(self, clips: ClipFrames) -> Tensor:
         """Rows [M, C, R]; clips that are not learnt from run without a graph."""
         if bool(clips.learn.all()):
-            return encode_clips(self.encoder, clips.frames, clips.valid)
+            return encode_clips(self.encoder, clips.frames)
         parts: list[Tensor] = []
         order: list[Tensor] = []
         for learn in (True, False):
             index = torch.nonzero(clips.learn == learn).squeeze(1)
             if len(index):
                 with nullcontext() if learn else torch.no_grad():
-                    parts.append(encode_clips(self.encoder, clips.frames[index], clips.valid[index]))
+                    parts.append(encode_clips(self.encoder, clips.frames[index]))
                 order.append(index)
         return torch.cat(parts)[torch.argsort(torch.cat(order))]
 
@@ -103,13 +97,12 @@ class MemoryNetwork(nn.Module):
         assert self.encoder is not None and clips.clean is not None
         training = self.encoder.training
         self.encoder.eval()
-        rows = encode_clips(self.encoder, clips.clean, clips.valid).float()
+        rows = encode_clips(self.encoder, clips.clean).float()
         self.encoder.train(training)
         return rows
 
 
-def encode_clips(encoder: nn.Module | None, frames: Tensor, valid: Tensor) -> Tensor:
-    """uint8 [M, L, H, W, 3], bool [M, L] -> rows [M, C, R]; pictures beyond the video are the mean colour."""
+def encode_clips(encoder: nn.Module | None, frames: Tensor) -> Tensor:
+    """uint8 [M, L, H, W, 3] -> rows [M, C, R], as extraction and prediction make them."""
     assert encoder is not None
-    pictures = encoder.preprocess.normalise(frames)  # [M, 3, L, H, W]
-    return encoder(pictures * valid[:, None, :, None, None])
+    return encoder(encoder.preprocess.normalise(frames))

@@ -55,35 +55,30 @@ def world():
     frames = torch.randint(0, 256, (2, WINDOW * 2, 6, 6, 3), dtype=torch.uint8)
     valid = torch.ones(2, WINDOW, dtype=torch.bool)
     valid[1, 27:] = False
-    frame_valid = valid.repeat_interleave(2, 1)
     targets = [
         Targets(torch.tensor([[3.0, 9.0], [12.5, 20.0]]), torch.tensor([0, 2])),
         Targets(torch.tensor([[5.0, 18.0]]), torch.tensor([1])),
     ]
-    return encoder, frames, valid, frame_valid, targets
+    return encoder, frames, valid, targets
 
 
 def clips_at(world, chosen):
     """`ClipFrames` of (sample, clip) pairs."""
-    _, frames, _, frame_valid, _ = world
+    _, frames, _, _ = world
     cut = [frames[b, k * CLIP : (k + 1) * CLIP] for b, k in chosen]
-    seen = [frame_valid[b, k * CLIP : (k + 1) * CLIP] for b, k in chosen]
     places = ClipPlaces(
         torch.tensor([b for b, _ in chosen], dtype=torch.long),
         torch.tensor([k * ROWS for _, k in chosen], dtype=torch.long),
     )
-    return ClipFrames(torch.stack(cut), torch.stack(seen), places, torch.ones(len(chosen), dtype=torch.bool))
+    return ClipFrames(torch.stack(cut), places, torch.ones(len(chosen), dtype=torch.bool))
 
 
 def whole_window(encoder, world):
     """Rows [B, C, T] of everything, clip by clip, without the memory's code."""
-    _, frames, _, frame_valid, _ = world
+    _, frames, _, _ = world
     rows = []
     for b in range(2):
-        parts = [
-            encode_clips(encoder, frames[b, None, s : s + CLIP], frame_valid[b, None, s : s + CLIP])[0]
-            for s in range(0, WINDOW * 2, CLIP)
-        ]
+        parts = [encode_clips(encoder, frames[b, None, s : s + CLIP])[0] for s in range(0, WINDOW * 2, CLIP)]
         rows.append(torch.cat(parts, 1))
     return torch.stack(rows)
 
@@ -95,7 +90,7 @@ def stored(rows, valid, age=7):
 
 
 def test_gradient_is_that_of_a_plain_graph_with_stored_rows_as_constants(world):
-    encoder, _, valid, _, targets = world
+    encoder, _, valid, targets = world
     old = torch.randn(2, CHANNELS, WINDOW)
     chosen = [(0, 1), (0, 9), (1, 0), (1, 12)]
     network = MemoryNetwork(
@@ -125,7 +120,7 @@ def test_gradient_is_that_of_a_plain_graph_with_stored_rows_as_constants(world):
 
 @pytest.mark.parametrize("decoder", list_decoders())
 def test_all_clips_fresh_is_the_plain_encoder_and_none_fresh_is_inference(world, decoder):
-    encoder, _, valid, _, targets = world
+    encoder, _, valid, targets = world
     network = MemoryNetwork(encoder, localizer(decoder)).eval()
     rows = whole_window(encoder, world)
     outputs = network.localizer(rows * valid[:, None], valid[:, None])
@@ -162,13 +157,13 @@ def test_mix_puts_rows_by_position_masks_and_ages():
 
 
 def test_stochastic_backprop_encodes_all_and_learns_from_some(world):
-    encoder, _, valid, _, targets = world
+    encoder, _, valid, targets = world
     network = MemoryNetwork(encoder, localizer()).eval()
     everything = [(b, k) for b in range(2) for k in range(WINDOW // ROWS)]
     clips = clips_at(world, everything)
     learn = torch.zeros(len(everything), dtype=torch.bool)
     learn[[2, 20]] = True
-    some = ClipFrames(clips.frames, clips.valid, clips.places, learn)
+    some = ClipFrames(clips.frames, clips.places, learn)
     nothing = stored(torch.zeros(2, CHANNELS, WINDOW), valid)
     one = network(nothing, some, targets)
     network.zero_grad()
@@ -183,13 +178,13 @@ def test_stochastic_backprop_encodes_all_and_learns_from_some(world):
 
 
 def test_canonical_rows_come_from_the_clean_pictures(world):
-    encoder, _, valid, _, targets = world
+    encoder, _, valid, targets = world
     network = MemoryNetwork(encoder, localizer())
     chosen = [(0, 3), (1, 5)]
     clean = clips_at(world, chosen)
-    noisy = ClipFrames(255 - clean.frames, clean.valid, clean.places, clean.learn, clean.frames)
+    noisy = ClipFrames(255 - clean.frames, clean.places, clean.learn, clean.frames)
     output = network(stored(torch.zeros(2, CHANNELS, WINDOW), valid), noisy, targets)
-    torch.testing.assert_close(output.to_write, encode_clips(encoder, clean.frames, clean.valid))
+    torch.testing.assert_close(output.to_write, encode_clips(encoder, clean.frames))
     assert not output.to_write.requires_grad and encoder.training
 
 
