@@ -1,17 +1,20 @@
 """Metrics of temporal action localization."""
 
+from tal.metrics.bootstrap import Comparison, paired_bootstrap
 from tal.metrics.evaluate import Evaluation, EvaluationResult, evaluate
 from tal.metrics.operating import calibrate
 from tal.metrics.protocols import PROTOCOLS, Protocol, get_protocol, parse_tiou, tiou_range
 
 __all__ = [
     "PROTOCOLS",
+    "Comparison",
     "Evaluation",
     "EvaluationResult",
     "Protocol",
     "calibrate",
     "evaluate",
     "get_protocol",
+    "paired_bootstrap",
     "parse_tiou",
     "tiou_range",
 ]

@@ -160,11 +160,7 @@ def test_missing_file_folder_and_bytes(tmp_path):
 def test_written_files_have_the_official_keys_and_lose_nothing(tmp_path):
     path = write(
         tmp_path / "a.json",
-        {
-            "x": video(
-                ("run", 0.1, 1 / 3), ("Ambiguous", 3, 4), ("run", 5, 5), duration=10.01, fps=29.97, frame=300
-            )
-        },
+        {"x": video(("run", 0.1, 1 / 3), ("Ambiguous", 3, 4), ("run", 5, 5), duration=10.01, fps=29.97)},
     )
     first = read_annotations(path)
     write_annotations(first, tmp_path / "b.json")

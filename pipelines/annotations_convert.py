@@ -1,0 +1,95 @@
+"""Annotation files from one format into another, with an account of what was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from tal.annotations import AnnotationSet, read_annotations, write_annotations
+from tal.annotations.read import FORMATS, merge, with_info
+from tal.errors import AnnotationError
+
+_BY_SUFFIX = {".json": "activitynet", ".csv": "table", ".tsv": "table", ".txt": "elan"}
+
+
+def load_many(
+    paths: Sequence[Path],
+    file_format: str = "auto",
+    subsets: Sequence[str] = (),
+    target: str = "action",
+    labels: Path | None = None,
+    info: Path | None = None,
+    keep_duplicates: bool = False,
+    ignore_labels: Sequence[str] = ("Ambiguous",),
+) -> AnnotationSet:
+    """Read one file or several as one set.
+
+    Args:
+        subsets: names for files that give none: none, one for all, or one a file.
+
+    Raises:
+        AnnotationError: a file makes no sense, a video is in two of them, or the subsets do not fit.
+    """
+    if len(subsets) not in (0, 1, len(paths)):
+        raise AnnotationError(f"{len(subsets)} subset names for {len(paths)} files: give one, or one a file")
+    names = list(subsets) * len(paths) if len(subsets) == 1 else list(subsets) or [""] * len(paths)
+    parts = [
+        read_annotations(
+            path,
+            file_format,
+            keep_duplicates=keep_duplicates,
+            ignore_labels=ignore_labels,
+            subset=name,
+            target=target,
+            labels=labels,
+        )
+        for path, name in zip(paths, names, strict=True)
+    ]
+    whole = parts[0] if len(parts) == 1 else merge(parts)
+    return with_info(whole, info) if info is not None else whole
+
+
+def save(annotations: AnnotationSet, out: Path, file_format: str | None = None) -> str:
+    """Write the set; the format is given, or told by the suffix (a folder: THUMOS14). Returns its name."""
+    name = file_format or _BY_SUFFIX.get(out.suffix.lower()) or ("thumos14" if not out.suffix else None)
+    if name is None:
+        raise AnnotationError(
+            f"{out}: no format goes by that suffix; say which: {', '.join(sorted(FORMATS))}"
+        )
+    write_annotations(annotations, out, name)
+    return name
+
+
+def rename_subsets(annotations: AnnotationSet, names: Sequence[str]) -> AnnotationSet:
+    """Rename subsets by ``old=new``."""
+    mapping = {}
+    for item in names:
+        old, sign, new = item.partition("=")
+        if not sign or old not in annotations.subsets:
+            known = ", ".join(map(repr, annotations.subsets))
+            raise AnnotationError(f"--rename-subset {item!r}: give OLD=NEW; there are {known}")
+        mapping[old] = new
+    videos = {k: replace(v, subset=mapping.get(v.subset, v.subset)) for k, v in annotations.videos.items()}
+    return replace(annotations, videos=videos)
+
+
+def overview(annotations: AnnotationSet) -> pd.DataFrame:
+    """One row a subset: videos, instances, labels, hours."""
+    rows = []
+    for name in annotations.subsets:
+        part = [v for v in annotations.videos.values() if v.subset == name]
+        hours = sum(v.duration_s or 0.0 for v in part) / 3600
+        rows.append(
+            {
+                "subset": name or "(none)",
+                "videos": len(part),
+                "without instances": sum(not v.counted for v in part),
+                "instances": sum(len(v.counted) for v in part),
+                "labels": len({s.label for v in part for s in v.counted}),
+                "hours": f"{hours:.1f}" if hours else "unknown",
+            }
+        )
+    return pd.DataFrame(rows)

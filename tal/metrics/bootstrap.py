@@ -1,0 +1,101 @@
+"""Is one detector better than another, or luck of the videos: a paired bootstrap over videos.
+
+Videos are drawn with replacement, the same ones for both detectors, and average mAP is computed anew. A
+video drawn k times counts k times: as weights on predictions and instances that were matched once, which is
+what makes a
+thousand samples a matter of seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tal.errors import EvaluationError
+from tal.metrics.average_precision import weighted_average_precisions
+from tal.metrics.evaluate import Evaluation
+from tal.metrics.table import FloatArray
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Average mAP of A and B, and what the samples say about B − A; fractions."""
+
+    average_mAP_a: float
+    average_mAP_b: float
+    low: float  # 95 % interval of the difference
+    high: float
+    p_value: float  # two-sided: how often the samples' difference lies on the other side of 0
+    samples: int
+    seed: int
+
+    @property
+    def difference(self) -> float:
+        return self.average_mAP_b - self.average_mAP_a
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "average_mAP_a": self.average_mAP_a,
+            "average_mAP_b": self.average_mAP_b,
+            "difference": self.difference,
+            "interval_95": [self.low, self.high],
+            "p_value": self.p_value,
+            "samples": self.samples,
+            "seed": self.seed,
+        }
+
+
+def paired_bootstrap(a: Evaluation, b: Evaluation, samples: int = 1000, seed: int = 0) -> Comparison:
+    """Compare two evaluations of the same ground truth.
+
+    Labels without an instance in a sample are left out of that sample's mean. Predictions in unknown videos
+    are in every sample once.
+
+    Raises:
+        EvaluationError: the two do not share ground truth and thresholds, or there are under two videos.
+    """
+    if a.tiou != b.tiou or a.table.videos != b.table.videos or a.table.labels != b.table.labels:
+        raise EvaluationError(
+            "the two evaluations differ in ground truth or tIoU thresholds: nothing to pair"
+        )
+    if samples < 1:
+        raise EvaluationError(f"{samples} samples are none")
+    with_truth = np.unique(a.table.gt_video)
+    if len(with_truth) < 2:
+        raise EvaluationError("a bootstrap over videos needs at least two videos with ground truth")
+    rng = np.random.default_rng(seed)
+    num_videos = len(a.table.videos)
+    differences = np.empty(samples)
+    for i in range(samples):
+        times = np.bincount(rng.integers(0, num_videos, num_videos), minlength=num_videos).astype(np.float64)
+        while not times[with_truth].any():  # nothing to find in this sample: draw another
+            times = np.bincount(rng.integers(0, num_videos, num_videos), minlength=num_videos).astype(
+                np.float64
+            )
+        differences[i] = weighted_average_map(b, times) - weighted_average_map(a, times)
+    low, high = np.quantile(differences, (0.025, 0.975))
+    # one more on each side: a p-value of 0 would claim more than the samples can show
+    sides = ((differences <= 0).sum() + 1, (differences >= 0).sum() + 1)
+    return Comparison(
+        average_mAP_a=float(a.ap.mean()),
+        average_mAP_b=float(b.ap.mean()),
+        low=float(low),
+        high=float(high),
+        p_value=float(min(1.0, 2 * min(sides) / (samples + 1))),
+        samples=samples,
+        seed=seed,
+    )
+
+
+def weighted_average_map(run: Evaluation, times: FloatArray) -> float:
+    """Average mAP when video v counts ``times[v]`` times, [V]."""
+    table = run.table
+    weight = np.append(times, 1.0)[table.pred_video]  # unknown videos are -1: the last entry
+    instances = np.bincount(table.gt_label, times[table.gt_video], table.num_labels)
+    counted = instances > 0
+    values = [
+        weighted_average_precisions(table, m.pred, weight, instances)[counted].mean() for m in run.matches
+    ]
+    return float(np.mean(values))
