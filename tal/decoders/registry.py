@@ -9,14 +9,23 @@ from pydantic import Field
 from tal.decoders.actionformer import ActionFormer, ActionFormerConfig
 from tal.decoders.afsd import AFSD, AFSDConfig
 from tal.decoders.base import Decoder
+from tal.decoders.cltdr_gmg import CltdrGmg, CltdrGmgConfig
 from tal.decoders.daotad import DaoTAD, DaoTADConfig
+from tal.decoders.temporalmaxer import TemporalMaxer, TemporalMaxerConfig
+from tal.decoders.tridet import TriDet, TriDetConfig
 from tal.errors import ConfigError
 
 # The configuration of any decoder; `name` says of which.
-DecoderConfig = Annotated[ActionFormerConfig | DaoTADConfig | AFSDConfig, Field(discriminator="name")]
+DecoderConfig = Annotated[
+    ActionFormerConfig | TemporalMaxerConfig | TriDetConfig | CltdrGmgConfig | DaoTADConfig | AFSDConfig,
+    Field(discriminator="name"),
+]
 
 _BUILDERS: dict[type, type[Decoder]] = {
     ActionFormerConfig: ActionFormer,
+    TemporalMaxerConfig: TemporalMaxer,
+    TriDetConfig: TriDet,
+    CltdrGmgConfig: CltdrGmg,
     DaoTADConfig: DaoTAD,
     AFSDConfig: AFSD,
 }

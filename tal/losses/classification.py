@@ -24,13 +24,16 @@ def sigmoid_focal(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: f
     return loss
 
 
-def varifocal(logits: Tensor, targets: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> Tensor:
+def varifocal(
+    logits: Tensor, targets: Tensor, alpha: float = 0.75, gamma: float = 2.0, detach: bool = True
+) -> Tensor:
     """Varifocal loss (Zhang et al., 2021): positives (target q > 0) weigh q, negatives alpha p^gamma.
 
-    ``targets`` holds the quality of each positive (its IoU) and 0 elsewhere. The weight carries no gradient.
+    ``targets`` holds the quality of each positive (its IoU) and 0 elsewhere. Without ``detach`` the weight of
+    negatives carries gradient too.
     """
     logits, targets = logits.float(), targets.float()
-    probability = logits.detach().sigmoid()
+    probability = (logits.detach() if detach else logits).sigmoid()
     negative = alpha * (probability - targets).abs().pow(gamma)
     weight = targets.where(targets > 0, negative)
     return F.binary_cross_entropy_with_logits(logits, targets, reduction="none") * weight

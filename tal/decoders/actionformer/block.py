@@ -81,7 +81,7 @@ class AttentionBlock(nn.Module):
             if isinstance(layer, nn.Conv1d):
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, lengths: list[int] | None = None) -> Tensor:
         out_mask = strided(mask, self.stride)
         normal = self.norm1(x)
         if self.strict:

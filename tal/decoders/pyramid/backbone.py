@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tal.decoders.pyramid.config import PyramidConfig
 from tal.decoders.pyramid.layers import ChannelNorm, MaskedConv1d, masked, sinusoids, strided
 
-# (level, stride, drop path probability) -> a module (x, mask) -> x, mask the one at the input's stride
+# (level, stride, drop path probability) -> a module (x, mask, lengths) -> x; mask and lengths are the input's
 BlockFactory = Callable[[int, int, float], nn.Module]
 
 
@@ -26,9 +26,10 @@ class Backbone(nn.Module):
         in_channels: int,
         stem_block: BlockFactory | None,
         branch_block: BlockFactory,
+        needs_lengths: bool = False,
     ) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.needs_lengths = config, needs_lengths
         width = config.embed_dim
         self.projections: nn.ModuleList | None = None
         channels = in_channels
@@ -63,11 +64,13 @@ class Backbone(nn.Module):
             x = masked(x, mask) if config.strict else x
         if config.absolute_position:
             x = x + masked(self._positions(x), mask)
+        lengths = valid_lengths(mask) if self.needs_lengths else None
         for block in self.stem:
-            x = block(x, mask)
+            x = block(x, mask, lengths)
         maps, masks = [x], [mask]
         for block in self.branch:
-            x, mask = block(x, mask), strided(mask, 2)
+            x, mask = block(x, mask, lengths), strided(mask, 2)
+            lengths = lengths and [(n + 1) // 2 for n in lengths]
             maps.append(x)
             masks.append(mask)
         return maps, masks
@@ -81,6 +84,12 @@ class Backbone(nn.Module):
             else:
                 table = F.interpolate(table[None], length, mode="linear", align_corners=False)[0]
         return table[None, :, :length].to(x.dtype)
+
+
+def valid_lengths(mask: Tensor) -> list[int]:
+    """Positions up to the last valid one of each sample of mask [B, 1, T]."""
+    place = torch.arange(1, mask.shape[2] + 1, device=mask.device)
+    return (mask[:, 0] * place).amax(1).tolist()
 
 
 class Neck(nn.Module):

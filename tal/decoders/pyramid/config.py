@@ -50,6 +50,7 @@ class PyramidConfig(Config):
     cls_loss: Literal["focal", "varifocal", "quality_focal"] = "focal"
     focal_alpha: float = 0.25
     focal_gamma: float = 2.0
+    varifocal_alpha: float = 0.75
     regression_loss: Literal["diou", "giou"] = "diou"
     regression_weight: float = Field(1.0, ge=0, description="0: as large as the classification loss")
     label_smoothing: float = Field(0.0, ge=0, lt=1)

@@ -212,20 +212,25 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         regression = (overlap_loss(predicted, wanted) * point_weight).sum() / normaliser
 
         classes = assigned.classes
-        if cls_loss == "focal":
-            wanted_class = smooth_labels(classes, config.label_smoothing, self.num_classes)
-            loss = sigmoid_focal(logits, wanted_class, config.focal_alpha, config.focal_gamma)
+        if cls_loss in ("focal", "varifocal_label"):
+            aim = smooth_labels(classes, config.label_smoothing, self.num_classes)
         else:
-            quality = self._qualities(classes, where, predicted, wanted)
-            loss = (
-                varifocal(logits, quality, config.focal_alpha, config.focal_gamma)
-                if cls_loss == "varifocal"
-                else quality_focal(logits, quality, config.focal_gamma)
-            )
+            aim = self._qualities(classes, where, predicted, wanted)
+        loss = self.class_losses(logits, aim, cls_loss)
         loss = loss * (assigned.weight * assigned.valid)[..., None]
         if iou_power is not None:
             loss = self._times_iou(loss, where, predicted, wanted, iou_power, iou_gradient)
         return loss.sum() / normaliser, regression
+
+    def class_losses(self, logits: Tensor, aim: Tensor, kind: str) -> Tensor:
+        """Classification loss of each logit."""
+        config = self.config
+        if kind == "focal":
+            return sigmoid_focal(logits, aim, config.focal_alpha, config.focal_gamma)
+        if kind == "quality_focal":
+            return quality_focal(logits, aim, config.focal_gamma)
+        released = kind == "varifocal_label"
+        return varifocal(logits, aim, config.varifocal_alpha, config.focal_gamma, detach=not released)
 
     @property
     def offsets_per_class(self) -> bool:
