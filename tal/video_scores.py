@@ -1,0 +1,112 @@
+"""Video-level class scores from elsewhere, to name segments that a localizer only found to be actions.
+
+The way of most published ActivityNet results: segments from the localizer, classes from a separate classifier of
+whole videos.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from tal.errors import AnnotationError
+from tal.suppression import fuse_video_scores
+
+FusionRule = Literal["product", "sqrt"]
+
+
+class VideoScores:
+    """Class scores in [0, 1] of videos, float64 [num_labels] each, in the order of a run's labels."""
+
+    def __init__(self, scores: Mapping[str, NDArray[np.float64]], source: str = "video scores") -> None:
+        self.scores, self.source = scores, source
+
+    @classmethod
+    def read(cls, path: str | Path, labels: Sequence[str]) -> VideoScores:
+        """Read JSON: ``{"results": {video: {label: score}}}``, or lists of scores beside a list ``"class"`` of labels
+        (the form in which the CUHK classifier's scores are passed around); without ``results`` the whole object.
+
+        Raises
+        ------
+        AnnotationError
+            no such file, another form, a score that is no number in [0, 1], or labels none of which is known.
+        """
+        try:
+            tree = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise AnnotationError(f"{path} cannot be read as video scores: {error}") from error
+        if not isinstance(tree, dict):
+            raise AnnotationError(f"{path}: video scores are an object {{video: {{label: score}}}}")
+        names = tree.get("class")
+        table = tree.get("results", tree)
+        if not isinstance(table, dict):
+            raise AnnotationError(f'{path}: "results" must be an object {{video: {{label: score}}}}')
+        index = {label: number for number, label in enumerate(labels)}
+        scores = {
+            str(video): _in_order(value, names, index, f"{path}, video {video}")
+            for video, value in table.items()
+        }
+        return cls(scores, str(path))
+
+    def name(self, found: pd.DataFrame, video_id: str, top: int, rule: FusionRule) -> pd.DataFrame:
+        """Each segment once for each of the video's ``top`` best classes, best first.
+
+        ``found`` has columns start_s, end_s, label_index, score (`tal.inference.localize`), so has the result. ``rule``:
+        score × class score (TALLFormer, AFSD), or the square root of that (ActionFormer's family).
+
+        Raises
+        ------
+        AnnotationError
+            there are no scores for the video.
+        """
+        # ActivityNet's files are named v_ID where its annotations say ID
+        values = self.scores.get(video_id, self.scores.get(video_id.removeprefix("v_")))
+        if values is None:
+            known = ", ".join(list(self.scores)[:3]) or "none"
+            raise AnnotationError(f"{self.source} has no scores for video {video_id!r}; it has {known} …")
+        segments, fused, labels = fuse_video_scores(
+            torch.from_numpy(found[["start_s", "end_s"]].to_numpy(dtype=np.float64, copy=True)),
+            torch.from_numpy(found["score"].to_numpy(dtype=np.float64, copy=True)),
+            torch.from_numpy(values),
+            top,
+        )
+        score = fused.square() if rule == "product" else fused
+        named = pd.DataFrame(
+            {
+                "start_s": segments[:, 0].numpy(),
+                "end_s": segments[:, 1].numpy(),
+                "label_index": labels.numpy(),
+                "score": score.numpy(),
+            }
+        )
+        return named.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+
+def _in_order(value: Any, names: Any, index: Mapping[str, int], where: str) -> NDArray[np.float64]:
+    """Scores of one video by label index; labels that the run does not know are left out, missing ones are 0."""
+    if isinstance(value, list) and isinstance(names, list) and len(value) == len(names):
+        value = dict(zip(names, value, strict=True))
+    if not isinstance(value, dict):
+        raise AnnotationError(
+            f'{where}: write {{label: score}}, or a list of scores as long as the list "class" of the file'
+        )
+    ordered = np.zeros(len(index))
+    known = [label for label in value if label in index]
+    if not known:
+        raise AnnotationError(
+            f"{where}: none of the labels ({', '.join(map(str, list(value)[:3]))} …) is one of the run's "
+            f"({', '.join(list(index)[:3])} …)"
+        )
+    for label in known:
+        score = value[label]
+        if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
+            raise AnnotationError(f"{where}: the score of {label!r} is {score!r}, not a number from 0 to 1")
+        ordered[index[label]] = score
+    return ordered

@@ -1,0 +1,67 @@
+"""Naming segments by video-level scores from a file."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tal.errors import AnnotationError
+from tal.video_scores import VideoScores
+
+LABELS = ["jump", "run", "swim"]
+FOUND = pd.DataFrame({"start_s": [0.0, 5.0], "end_s": [2.0, 9.0], "label_index": [0, 0], "score": [0.8, 0.5]})
+
+
+def write(tmp_path, tree):
+    path = tmp_path / "scores.json"
+    path.write_text(json.dumps(tree))
+    return path
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"results": {"a": {"run": 0.9, "jump": 0.5, "unknown": 0.7}}},
+        {"a": {"run": 0.9, "jump": 0.5}},
+        {"class": ["run", "swim", "jump"], "results": {"a": [0.9, 0.0, 0.5]}},
+    ],
+)
+def test_product_by_hand(tmp_path, tree):
+    scores = VideoScores.read(write(tmp_path, tree), LABELS)
+    named = scores.name(FOUND, "v_a", top=2, rule="product")
+    assert named["score"].tolist() == pytest.approx([0.72, 0.45, 0.4, 0.25])
+    assert named["label_index"].tolist() == [1, 1, 0, 0]
+    assert named["start_s"].tolist() == [0.0, 5.0, 0.0, 5.0]
+    assert named["end_s"].tolist() == [2.0, 9.0, 2.0, 9.0]
+
+
+def test_square_root_and_more_classes_than_there_are():
+    scores = VideoScores({"a": np.array([0.25, 0.0, 0.0])})
+    named = scores.name(FOUND, "a", top=9, rule="sqrt")
+    assert len(named) == 6
+    assert named["score"].iloc[0] == pytest.approx(np.sqrt(0.8 * 0.25))
+    assert scores.name(FOUND[:0], "a", top=2, rule="sqrt").empty
+
+
+@pytest.mark.parametrize(
+    ("tree", "word"),
+    [
+        ([1], "object"),
+        ({"results": [1]}, "results"),
+        ({"a": [0.1]}, "class"),
+        ({"a": {"fly": 0.5}}, "none of the labels"),
+        ({"a": {"run": 1.5}}, "from 0 to 1"),
+        ({"a": {"run": "much"}}, "from 0 to 1"),
+    ],
+)
+def test_wrong_files_are_named(tmp_path, tree, word):
+    with pytest.raises(AnnotationError, match=word):
+        VideoScores.read(write(tmp_path, tree), LABELS)
+
+
+def test_missing_file_and_video(tmp_path):
+    with pytest.raises(AnnotationError, match="nothing.json"):
+        VideoScores.read(tmp_path / "nothing.json", LABELS)
+    with pytest.raises(AnnotationError, match="'b'"):
+        VideoScores({"a": np.zeros(3)}).name(FOUND, "b", 1, "product")
