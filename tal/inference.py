@@ -5,7 +5,7 @@ Memory is bounded by one batch of windows and the candidates kept, whatever the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from tal.decoders.base import Candidates
 from tal.grid import FeatureGrid
 from tal.localizer import Localizer
 from tal.suppression import SuppressionConfig, suppress
+from tal.video_scores import FusionRule, VideoScores
 
 
 class InferenceConfig(Config):
@@ -30,6 +31,19 @@ class InferenceConfig(Config):
     min_score: float = Field(0.001, ge=0, le=1, description="candidates below are dropped before suppression")
     max_candidates: int = Field(2000, ge=1, description="best candidates kept of each window")
     suppression: SuppressionConfig = SuppressionConfig()
+    video_scores: str = Field(
+        "", description="JSON of video-level class scores that name the segments; empty: the decoder's labels"
+    )
+    video_top: int = Field(2, ge=1, description="best classes of a video that each segment gets")
+    video_rule: FusionRule = Field("product", description="score × class score; sqrt: the square root of it")
+
+    def read_video_scores(self, labels: Sequence[str]) -> VideoScores | None:
+        """The scores of ``video_scores`` in the order of ``labels``; None where none are given."""
+        return VideoScores.read(self.video_scores, labels) if self.video_scores else None
+
+    def named(self, found: pd.DataFrame, video_id: str, scores: VideoScores | None) -> pd.DataFrame:
+        """Detections of `localize` with the labels that video-level scores give them, when there are any."""
+        return found if scores is None else scores.name(found, video_id, self.video_top, self.video_rule)
 
 
 def window_starts(num_rows: int, window_rows: int, overlap: float, multiple: int = 1) -> list[int]:

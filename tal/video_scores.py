@@ -1,7 +1,7 @@
 """Video-level class scores from elsewhere, to name segments that a localizer only found to be actions.
 
-The way of most published ActivityNet results: segments from the localizer, classes from a separate classifier of
-whole videos.
+The way of most published ActivityNet results: segments from the localizer, classes from a separate
+classifier of whole videos.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class VideoScores:
 
     @classmethod
     def read(cls, path: str | Path, labels: Sequence[str]) -> VideoScores:
-        """Read JSON: ``{"results": {video: {label: score}}}``, or lists of scores beside a list ``"class"`` of labels
-        (the form in which the CUHK classifier's scores are passed around); without ``results`` the whole object.
+        """Read JSON: ``{"results": {video: {label: score}}}``, or lists of scores beside a list ``"class"``
+        of labels (the form in which the CUHK classifier's scores are passed around); without ``results``
+        the whole object.
 
         Raises
         ------
@@ -58,8 +59,9 @@ class VideoScores:
     def name(self, found: pd.DataFrame, video_id: str, top: int, rule: FusionRule) -> pd.DataFrame:
         """Each segment once for each of the video's ``top`` best classes, best first.
 
-        ``found`` has columns start_s, end_s, label_index, score (`tal.inference.localize`), so has the result. ``rule``:
-        score × class score (TALLFormer, AFSD), or the square root of that (ActionFormer's family).
+        ``found`` has columns start_s, end_s, label_index, score (`tal.inference.localize`), so has the
+        result. ``rule``: score × class score (TALLFormer, AFSD), or the square root of that (ActionFormer's
+        family).
 
         Raises
         ------
@@ -90,7 +92,7 @@ class VideoScores:
 
 
 def _in_order(value: Any, names: Any, index: Mapping[str, int], where: str) -> NDArray[np.float64]:
-    """Scores of one video by label index; labels that the run does not know are left out, missing ones are 0."""
+    """Scores of one video by label index; labels unknown to the run are left out, missing ones are 0."""
     if isinstance(value, list) and isinstance(names, list) and len(value) == len(names):
         value = dict(zip(names, value, strict=True))
     if not isinstance(value, dict):

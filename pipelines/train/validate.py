@@ -13,7 +13,7 @@ from featstore import FeatureStore
 from pipelines.config import RunConfig
 from pipelines.console import progress
 from pipelines.train.encode import encode_whole
-from tal.annotations import AnnotationSet, prediction_frame
+from tal.annotations import PREDICTION_COLUMNS, AnnotationSet
 from tal.inference import InferenceConfig, localize
 from tal.memory.network import MemoryNetwork
 from tal.memory.plan import TrainingVideo
@@ -44,6 +44,7 @@ class Validator:
         self.videos, self.truth, self.labels = videos, truth, labels
         self.store = store
         self.inference = with_window(config.inference, config.window.num_rows)
+        self.video_scores = config.inference.read_video_scores(labels)
 
     def run(self, network: MemoryNetwork) -> Validation:
         """Detections of each process's share of the videos, gathered; mAP at ``train.val_tiou``."""
@@ -55,7 +56,7 @@ class Validator:
             for video in mine:
                 frames.append(self._detect(network, video))
                 bar.advance(task)
-        found = pd.concat(frames, ignore_index=True) if frames else prediction_frame([])
+        found = pd.concat([*frames, pd.DataFrame(columns=PREDICTION_COLUMNS)], ignore_index=True)
         if self.accelerator.num_processes > 1:
             found = pd.DataFrame(gather_object(found.to_dict("records")), columns=found.columns)
         result = evaluate(self.truth, found, self.config.train.val_tiou)
@@ -68,6 +69,7 @@ class Validator:
         else:
             rows = encode_whole(network.encoder, video, self.accelerator.device)
         found = localize(network.localizer, rows, video.grid, self.inference, video.duration_s)
+        found = self.inference.named(found, video.id, self.video_scores)
         return pd.DataFrame(
             {
                 "video_id": video.id,

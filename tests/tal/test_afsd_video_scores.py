@@ -61,7 +61,7 @@ def test_wrong_files_are_named(tmp_path, tree, word):
 
 
 def test_missing_file_and_video(tmp_path):
-    with pytest.raises(AnnotationError, match="nothing.json"):
+    with pytest.raises(AnnotationError, match="nothing"):
         VideoScores.read(tmp_path / "nothing.json", LABELS)
     with pytest.raises(AnnotationError, match="'b'"):
         VideoScores({"a": np.zeros(3)}).name(FOUND, "b", 1, "product")
