@@ -33,6 +33,10 @@ class StoreNotFoundError(FeatureStoreError, FileNotFoundError):
     """There is no store at the path."""
 
 
+class StoreWriteError(FeatureStoreError, OSError):
+    """The disk did not take a write (full, failing, read-only); what was committed is intact."""
+
+
 class UnknownVideoError(FeatureStoreError, KeyError):
     """The store has no such video."""
 

@@ -1,0 +1,193 @@
+"""The base arrays together: load the video table, and bring a committed log into them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featstore.arrays import FlatArray, map_budget
+from featstore.errors import StoreFormatError
+from featstore.files import FileOps
+from featstore.layout import LEDGER, LEDGER_FILL, VIDEO, Commit, Header, write_commit, write_shape
+from featstore.log import Change, RowLog, read_changes, runs, slot_dtype
+from featstore.videos import VideoTable
+
+# Ledger entries of new rows are made in pieces, so that adding millions of rows takes little memory.
+_FILL_ROWS = 1 << 18
+
+
+class Base:
+    """features [rows, C], ledger columns [rows], video columns [videos], ids as text."""
+
+    def __init__(self, root: Path, header: Header, files: FileOps) -> None:
+        self.root, self.header, self.files = root, header, files
+        spec = header.spec
+        self.features = FlatArray(
+            root / "features", spec.numpy_dtype, header.feature_chunk, files, (spec.channels,), map_budget()
+        )
+        self.ledger = {
+            name: FlatArray(root / "ledger" / name, LEDGER[name], header.ledger_chunk, files)
+            for name in LEDGER.names or ()
+        }
+        self.videos: dict[str, FlatArray] = {}
+        for name in VIDEO.names or ():
+            dtype, shape = VIDEO[name].subdtype or (VIDEO[name], ())
+            self.videos[name] = FlatArray(root / "videos" / name, dtype, header.video_chunk, files, shape, 4)
+        self.text = FlatArray(root / "videos" / "text", np.dtype("u1"), header.text_chunk, files, (), 4)
+        self.slots = slot_dtype(spec.numpy_dtype, spec.channels)
+
+    @property
+    def arrays(self) -> list[FlatArray]:
+        return [self.features, *self.ledger.values(), *self.videos.values(), self.text]
+
+    def load_table(self, num_videos: int) -> VideoTable:
+        records = np.empty(num_videos, VIDEO)
+        for name, array in self.videos.items():
+            records[name] = array.read(0, num_videos)
+            array.drop_maps()
+        text_bytes = int(records["id_stop"].max(initial=0))
+        return VideoTable(records, self.text.read(0, text_bytes).tobytes())
+
+    def reserve_rows(self, start: int, stop: int) -> None:
+        for array in (self.features, *self.ledger.values()):
+            array.reserve(start, stop)
+
+    def reserve_videos(self, start: int, stop: int, text_start: int, text_stop: int) -> None:
+        for array in self.videos.values():
+            array.reserve(start, stop)
+        self.text.reserve(text_start, text_stop)
+
+    # -- the second half of a commit -----------------------------------------------------------------------
+
+    def apply(self, commit: Commit, check: bool) -> Commit:
+        """Bring the commit's logs into the base and note that; doing it twice gives the same bytes.
+
+        check: compare each row with its checksum first (a recovery), StoreFormatError before anything changes.
+        """
+        logs = [
+            RowLog.open(self.root / e.rows_file, self.slots, e.slots) if e.slots else None
+            for e in commit.logs
+        ]
+        try:
+            if check:
+                _refuse_damaged(log for log in logs if log)
+            changes = [
+                c for e in commit.logs for c in read_changes(self.root / e.changes_file, e.changes_bytes)
+            ]
+            self.reserve_rows(commit.rows_before, commit.num_rows)
+            self._apply_changes(changes, commit)
+            for log in logs:
+                if log:
+                    self._apply_rows(log)
+        finally:
+            for log in logs:
+                if log:
+                    log.close()
+        for array in self.arrays:
+            array.sync()
+        self._write_shapes(commit)
+        applied = commit.noted_applied()
+        write_commit(self.files, self.root, applied)
+        self.remove_logs(commit)
+        return applied
+
+    def _apply_changes(self, changes: list[Change], commit: Commit) -> None:
+        latest: dict[int, Any] = {}
+        owners: dict[int, int] = {}
+        if changes:
+            text_stop = max((c.text_start + len(c.text) for c in changes if c.text), default=0)
+            text_start = min((c.text_start for c in changes if c.text), default=0)
+            self.reserve_videos(commit.videos_before, commit.num_videos, text_start, text_stop)
+        for change in changes:
+            if change.owners_only:
+                owners.update(zip(change.indices.tolist(), change.records["owner"].tolist(), strict=True))
+                continue
+            latest.update(zip(change.indices.tolist(), change.records, strict=True))
+            if change.text:
+                self.text.put(change.text_start, np.frombuffer(change.text, np.uint8))
+                owners.update(zip(change.indices.tolist(), change.records["owner"].tolist(), strict=True))
+                self._fill_ledger(change)
+        order = np.array(sorted(latest), np.int64)
+        records = np.array([latest[i] for i in order.tolist()], VIDEO)
+        for name, array in self.videos.items():
+            if name != "owner":
+                column = np.ascontiguousarray(records[name])
+                for i, j in runs(order):
+                    array.put(int(order[i]), column[i:j])
+        order = np.array(sorted(owners), np.int64)
+        column = np.array([owners[i] for i in order.tolist()], VIDEO["owner"])
+        for i, j in runs(order):
+            self.videos["owner"].put(int(order[i]), column[i:j])
+
+    def _fill_ledger(self, change: Change) -> None:
+        """Entries of a new video's rows: its seconds, and 'never written'."""
+        spec, used = self.header.spec, 0
+        for record in change.records:
+            first, count = int(record["first_row"]), int(record["reserved_rows"])
+            for start in range(0, count, _FILL_ROWS):
+                stop = min(count, start + _FILL_ROWS)
+                if record["given_times"]:
+                    times = np.frombuffer(change.times, "<f8", stop - start, (used + start) * 8)
+                else:
+                    times = spec.row_times_s(start, stop, float(record["fps"]))
+                for name, array in self.ledger.items():
+                    values = times if name == "time_s" else np.full(stop - start, LEDGER_FILL[name])
+                    array.put(first + start, np.ascontiguousarray(values, array.dtype))
+            if record["given_times"]:
+                used += count
+
+    def _apply_rows(self, log: RowLog) -> None:
+        entries = log.entries[: log.count]
+        entries = entries[np.argsort(entries["row"], kind="stable")]
+        stretches = runs(entries["row"])
+        for name in ("step", "written_at", "writes", "crc32c"):
+            column = np.ascontiguousarray(entries[name])
+            for i, j in stretches:
+                self.ledger[name].put(int(entries["row"][i]), column[i:j])
+        for _, block in log.blocks():
+            rows = block["entry"]["row"]
+            order = np.argsort(rows, kind="stable")
+            rows, data = rows[order], block["data"][order]
+            for i, j in runs(rows):
+                self.features.put(int(rows[i]), data[i:j])
+
+    def _write_shapes(self, commit: Commit) -> None:
+        for array in (self.features, *self.ledger.values()):
+            write_shape(self.files, array.folder, commit.num_rows)
+        for array in self.videos.values():
+            write_shape(self.files, array.folder, commit.num_videos)
+        write_shape(self.files, self.text.folder, commit.text_bytes)
+
+    def remove_logs(self, commit: Commit) -> None:
+        for entry in commit.logs:
+            for name in (entry.rows_file, entry.changes_file):
+                with contextlib.suppress(FileNotFoundError):
+                    self.files.unlink(self.root / name)
+
+    def remove_stray_logs(self) -> None:
+        """What an interrupted run left in log/ and no commit names; locks stay."""
+        for path in (self.root / "log").iterdir():
+            if not path.name.startswith("lock."):
+                self.files.unlink(path)
+        for pattern in ("*.tmp", "*/*.tmp", "*/*/*.tmp"):
+            for path in self.root.glob(pattern):
+                self.files.unlink(path)
+
+    def close(self) -> None:
+        for array in self.arrays:
+            array.close()
+
+
+def _refuse_damaged(logs: Iterator[RowLog]) -> None:
+    for log in logs:
+        bad = log.damaged()
+        if len(bad):
+            rows = log.entries[bad[:5]]["row"].tolist()
+            raise StoreFormatError(
+                f"committed log {log.path} is damaged in {len(bad)} of {log.count} rows (rows {rows} ...): "
+                "restore the store from a copy"
+            )

@@ -1,0 +1,226 @@
+"""What lies where in a store's folder, and the two small JSON files that describe it.
+
+NAME.zarr/
+  zarr.json            the group's attributes: format version, feature spec, chunk sizes
+  commit.json          the truth: generation, sizes, run, and the logs that belong to the generation
+  features/            [rows, C]
+  ledger/NAME/         [rows], one array a column of LEDGER
+  videos/NAME/         [videos], one array a column of VIDEO; videos/text: UTF-8 bytes of the ids
+  log/                 write-ahead logs, lock files
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featstore.errors import FeatureStoreError, StoreExistsError, StoreFormatError, StoreNotFoundError
+from featstore.files import FileOps, write_atomically
+from featstore.spec import FeatureSpec
+
+FORMAT = 1
+CHUNK_BYTES = 128 << 20
+LEDGER_CHUNK_ROWS = 1 << 19
+VIDEO_CHUNK = 1 << 14
+TEXT_CHUNK = 1 << 20
+REASON_BYTES = 160
+
+# step: 0 = extraction, -1 = never written; crc32c: of the row's bytes
+LEDGER = np.dtype(
+    [("time_s", "<f8"), ("step", "<i8"), ("written_at", "<f8"), ("writes", "<u4"), ("crc32c", "<u4")]
+)
+LEDGER_FILL = {"time_s": float("nan"), "step": -1, "written_at": float("nan"), "writes": 0, "crc32c": 0}
+
+# id_start, id_stop: bytes of videos/text; owner -1: (position in the table) modulo the number of writers;
+# reserved_rows: rows set aside from first_row on, num_rows: rows that count; given_times 1: seconds came with the video
+VIDEO = np.dtype(
+    [
+        ("id_start", "<i8"),
+        ("id_stop", "<i8"),
+        ("first_row", "<i8"),
+        ("reserved_rows", "<i8"),
+        ("num_rows", "<i8"),
+        ("num_frames", "<i8"),
+        ("fps", "<f8"),
+        ("duration_s", "<f8"),
+        ("state", "u1"),
+        ("given_times", "u1"),
+        ("owner", "<i4"),
+        ("reason", "u1", (REASON_BYTES,)),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One writer's part of a commit: so many slots of one file, so many bytes of the other."""
+
+    writer: int
+    rows_file: str
+    slots: int
+    changes_file: str
+    changes_bytes: int
+
+    @property
+    def empty(self) -> bool:
+        return not self.slots and not self.changes_bytes
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Content of commit.json. Not applied: the base still lacks what the logs hold."""
+
+    generation: int
+    num_rows: int
+    num_videos: int
+    text_bytes: int
+    rows_before: int
+    videos_before: int
+    run_id: str | None
+    committed_at: float
+    applied: bool = True
+    logs: tuple[LogEntry, ...] = ()
+
+    def noted_applied(self) -> Commit:
+        return replace(self, applied=True, logs=(), rows_before=self.num_rows, videos_before=self.num_videos)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Content of the group's zarr.json that never changes after creation."""
+
+    spec: FeatureSpec
+    feature_chunk: int
+    ledger_chunk: int
+    video_chunk: int
+    text_chunk: int
+
+
+def feature_chunk_rows(spec: FeatureSpec, chunk_bytes: int) -> int:
+    """Rows a chunk: at least chunk_bytes, a whole number of clips."""
+    rows = -(-chunk_bytes // spec.row_bytes)
+    return max(1, -(-rows // spec.rows_per_clip) * spec.rows_per_clip)
+
+
+def read_header(path: Path) -> Header:
+    """StoreNotFoundError, or StoreFormatError for a foreign, newer or damaged folder."""
+    if not path.exists():
+        raise StoreNotFoundError(
+            f"no feature store at {path}: extract one with `longtal extract`, or correct the path"
+        )
+    try:
+        document = json.loads((path / "zarr.json").read_bytes())
+        attributes = document["attributes"]["longtal"]
+        version = int(attributes["format"])
+    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError) as error:
+        raise StoreFormatError(
+            f"{path} is no feature store: zarr.json with longtal's attributes is missing"
+        ) from error
+    if version > FORMAT:
+        raise StoreFormatError(
+            f"{path} has store format {version}, this longtal reads up to {FORMAT}: install a newer longtal"
+        )
+    try:
+        chunks = attributes["chunks"]
+        return Header(
+            spec=FeatureSpec.from_dict(attributes["spec"]),
+            feature_chunk=int(chunks["features"]),
+            ledger_chunk=int(chunks["ledger"]),
+            video_chunk=int(chunks["videos"]),
+            text_chunk=int(chunks["text"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise StoreFormatError(
+            f"{path}/zarr.json is damaged: {error!r} missing; restore it from a copy"
+        ) from error
+
+
+def read_commit(path: Path) -> Commit:
+    """The last commit; StoreFormatError when commit.json is missing or damaged."""
+    try:
+        document: dict[str, Any] = json.loads((path / "commit.json").read_bytes())
+        if int(document.pop("format")) > FORMAT:
+            raise StoreFormatError(f"{path}/commit.json is of a newer format: install a newer longtal")
+        document["logs"] = tuple(LogEntry(**entry) for entry in document["logs"])
+        return Commit(**document)
+    except FileNotFoundError as error:
+        raise StoreFormatError(
+            f"{path} is no feature store, or a damaged one: commit.json is missing"
+        ) from error
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise StoreFormatError(
+            f"{path}/commit.json is damaged ({error}): restore the store from a copy"
+        ) from error
+
+
+def write_commit(files: FileOps, path: Path, commit: Commit) -> None:
+    document = {"format": FORMAT, **asdict(commit)}
+    write_atomically(files, path / "commit.json", json.dumps(document, indent=1).encode())
+
+
+def array_names() -> list[str]:
+    return [
+        "features",
+        *(f"ledger/{name}" for name in LEDGER.names or ()),
+        *(f"videos/{name}" for name in VIDEO.names or ()),
+        "videos/text",
+    ]
+
+
+def create_folder(path: Path, header: Header, run_id: str | None = None, generation: int = 0) -> None:
+    """Write an empty store's metadata into a new folder; zarr itself says what its metadata look like."""
+    import zarr  # only here: reading needs no zarr
+
+    if path.exists():
+        raise StoreExistsError(f"{path} exists already: choose another path, or open it")
+    spec = header.spec
+    chunks = {
+        "features": header.feature_chunk,
+        "ledger": header.ledger_chunk,
+        "videos": header.video_chunk,
+        "text": header.text_chunk,
+    }
+    attributes: dict[str, Any] = {"longtal": {"format": FORMAT, "spec": spec.to_dict(), "chunks": chunks}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    group = zarr.open_group(str(path), mode="w-", zarr_format=3, attributes=attributes)
+
+    def array(name: str, dtype: Any, chunk: tuple[int, ...], fill: Any) -> None:
+        group.create_array(
+            name,
+            shape=(0, *chunk[1:]),
+            chunks=chunk,
+            dtype=dtype,
+            compressors=None,
+            filters=None,
+            fill_value=fill,
+        )
+
+    array("features", spec.numpy_dtype, (header.feature_chunk, spec.channels), 0)
+    for name in LEDGER.names or ():
+        array(f"ledger/{name}", LEDGER[name], (header.ledger_chunk,), LEDGER_FILL[name])
+    for name in VIDEO.names or ():
+        base = VIDEO[name].subdtype
+        dtype, tail = (VIDEO[name], ()) if base is None else base
+        array(f"videos/{name}", dtype, (header.video_chunk, *tail), 0)
+    array("videos/text", "u1", (header.text_chunk,), 0)
+    (path / "log").mkdir()
+    commit = Commit(generation, 0, 0, 0, 0, 0, run_id, 0.0)
+    write_commit(FileOps(), path, commit)
+
+
+def write_shape(files: FileOps, folder: Path, length: int) -> None:
+    """Tell Zarr readers how long an array is."""
+    document = json.loads((folder / "zarr.json").read_bytes())
+    if document["shape"][0] != length:
+        document["shape"][0] = length
+        write_atomically(files, folder / "zarr.json", json.dumps(document, indent=2).encode())
+
+
+def writable_error(path: Path, error: OSError) -> FeatureStoreError:
+    return FeatureStoreError(
+        f"cannot write to {path} ({error.strerror}): make it writable, or open the store with mode='r'"
+    )

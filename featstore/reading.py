@@ -1,0 +1,425 @@
+"""The reading half of a store: one committed generation at a time, plus a writer's own newest rows."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from featstore.base import Base
+from featstore.errors import FeatureStoreError, StoreFormatError, StoreValueError, UnknownVideoError
+from featstore.files import FileOps
+from featstore.layout import LEDGER, LEDGER_FILL, Commit, read_commit, read_header
+from featstore.log import Overlay, RowLog, crc32c, read_changes, runs
+from featstore.spec import FeatureSpec
+from featstore.videos import COMPLETE, RESERVED, STATES, VideoRecord, VideoTable
+
+_LOAD_RETRIES = 50
+
+
+class StoreReader:
+    """What `FeatureStore` can do without writing. In mode "r" each call sees exactly one committed generation."""
+
+    mode: str
+    _commit: Commit
+    _table: VideoTable
+    _overlay: Overlay
+    _new_times: dict[
+        int, NDArray[np.float64]
+    ]  # given seconds of videos (by table position) not yet in the base
+
+    def __init__(self, path: Path, files: FileOps) -> None:
+        self.path = path
+        self._files = files
+        self._header = read_header(path)
+        self._base = Base(path, self._header, files)
+        self._guard = threading.RLock()
+        self._stamp: tuple[int, int] = (0, 0)
+        self._places: dict[str, tuple[int, int]] = {}
+        self._closed = False
+        self._loaded = False
+        self._follows = True  # a reader follows the commits of others; a writer makes its own
+
+    # -- what the store is -----------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> FeatureSpec:
+        return self._header.spec
+
+    @property
+    def generation(self) -> int:
+        """Number of the last commit."""
+        self._refresh()
+        return self._commit.generation
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that refreshed this store; None: pristine extraction."""
+        return self._commit.run_id
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that the last commit reserves for all videos, removed ones included."""
+        return self._commit.num_rows
+
+    @property
+    def video_ids(self) -> list[str]:
+        """Ids of the complete videos, in the order they were added."""
+        with self._guard:
+            self._refresh()
+            return self._table.of_state(COMPLETE)
+
+    def ids(self, state: str) -> list[str]:
+        """Ids of the videos in a state: reserved, complete, failed."""
+        if state not in STATES:
+            raise StoreValueError(f"no video state {state!r}; there are {', '.join(STATES)}")
+        with self._guard:
+            self._refresh()
+            return self._table.of_state(STATES.index(state))
+
+    def __len__(self) -> int:
+        return len(self.video_ids)
+
+    def __contains__(self, video_id: object) -> bool:
+        """Whether the video is complete."""
+        with self._guard:
+            self._refresh()
+            return video_id in self._table and bool(
+                self._table.records["state"][self._table.index(str(video_id))] == COMPLETE
+            )
+
+    def video(self, video_id: str) -> VideoRecord:
+        """The video's record in whatever state; UnknownVideoError."""
+        with self._guard:
+            self._refresh()
+            return self._table.video(self._table.index(video_id))
+
+    def videos(self) -> pd.DataFrame:
+        """All videos but removed ones: id, state, num_rows, fps, duration_s, num_frames, reason ..."""
+        with self._guard:
+            self._refresh()
+            records = [self._table.video(i) for i in range(len(self._table))]
+        columns = list(VideoRecord.__dataclass_fields__)
+        frame = pd.DataFrame([[getattr(r, c) for c in columns] for r in records], columns=columns)
+        return frame[frame["state"] != "removed"].reset_index(drop=True)
+
+    @property
+    def uncommitted_rows(self) -> int:
+        """Rows in logs that no commit names: what live writers have written since the last one."""
+        self._refresh()
+        named = {entry.rows_file for entry in self._commit.logs}
+        size, total = self._base.slots.itemsize, 0
+        for path in (self.path / "log").glob("*.rows"):
+            if f"log/{path.name}" not in named:
+                try:
+                    total += max(0, path.stat().st_size - 64) // size
+                except FileNotFoundError:  # committed meanwhile
+                    continue
+        return total
+
+    # -- rows ------------------------------------------------------------------------------------------------
+
+    def read(
+        self,
+        video_id: str,
+        start_row: int,
+        stop_row: int,
+        out: NDArray[Any] | None = None,
+        return_valid: bool = False,
+        verify: bool = False,
+    ) -> Any:
+        """Rows [start_row, stop_row) of a video, in an array [n, C] of their own; rows outside the video are zeros.
+
+        out: array [n, C] of the store's dtype (or one that it casts to) to fill instead.
+        return_valid: also bool [n], true where the row lies inside the video and was written.
+        verify: compare checksums; StoreFormatError names the rows that fail.
+        Raises UnknownVideoError, StoreValueError (range or `out` makes no sense), StoreFormatError (damaged).
+        """
+        count = stop_row - start_row
+        if count < 0:
+            raise StoreValueError(
+                f"rows [{start_row}, {stop_row}) of {video_id!r}: the stop lies before the start"
+            )
+        if out is None:
+            out = np.empty((count, self._header.spec.channels), self._base.features.dtype)
+        elif out.shape != (count, self._header.spec.channels):
+            raise StoreValueError(
+                f"out has shape {out.shape}, the rows need {(count, self._header.spec.channels)}"
+            )
+        with self._guard:
+            while True:
+                self._refresh()
+                first, length = self._place(video_id)
+                low, high = max(0, start_row), min(stop_row, length)
+                if low >= high:
+                    out[:] = 0
+                else:
+                    i, j = low - start_row, high - start_row
+                    if i:
+                        out[:i] = 0
+                    if j < count:
+                        out[j:] = 0
+                    self._rows_into(first + low, first + high, out[i:j])
+                if not (return_valid or verify):
+                    if self._unchanged():
+                        return out
+                    continue
+                valid = np.zeros(count, bool)
+                if low < high:
+                    valid[i:j] = self._ledger_column("step", first + low, first + high) >= 0
+                    if verify:
+                        self._check_rows(video_id, low, first + low, first + high, out[i:j])
+                if self._unchanged():
+                    return (out, valid) if return_valid else out
+
+    def gather(
+        self,
+        requests: Iterable[tuple[str, Any]],
+        out: NDArray[Any] | None = None,
+        return_valid: bool = False,
+    ) -> Any:
+        """Rows of many videos at once, one request after another.
+
+        requests: (id, rows) with rows a slice or range of step 1, or an array of row numbers; outside a video: zeros.
+        out: C-contiguous array of the total size, in any shape that ends in C; default [total, C].
+        return_valid: also bool [total]. Raises as `read`.
+        """
+        asked = [(video_id, *_row_range(rows)) for video_id, rows in requests]
+        channels = self._header.spec.channels
+        total = sum(stop - start if numbers is None else len(numbers) for _, start, stop, numbers in asked)
+        if out is None:
+            out = np.empty((total, channels), self._base.features.dtype)
+        elif out.size != total * channels or out.shape[-1] != channels or not out.flags.c_contiguous:
+            raise StoreValueError(
+                f"out has shape {out.shape}; the requests need a C-contiguous array of {total} x {channels}"
+            )
+        flat, at = out.reshape(total, channels), 0
+        valid = np.zeros(total, bool)
+        with self._guard:
+            for video_id, start, stop, numbers in asked:
+                for first, last in [(start, stop)] if numbers is None else _stretches(numbers):
+                    part = slice(at, at + last - first)
+                    if return_valid:
+                        valid[part] = self.read(video_id, first, last, flat[part], return_valid=True)[1]
+                    else:
+                        self.read(video_id, first, last, flat[part])
+                    at += last - first
+        return (out, valid) if return_valid else out
+
+    def ledger(
+        self, video_id: str, start_row: int = 0, stop_row: int | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Ledger columns time_s, step, written_at, writes, crc32c of rows [start_row, stop_row), each [n].
+
+        Rows outside the video have the fill values (step -1, NaN seconds).
+        """
+        with self._guard:
+            while True:
+                self._refresh()
+                first, length = self._place(video_id)
+                stop = length if stop_row is None else stop_row
+                low, high = max(0, start_row), min(stop, length)
+                columns = {}
+                for name in LEDGER.names or ():
+                    column = np.full(max(0, stop - start_row), LEDGER_FILL[name], LEDGER[name])
+                    if low < high:
+                        column[low - start_row : high - start_row] = self._ledger_column(
+                            name, first + low, first + high
+                        )
+                    columns[name] = column
+                if self._unchanged():
+                    return columns
+
+    # -- inspection (the work is done in modules of their own) -------------------------------------------------
+
+    def staleness(self, now_step: int | None = None, by: str = "video") -> pd.DataFrame:
+        """Age of the rows as a table, by "video", "clip" or "row"; see featstore/staleness.py for the columns."""
+        from featstore.staleness import staleness
+
+        return staleness(self, now_step, by)
+
+    def verify(self, sample: float = 1.0, seed: int = 0) -> pd.DataFrame:
+        """Rows whose checksum fails: video, row, problem; empty = sound. sample: share of the videos looked at."""
+        from featstore.verify import verify
+
+        return verify(self, sample, seed)
+
+    def damaged_rows(self) -> pd.DataFrame:
+        """Stretches to extract again: video, start_row, stop_row; empty = sound."""
+        from featstore.verify import stretches
+
+        return stretches(self.verify())
+
+    def copy_to(self, path: str | Path, run_id: str | None = None) -> Path:
+        """Copy of the last commit at a new path, carrying run_id; blocks are shared where the file system can."""
+        from featstore.transfer import copy_store
+
+        return copy_store(self, Path(path), run_id)
+
+    # -- inside ----------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Take the last commit from disk; a log that vanishes meanwhile means a newer state, so look again."""
+        for attempt in range(_LOAD_RETRIES):
+            stamp = self._read_stamp()
+            commit = read_commit(self.path)
+            logs: list[RowLog] = []
+            try:
+                table = self._base.load_table(commit.videos_before)
+                times: dict[int, NDArray[np.float64]] = {}
+                for entry in commit.logs:  # committed, but not yet in the base
+                    for change in read_changes(self.path / entry.changes_file, entry.changes_bytes):
+                        table.change(change)
+                        times.update(change.given_times())
+                    if entry.slots:
+                        logs.append(RowLog.open(self.path / entry.rows_file, self._base.slots, entry.slots))
+            except StoreFormatError:
+                for log in logs:
+                    log.close()
+                if attempt == _LOAD_RETRIES - 1 or self._read_stamp() == stamp:
+                    raise
+                time.sleep(0.01)
+                continue
+            if self._loaded:
+                self._overlay.close()
+            self._loaded = True
+            self._commit, self._table, self._stamp, self._new_times = commit, table, stamp, times
+            self._overlay = Overlay(logs, commit.num_rows)
+            self._places.clear()
+            if self._read_stamp() == stamp:
+                return
+        raise StoreFormatError(f"{self.path}: commits follow each other faster than they can be read")
+
+    def _read_stamp(self) -> tuple[int, int]:
+        try:
+            status = os.stat(self._commit_path)
+        except FileNotFoundError:
+            return (0, 0)
+        return status.st_ino, status.st_mtime_ns
+
+    @property
+    def _commit_path(self) -> str:
+        return f"{self.path}/commit.json"
+
+    def _unchanged(self) -> bool:
+        """Whether what was just read belongs to one generation: commit.json is replaced before the base changes."""
+        return not self._follows or self._read_stamp() == self._stamp
+
+    def _refresh(self) -> None:
+        if self._closed:
+            raise FeatureStoreError(f"the store {self.path} was closed")
+        if self._follows and self._read_stamp() != self._stamp:
+            with self._guard:
+                self._load()
+
+    def _place(self, video_id: str) -> tuple[int, int]:
+        """(first row, number of rows) of a video that may be read here."""
+        place = self._places.get(video_id)
+        if place is None:
+            record = self._table.video(self._table.index(video_id))
+            if record.state == STATES[COMPLETE] or (self.mode != "r" and record.state == STATES[RESERVED]):
+                place = self._places[video_id] = (record.first_row, record.num_rows)
+            else:
+                why = f": {record.reason}" if record.reason else ""
+                raise UnknownVideoError(
+                    f"video {video_id!r} cannot be read, its state is {record.state}{why}"
+                )
+        return place
+
+    def _rows_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
+        """Newest rows [start, stop) of the flat array: the base, then what logs hold."""
+        base_stop = min(stop, self._base_rows)
+        if start < base_stop:
+            self._base.features.read_into(start, base_stop, out[: base_stop - start])
+        if stop > self._base_rows:
+            out[max(0, self._base_rows - start) :] = 0
+        if self._overlay.count:
+            self._overlay.patch_rows(start, stop, out)
+
+    @property
+    def _base_rows(self) -> int:
+        return self._commit.rows_before
+
+    def _ledger_column(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Newest ledger entries of rows [start, stop)."""
+        column = np.full(stop - start, LEDGER_FILL[name], LEDGER[name])
+        base_stop = min(stop, self._base_rows)
+        if start < base_stop:
+            self._base.ledger[name].read_into(start, base_stop, column[: base_stop - start])
+        if stop > self._base_rows and name == "time_s":
+            self._new_times_into(start, stop, column)
+        if name != "time_s" and self._overlay.count:
+            self._overlay.patch_ledger(name, start, stop, column)
+        return column
+
+    def _new_times_into(self, start: int, stop: int, column: NDArray[np.float64]) -> None:
+        """Seconds of rows that the base does not have yet."""
+        records = self._table.records
+        inside = (records["first_row"] < stop) & (records["first_row"] + records["reserved_rows"] > start)
+        for index in np.flatnonzero(inside & (records["first_row"] >= self._base_rows)).tolist():
+            first, count = int(records["first_row"][index]), int(records["reserved_rows"][index])
+            low, high = max(start, first), min(stop, first + count)
+            given = self._new_times.get(index)
+            if given is None:
+                times = self.spec.row_times_s(low - first, high - first, float(records["fps"][index]))
+            else:
+                times = given[low - first : high - first]
+            column[low - start : high - start] = times
+
+    def _check_rows(self, video_id: str, row: int, start: int, stop: int, rows: NDArray[Any]) -> None:
+        stored = np.ascontiguousarray(rows, self._base.features.dtype)
+        sums = np.array([crc32c(r) for r in stored], np.uint32)
+        written = self._ledger_column("step", start, stop) >= 0
+        bad = np.flatnonzero(written & (sums != self._ledger_column("crc32c", start, stop)))
+        if len(bad):
+            raise StoreFormatError(
+                f"{len(bad)} rows of video {video_id!r} fail their checksum (first: row {row + int(bad[0])}): "
+                "run `longtal store verify`, then `longtal extract --repair`"
+            )
+
+    def _live_videos(self) -> Iterator[tuple[str, int, int]]:
+        """(id, first row, number of rows) of the complete videos."""
+        records = self._table.records
+        for i in np.flatnonzero(records["state"] == COMPLETE).tolist():
+            yield self._table.ids[i], int(records["first_row"][i]), int(records["num_rows"][i])
+
+    def close(self) -> None:
+        """Let go of maps and files; a second call does nothing."""
+        with self._guard:
+            if not self._closed:
+                self._closed = True
+                self._overlay.close()
+                self._base.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> None:
+        raise TypeError("a feature store is not pickled: pass its path and open it in the other process")
+
+
+def _row_range(rows: Any) -> tuple[int, int, NDArray[np.int64] | None]:
+    """(start, stop, None) of a contiguous request, or (0, 0, numbers)."""
+    if isinstance(rows, (slice, range)):
+        step = rows.step
+        if rows.start is None or rows.stop is None or step not in (None, 1):
+            raise StoreValueError(f"a request's slice needs start and stop, and step 1: {rows}")
+        return rows.start, max(rows.start, rows.stop), None
+    numbers = np.asarray(rows)
+    if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
+        raise StoreValueError("a request's rows must be a slice, a range, or whole numbers in one dimension")
+    return 0, 0, numbers.astype(np.int64)
+
+
+def _stretches(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
+    return [(int(numbers[i]), int(numbers[j - 1]) + 1) for i, j in runs(numbers)]

@@ -1,0 +1,121 @@
+"""What a store's rows are: the encoder that made them and how it was fed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from featstore.errors import StoreFormatError, StoreSpecError
+
+_DTYPES = ("float16", "float32")
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """How the rows of a store were first made.
+
+    encoder: name of the encoder; weights: sha256 (or another fixed name) of its initial weights;
+    channels: C, length of a row; clip_frames: frames that go through the encoder together;
+    frame_stride: frames a row; window_frames: frames that one row looks at (0 = frame_stride);
+    fps: sampling rate, 0 = the rate of each video; max_frames: cap a video, 0 = none;
+    size, crop: short side and crop in pixels; mean, std: normalisation; extra: anything else (JSON values).
+    """
+
+    encoder: str
+    weights: str
+    channels: int
+    clip_frames: int
+    frame_stride: int
+    dtype: str = "float16"
+    fps: float = 0.0
+    window_frames: int = 0
+    max_frames: int = 0
+    size: int = 0
+    crop: int = 0
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.dtype not in _DTYPES:
+            raise StoreSpecError(f"a store holds float16 or float32 rows, not {self.dtype!r}")
+        if self.channels < 1:
+            raise StoreSpecError(f"channels must be at least 1, got {self.channels}")
+        if self.frame_stride < 1 or self.clip_frames < 1 or self.clip_frames % self.frame_stride:
+            raise StoreSpecError(
+                f"a clip must hold a whole number of rows: clip_frames={self.clip_frames} is no positive multiple "
+                f"of frame_stride={self.frame_stride}"
+            )
+        if self.window_frames < 0 or self.fps < 0:
+            raise StoreSpecError(
+                f"window_frames and fps cannot be negative: {self.window_frames}, {self.fps}"
+            )
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
+        # Through JSON and back, so that a spec equals itself after it was stored.
+        object.__setattr__(self, "extra", json.loads(json.dumps(dict(self.extra))))
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.to_dict(), sort_keys=True))
+
+    @property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        return np.dtype("<f2" if self.dtype == "float16" else "<f4")
+
+    @property
+    def row_bytes(self) -> int:
+        return self.channels * self.numpy_dtype.itemsize
+
+    @property
+    def rows_per_clip(self) -> int:
+        return self.clip_frames // self.frame_stride
+
+    @property
+    def row_window_frames(self) -> int:
+        """Frames that one row looks at."""
+        return self.window_frames or self.frame_stride
+
+    def row_times_s(self, start: int, stop: int, fps: float) -> np.ndarray[Any, Any]:
+        """Centres of rows [start, stop) in seconds, float64; all NaN where the rate is unknown (0)."""
+        if not fps > 0:
+            return np.full(stop - start, np.nan)
+        return (np.arange(start, stop) * self.frame_stride + 0.5 * self.row_window_frames) / fps
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready."""
+        value = asdict(self)
+        value.update(mean=list(self.mean), std=list(self.std), extra=dict(self.extra))
+        return value
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> FeatureSpec:
+        """The inverse of `to_dict`; StoreFormatError for unknown or missing fields."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(value) - known)
+        if unknown:
+            raise StoreFormatError(
+                f"the store's feature spec has fields this version does not know: {unknown}"
+            )
+        try:
+            return cls(**{**value, "mean": tuple(value.get("mean", ())), "std": tuple(value.get("std", ()))})
+        except TypeError as error:
+            raise StoreFormatError(f"the store's feature spec is incomplete: {error}") from error
+
+    def differences(self, other: FeatureSpec) -> dict[str, tuple[Any, Any]]:
+        """Fields that differ: name -> (here, in the other)."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+
+    def require(self, other: FeatureSpec, what: str, ignore: Collection[str] = ()) -> None:
+        """StoreSpecError that names the differences, unless the two are equal but for the ignored fields."""
+        found = {k: v for k, v in self.differences(other).items() if k not in ignore}
+        if found:
+            listed = "; ".join(f"{k}: store has {a!r}, {what} has {b!r}" for k, (a, b) in found.items())
+            raise StoreSpecError(
+                f"the store's rows were not made the way {what} expects ({listed}): "
+                "extract into a new store, or use the encoder that made this one"
+            )

@@ -1,0 +1,152 @@
+"""The video table in memory: one packed record a video, and the way from an id to its record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featstore.errors import StoreValueError, UnknownVideoError
+from featstore.layout import REASON_BYTES, VIDEO
+from featstore.log import Change
+
+RESERVED, COMPLETE, FAILED, REMOVED = range(4)
+STATES = ("reserved", "complete", "failed", "removed")
+MAX_ID_BYTES = 255
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One video of a store. fps: sampling rate of its rows; None where not known."""
+
+    id: str
+    first_row: int
+    num_rows: int
+    fps: float
+    duration_s: float | None
+    num_frames: int | None
+    state: str
+    reserved_rows: int
+    index: int
+    owner: int
+    reason: str = ""
+    given_times: bool = False
+
+
+def check_id(video_id: object) -> bytes:
+    """The id's UTF-8 bytes; StoreValueError for what could never name a video safely."""
+    if not isinstance(video_id, str):
+        raise StoreValueError(f"a video id must be text, not {type(video_id).__name__}: {video_id!r}")
+    try:
+        data = video_id.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise StoreValueError(f"video id {video_id!r} is no valid Unicode text") from error
+    shown = video_id if len(video_id) <= 60 else video_id[:57] + "..."
+    if not data or len(data) > MAX_ID_BYTES:
+        raise StoreValueError(
+            f"a video id must have 1 to {MAX_ID_BYTES} bytes, this one has {len(data)}: {shown!r}"
+        )
+    if any(ord(c) < 32 or ord(c) == 127 for c in video_id):
+        raise StoreValueError(f"video id {shown!r} holds control characters")
+    # Ids name files elsewhere (features, exports); none may leave its folder.
+    if "/" in video_id or "\\" in video_id or video_id in (".", ".."):
+        raise StoreValueError(f"video id {shown!r} looks like a path; use the file's name without folder")
+    return data
+
+
+def pack_reason(reason: str) -> NDArray[np.uint8]:
+    """UTF-8 bytes of a reason, cut at a character, zero-padded to the table's width."""
+    data = reason.encode("utf-8", "replace")[:REASON_BYTES].decode("utf-8", "ignore").encode()
+    packed = np.zeros(REASON_BYTES, np.uint8)
+    packed[: len(data)] = np.frombuffer(data, np.uint8)
+    return packed
+
+
+class VideoTable:
+    """Records [num_videos] of dtype VIDEO; removed videos stay in place, without an id."""
+
+    def __init__(self, records: NDArray[Any], text: bytes) -> None:
+        self._records = records
+        self._count = len(records)
+        self.text_bytes = len(text)
+        self.ids: list[str] = []
+        self._index: dict[str, int] = {}
+        for i, (start, stop) in enumerate(
+            zip(records["id_start"].tolist(), records["id_stop"].tolist(), strict=True)
+        ):
+            self.ids.append(text[start:stop].decode("utf-8"))
+            self._index[self.ids[i]] = i
+        for i in np.flatnonzero(records["state"] == REMOVED).tolist():
+            if self._index.get(self.ids[i]) == i:
+                del self._index[self.ids[i]]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, video_id: object) -> bool:
+        return video_id in self._index
+
+    @property
+    def records(self) -> NDArray[Any]:
+        return self._records[: self._count]
+
+    def index(self, video_id: str) -> int:
+        try:
+            return self._index[video_id]
+        except (KeyError, TypeError):
+            raise UnknownVideoError(
+                f"the store has no video {video_id!r} ({len(self._index)} others): extract it first"
+            ) from None
+
+    def put(self, indices: NDArray[np.int64], records: NDArray[Any], text_start: int, text: bytes) -> None:
+        """Set records; those at the end of the table or beyond lengthen it, their ids being slices of `text`."""
+        needed = int(indices.max()) + 1 if len(indices) else 0
+        if needed > len(self._records):
+            grown = np.zeros(max(needed, 2 * len(self._records)), VIDEO)
+            grown[: self._count] = self._records[: self._count]
+            self._records = grown
+        self._records[indices] = records
+        self.text_bytes = max(self.text_bytes, text_start + len(text))
+        for i, record in zip(indices.tolist(), records, strict=True):
+            if i >= len(self.ids):
+                start, stop = int(record["id_start"]) - text_start, int(record["id_stop"]) - text_start
+                self.ids.append(text[start:stop].decode("utf-8"))
+            if record["state"] == REMOVED:
+                if self._index.get(self.ids[i]) == i:
+                    del self._index[self.ids[i]]
+            else:
+                self._index[self.ids[i]] = i
+        self._count = max(self._count, needed)
+
+    def change(self, change: Change) -> None:
+        """Bring a logged change into the table."""
+        if change.owners_only:
+            self._records["owner"][change.indices] = change.records["owner"]
+            return
+        records = change.records.copy()
+        known = np.flatnonzero(change.indices < self._count)
+        records["owner"][known] = self._records["owner"][change.indices[known]]
+        self.put(change.indices, records, change.text_start, change.text)
+
+    def of_state(self, state: int) -> list[str]:
+        """Ids of the videos in a state, in the order they were added."""
+        return [self.ids[i] for i in np.flatnonzero(self.records["state"] == state).tolist()]
+
+    def video(self, index: int) -> VideoRecord:
+        r = self._records[index]
+        return VideoRecord(
+            id=self.ids[index],
+            first_row=int(r["first_row"]),
+            num_rows=int(r["num_rows"]),
+            fps=float(r["fps"]),
+            duration_s=None if np.isnan(r["duration_s"]) else float(r["duration_s"]),
+            num_frames=None if r["num_frames"] < 0 else int(r["num_frames"]),
+            state=STATES[r["state"]],
+            reserved_rows=int(r["reserved_rows"]),
+            index=index,
+            owner=int(r["owner"]),
+            reason=r["reason"].tobytes().rstrip(b"\0").decode("utf-8", "replace"),
+            given_times=bool(r["given_times"]),
+        )
