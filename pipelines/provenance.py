@@ -16,7 +16,7 @@ _PACKAGES = ("longtal", "torch", "torchvision", "timm", "numpy", "zarr", "accele
 
 def provenance(command: Sequence[str] = ()) -> dict[str, Any]:
     """Versions, git revision of the source when it is a checkout, the command, the time."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)

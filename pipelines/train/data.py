@@ -80,7 +80,7 @@ def _videos(
             continue
         if store is not None:
             record = store.video(video_id)
-            num_rows, fps, duration_s = record.num_rows, record.fps, record.duration_s
+            num_rows, fps, duration_s = record.num_rows, record.fps, record.duration_s or 0.0
             grid = row_grid(store.spec, fps)
         else:
             assert path is not None and measure is not None

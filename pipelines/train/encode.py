@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from tal.encoders import encode_video
+from tal.encoders import Encoder, encode_video
 from tal.memory.plan import TrainingVideo
 
 
-def encode_whole(encoder: nn.Module, video: TrainingVideo, device: torch.device | str) -> NDArray[np.float32]:
+def encode_whole(encoder: Encoder, video: TrainingVideo, device: torch.device | str) -> NDArray[np.float32]:
     """float32 [rows, C] of a video, streamed clip by clip; rows that the file does not fill stay zero."""
     rows: NDArray[np.float32] | None = None
     for start, part, count in encode_video(encoder, video.path, video.fps, device):

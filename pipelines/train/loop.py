@@ -20,9 +20,9 @@ from pipelines.console import log
 from pipelines.train.checkpoint import TrainState, prune, save_checkpoint
 from pipelines.train.ema import WeightAverage
 from pipelines.train.epoch_log import EpochTotals, memory_report, peak_memory_mib
-from pipelines.train.run_log import Pace, RunLog, say_step
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import lr_factor, set_lr
+from pipelines.train.run_log import Pace, RunLog, say_step
 from pipelines.train.snapshots import epoch_ages
 from pipelines.train.step import Stepper, StepRecord
 from pipelines.train.validate import Validator
@@ -203,14 +203,18 @@ class Trainer:
                 optimizer_state(self.optimizer, self.accelerator),
             )
         if self.memory is not None and commit:
-            if self.accelerator.num_processes > 1:
-                self.memory.prepare_commit()
-                self.accelerator.wait_for_everyone()
-            if self.accelerator.is_main_process:
-                self.memory.commit()
+            commit_together(self.memory, self.accelerator)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             prune(folder)
+
+
+def commit_together(memory: FeatureStore, accelerator: Accelerator) -> None:
+    """One generation of all processes' rows: each prepares, writer 0 commits, the others take it up."""
+    if accelerator.num_processes > 1:
+        memory.prepare_commit()
+        accelerator.wait_for_everyone()
+    memory.commit()
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from pipelines.console import log
 from pipelines.train.checkpoint import TrainState, choose_checkpoint, load_weights
 from pipelines.train.data import RunData, load_data
 from pipelines.train.ema import WeightAverage
-from pipelines.train.run_log import RunLog
-from pipelines.train.loop import Trainer
+from pipelines.train.loop import Trainer, commit_together
 from pipelines.train.measure import measure_video
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import build_optimizer
+from pipelines.train.run_log import RunLog
 from pipelines.train.step import Stepper
 from pipelines.train.validate import Validator
 from tal.encoders import Encoder, build_encoder, feature_spec
@@ -161,6 +161,8 @@ def build_trainer(
             average.state = averaged
         log.info("going on from step %d (%s)", state.step, checkpoint.path.name)
     sampler, loader = _loader(config, accelerator, data, encoder)
+    if stores.memory is not None and accelerator.num_processes > 1:
+        _share_out(stores.memory, sampler, accelerator, resumed=checkpoint is not None)
     wrapped, optimizer = accelerator.prepare(network, optimizer)
     if average is not None:
         average.state = {k: v.to(accelerator.device) for k, v in average.state.items()}
@@ -223,6 +225,26 @@ def _loader(
         persistent_workers=workers > 0,
     )
     return sampler, loader
+
+
+def _share_out(memory: FeatureStore, sampler: StepSampler, accelerator: Accelerator, resumed: bool) -> None:
+    """Make each process the owner of its slots' videos, once, before the first checkpoint."""
+    share = len(sampler.slots)
+    owners = {
+        video.id: rank
+        for rank in range(accelerator.num_processes)
+        for video in sampler.planner.videos_of(range(rank * share, (rank + 1) * share))
+    }
+    if all(memory.owner(video) == rank for video, rank in owners.items()):
+        return
+    if resumed:
+        raise ConfigError(
+            f"the run was begun with another number of processes than {accelerator.num_processes}: go on with "
+            f"as many as before, since each owns its videos' rows"
+        )
+    if accelerator.is_main_process:
+        memory.assign(owners)
+    commit_together(memory, accelerator)
 
 
 def new_run_id() -> str:

@@ -75,7 +75,7 @@ class ClipDataset(Dataset[SampleFrames]):
     def __init__(self, reading: ClipReading | None) -> None:
         self.reading = reading
 
-    def __getitem__(self, plan: SamplePlan) -> SampleFrames:  # type: ignore[override]
+    def __getitem__(self, plan: SamplePlan) -> SampleFrames:
         empty = torch.zeros(0)
         if self.reading is None:
             return SampleFrames(plan, empty, (), None, 0.0)

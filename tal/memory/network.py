@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tal.decoders.base import Targets
+from tal.encoders import Encoder
 from tal.localizer import Localizer
 from tal.memory.mixing import ClipPlaces, MixedRows, StoredRows, mix
 
@@ -53,7 +54,7 @@ class MemoryNetwork(nn.Module):
 
     def __init__(
         self,
-        encoder: nn.Module | None,
+        encoder: Encoder | None,
         localizer: Localizer,
         fresh_only: bool = False,
     ) -> None:
@@ -102,7 +103,7 @@ class MemoryNetwork(nn.Module):
         return rows
 
 
-def encode_clips(encoder: nn.Module | None, frames: Tensor) -> Tensor:
+def encode_clips(encoder: Encoder | None, frames: Tensor) -> Tensor:
     """uint8 [M, L, H, W, 3] -> rows [M, C, R], as extraction and prediction make them."""
     assert encoder is not None
     return encoder(encoder.preprocess.normalise(frames))

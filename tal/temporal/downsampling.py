@@ -37,7 +37,7 @@ class TemporalDownsampling(nn.Module):
             if index:
                 x = x.relu()
             x = conv(x)
-            if conv.stride[0] == 2:
+            if self.factor > 1:
                 mask = mask[..., ::2]
             x = x * mask
         return x, mask

@@ -37,7 +37,7 @@ class RelativeBias(nn.Module):
         nn.init.trunc_normal_(self.table, std=0.02)
 
     def forward(self, length: int) -> Tensor:
-        table = self.table
+        table: Tensor = self.table
         n = self.max_positions
         if length > n:
             # Stretch: the farthest pair of the longer sequence takes the bias of the farthest pair learnt.
