@@ -1,0 +1,67 @@
+"""`longtal plot`: draw the timeline of a video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(short_help="Draw the timeline of a video: truth and predictions.")
+@click.option("--predictions", type=click.Path(path_type=Path), required=True, help="JSON or CSV.")
+@click.option("--annotations", type=click.Path(path_type=Path), help="Truth to draw above and compare with.")
+@click.option("--video", "video_id", help="Id of the video; may be left out where there is one only.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Picture to write (.png, .svg, .pdf)."
+)
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Least score to draw."
+)
+@click.option(
+    "--tiou",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Overlap from which it is right.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the picture if it stands already.")
+def command(
+    predictions: Path,
+    annotations: Path | None,
+    video_id: str | None,
+    out: Path,
+    threshold: float,
+    tiou: float,
+    overwrite: bool,
+) -> None:
+    """Draw one video's truth and detections over time.
+
+    \b
+    Example:
+      longtal plot --predictions demo/predictions.json --annotations demo/annotations.json \\
+          --video video_0003 --out timeline.png
+    """
+    from pipelines import console
+    from pipelines.plot import choose_video, timeline
+    from tal.annotations import read_annotations, read_predictions
+
+    if out.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise click.BadParameter("give a name that ends in .png, .svg or .pdf", param_hint="--out")
+    frame = read_predictions(predictions)
+    name = choose_video(frame, video_id, frame.attrs.get("videos", ()))
+    known = read_annotations(annotations).videos.get(name) if annotations is not None else None
+    if annotations is not None and known is None:
+        console.log.warning("%s does not know video %r: drawn without truth", annotations, name)
+    mine = frame[(frame["video_id"].astype(str) == name) & (frame["score"] >= threshold)]
+    timeline(
+        out,
+        mine,
+        truth=known.segments if known is not None else None,
+        duration_s=known.duration_s if known is not None else None,
+        title=f"{name} · scores from {threshold:g}",
+        tiou=tiou,
+        overwrite=overwrite,
+    )
+    console.out.print(
+        f"{len(mine)} of {int((frame['video_id'].astype(str) == name).sum())} detections drawn: {out}"
+    )

@@ -1,0 +1,163 @@
+"""`longtal predict`: find actions in new videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from pipelines.predict import PredictReport
+
+_TABLE_ROWS = 40
+
+
+@click.command(short_help="Find actions in new videos.")
+@click.argument("paths", nargs=-1, metavar="VIDEO|FOLDER|GLOB...")
+@click.option(
+    "--model", type=click.Path(path_type=Path), required=True, help="Model folder, or run of `train`."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
+@click.option(
+    "--format",
+    "formats",
+    default="json",
+    show_default=True,
+    metavar="F,F",
+    help="json, csv, srt, vtt, eaf, boris.",
+)
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), help="Least score [default: the model's own, by class]."
+)
+@click.option(
+    "--overlay", type=click.Path(path_type=Path), help="Also write the video with names over it (.mp4)."
+)
+@click.option(
+    "--from-store", type=click.Path(path_type=Path), help="Use the rows of a feature store instead."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--overwrite", is_flag=True, help="Replace results of another model in the folder.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(
+    paths: tuple[str, ...],
+    model: Path,
+    out: Path,
+    formats: str,
+    threshold: float | None,
+    overlay: Path | None,
+    from_store: Path | None,
+    device: str,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Find actions in videos; no annotations are needed.
+
+    predictions.json holds everything found; the table and the other formats what passes the model's
+    calibrated thresholds. With --threshold everything is cut there. Finished videos are kept: run it again
+    to go on.
+
+    \b
+    Example:
+      longtal predict holiday.mp4 'clips/*.mkv' --model runs/demo --out found --format json,srt
+      longtal predict --from-store features.zarr --model runs/hapt --out found
+    """
+    from pipelines import console
+    from pipelines.inputs import find_videos
+    from pipelines.overlay import write_overlay
+    from pipelines.predict import predict
+    from tal.detector import Detector
+
+    wanted = [name.strip() for name in formats.split(",") if name.strip()]
+    if from_store is None and not paths:
+        raise click.UsageError("name a video, a folder or a pattern (or --from-store STORE)")
+    if from_store is not None:
+        from featstore import FeatureStore
+
+        with FeatureStore.open(from_store) as store:
+            detector = Detector.load(model, device)
+            videos = _of_store(store.video_ids, paths, from_store)
+            report = predict(detector, videos, out, wanted, threshold, store, overwrite)
+    else:
+        videos = find_videos(paths)
+        if overlay is not None and len(videos) != 1:
+            raise click.BadParameter(f"goes with one video, not with {len(videos)}", param_hint="--overlay")
+        detector = Detector.load(model, device)
+        with console.progress("rows") as bar:
+            whole = bar.add_task("videos", total=len(videos))
+            task = bar.add_task("", total=None)
+            seen: list[str] = []
+
+            def tell(video_id: str, done: int, total: int) -> None:
+                if not seen or seen[-1] != video_id:
+                    seen.append(video_id)
+                    bar.reset(task, total=total, description=video_id[:40])
+                bar.update(task, completed=done)
+                if done >= total:
+                    bar.advance(whole)
+
+            report = predict(detector, videos, out, wanted, threshold, None, overwrite, tell)
+            bar.update(whole, completed=len(videos))
+    if overlay is not None and from_store is None and not report.failed:
+        ((video_id, path),) = videos.items()
+        mine = report.confident[report.confident["video_id"] == video_id]
+        with console.progress("pictures") as bar:
+            task = bar.add_task("overlay", total=None)
+            write_overlay(
+                path, mine, overlay, overwrite, lambda n, total: bar.update(task, completed=n, total=total)
+            )
+        report.files.append(overlay)
+    _print(report, list(videos), threshold, as_json)
+    if report.failed:
+        click.get_current_context().exit(1)
+
+
+def _of_store(known: list[str], paths: tuple[str, ...], store: Path) -> dict[str, Path]:
+    """The store's videos, all or those named (by id or file)."""
+    from featstore.errors import UnknownVideoError
+
+    chosen = {}
+    for given in paths:
+        name = given if given in known else Path(given).stem
+        if name not in known:
+            raise UnknownVideoError(f"{store} has no complete video {given!r}; it has {len(known)}")
+        chosen[name] = Path(given)
+    return chosen or {name: Path(name) for name in known}
+
+
+def _print(report: PredictReport, videos: list[str], threshold: float | None, as_json: bool) -> None:
+    from pipelines import console
+
+    mine = report.confident[report.confident["video_id"].isin(videos)]
+    mine = mine.sort_values(["video_id", "start_s"], kind="stable")
+    if as_json:
+        console.print_json(
+            {
+                "videos": {
+                    name: part[["start_s", "end_s", "label", "score"]].to_dict("records")
+                    for name, part in ((n, mine[mine["video_id"] == n]) for n in videos)
+                    if name not in report.failed
+                },
+                "failed": report.failed,
+                "reused": report.reused,
+                "files": [str(path) for path in report.files],
+            }
+        )
+        return
+    if len(mine):
+        shown = mine.head(_TABLE_ROWS)
+        console.print_table(
+            shown.rename(columns={"video_id": "video"})[["video", "start_s", "end_s", "label", "score"]]
+        )
+        if len(mine) > len(shown):
+            console.out.print(f"… and {len(mine) - len(shown)} more in {report.out}")
+    how = "the model's thresholds" if threshold is None else f"score {threshold:g}"
+    console.out.print(f"{len(mine)} detections above {how} in {len(videos) - len(report.failed)} videos")
+    if report.reused:
+        console.out.print(f"{len(report.reused)} videos were finished already and reused")
+    for path in report.files[:8]:
+        console.out.print(f"written: {path}")
+    if len(report.files) > 8:
+        console.out.print(f"written: … {len(report.files) - 8} more files in {report.out}")
+    for video_id, reason in report.failed.items():
+        click.echo(f"failed: {video_id}: {reason}", err=True)

@@ -1,0 +1,57 @@
+"""Videos that a user names: files, folders, patterns -> ids and paths."""
+
+from __future__ import annotations
+
+import glob
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from tal.annotations import VIDEO_SUFFIXES
+from tal.errors import VideoError
+
+
+def find_videos(paths: Iterable[str | Path]) -> dict[str, Path]:
+    """Video id -> file, in the order named; a folder gives its videos, also those of its sub-folders.
+
+    The id is the file's name without suffix; files of one name in several folders get their folder's name
+    before it.
+
+    Raises
+    ------
+    VideoError
+        a path that is not there, or a folder or pattern without any video.
+    """
+    files: dict[Path, None] = {}
+    for given in paths:
+        for path in _expand(str(given)):
+            files.setdefault(path, None)
+    stems = Counter(path.stem for path in files)
+    found: dict[str, Path] = {}
+    for path in files:
+        name = path.stem if stems[path.stem] == 1 else f"{path.resolve().parent.name}/{path.stem}"
+        if name in found:
+            name = path.as_posix()
+        found[name] = path
+    return found
+
+
+def _expand(text: str) -> list[Path]:
+    path = Path(text)
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if _is_video(p))
+        if not found:
+            raise VideoError(f"{text}: no video in this folder; looked for {', '.join(VIDEO_SUFFIXES)}")
+        return found
+    if path.exists():
+        return [path]  # whatever its suffix: the decoder will say what it is
+    if glob.has_magic(text):
+        found = sorted(Path(p) for p in glob.glob(text, recursive=True) if _is_video(Path(p)))
+        if not found:
+            raise VideoError(f"{text}: no video matches this pattern; looked for {', '.join(VIDEO_SUFFIXES)}")
+        return found
+    raise VideoError(f"{text}: there is no such file or folder")
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith(".")
