@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -92,12 +93,13 @@ def _load(model: nn.Module, model_name: str, config: EncoderConfig) -> None:
         check_sha256(config.weights_sha256, {"file": file_sha256(path)}, str(path))
         load_in_order(model, read_state(path), str(path))
         return
-    path = config.weights
-    state = read_state(path)
+    source = str(config.weights)
+    state = read_state(source)
     own = model.state_dict()
     classifier = [k for k in own if k.split(".")[0] in _classifier_names(model) and k not in state]
     # a file without classifier is complete: the classifier is not used here
-    load_strict(model, {**state, **{k: own[k] for k in classifier}}, str(path))
+    load_strict(model, {**state, **{k: own[k] for k in classifier}}, source)
+    check_sha256(config.weights_sha256, {"file": file_sha256(Path(source))}, source)
 
 
 def _classifier_names(model: nn.Module) -> set[str]:

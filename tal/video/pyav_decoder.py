@@ -138,6 +138,6 @@ class PyavDecoder:
         rotation = self._index.rotation
         if rotation in (90, 270):
             width, height = height, width
-        small = self._reformatter.reformat(frame, width, height, format="rgb24", interpolation="BICUBIC")
-        picture = small.to_ndarray()
+        small = self._reformatter.reformat(frame, width, height, format="rgb24", interpolation="BILINEAR")
+        picture = np.asarray(small.to_ndarray(), dtype=np.uint8)
         return np.ascontiguousarray(np.rot90(picture, rotation // 90)) if rotation else picture

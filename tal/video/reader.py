@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from tal.errors import ConfigError
 from tal.grid import ClipGrid
+from tal.video.decord_decoder import DecordDecoder, is_installed, why_not
 from tal.video.index import TIME_SLACK_S, PacketIndex, read_index
 from tal.video.info import VideoInfo
 from tal.video.pyav_decoder import PyavDecoder
@@ -23,7 +25,7 @@ BACKENDS = ("auto", "decord", "pyav")
 class Decoder(Protocol):
     """What a backend gives: pictures by index in the packet index."""
 
-    def pictures(self, wanted: NDArray[np.int64], width: int, height: int) -> object: ...
+    def pictures(self, wanted: NDArray[np.int64], width: int, height: int) -> Iterator[NDArray[np.uint8]]: ...
 
     def close(self) -> None: ...
 
@@ -40,7 +42,7 @@ class VideoReader:
         self.info = info
         self.times_s = index.times_s
         self._threads = threads
-        self._decoder: PyavDecoder | None = None
+        self._decoder: Decoder | None = None
 
     def __enter__(self) -> VideoReader:
         return self
@@ -108,7 +110,9 @@ class VideoReader:
             out[place] = picture
         return out, valid
 
-    def _open_decoder(self) -> PyavDecoder:
+    def _open_decoder(self) -> Decoder:
+        if self.info.backend == "decord":
+            return DecordDecoder(self._index, self._threads)
         return PyavDecoder(self._index, self._threads)
 
 
@@ -131,6 +135,9 @@ def open_video(path: str | os.PathLike[str], backend: str = "auto", threads: int
     if backend not in BACKENDS:
         raise ConfigError(f"unknown video backend {backend!r}; there are {', '.join(BACKENDS)}")
     index = read_index(Path(path))
+    reason = why_not(index) if backend == "auto" else ""
+    if backend == "decord" and not is_installed():
+        raise ConfigError("decord is not installed here (it has no wheel for Arm): use backend auto or pyav")
     info = VideoInfo(
         path=index.path,
         duration_s=index.duration_s,
@@ -141,6 +148,7 @@ def open_video(path: str | os.PathLike[str], backend: str = "auto", threads: int
         rotation=index.rotation,
         codec=index.codec,
         container=index.container,
-        backend="pyav",
+        backend="pyav" if backend == "pyav" or reason else "decord",
+        reason=reason,
     )
     return VideoReader(index, info, threads)

@@ -1,0 +1,115 @@
+"""Decode chosen pictures with decord, where it is installed and its idea of the video is PyAV's."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tal.errors import VideoError
+from tal.video.index import TIME_SLACK_S, PacketIndex
+
+log = logging.getLogger("longtal.video")
+
+# decord reads all packets each time a file is opened, PyAV's index is kept: from about ten minutes on that
+# costs more than the clips that are wanted.
+_LONGEST_PICTURES = 20_000
+_CHUNK_PICTURES = 32
+_KEPT_VERDICTS = 4096
+
+_verdicts: OrderedDict[tuple[str, int, int], str] = OrderedDict()
+_lock = threading.Lock()
+
+
+def is_installed() -> bool:
+    """Whether there is a decord for this machine (it has no wheel for Arm)."""
+    return importlib.util.find_spec("decord") is not None
+
+
+def why_not(index: PacketIndex) -> str:
+    """Why decord must not read this video; empty when its pictures and their times are those of the index.
+
+    Compares what both say (count, time stamps, rotation, edit list), not pictures: milliseconds. Kept by
+    file.
+    """
+    key = (str(index.path), len(index.pts), int(index.pts[-1]))
+    with _lock:
+        if key in _verdicts:
+            return _verdicts[key]
+    verdict = _differs(index)
+    if verdict and is_installed():
+        log.info("%s: read with PyAV: %s", index.path, verdict)
+    with _lock:
+        _verdicts[key] = verdict
+        while len(_verdicts) > _KEPT_VERDICTS:
+            _verdicts.popitem(last=False)
+    return verdict
+
+
+def _differs(index: PacketIndex) -> str:
+    if not is_installed():
+        return "decord is not installed"
+    if index.rotation:
+        return f"rotated by {index.rotation} degrees"
+    if index.hidden:
+        return f"an edit list hides {index.hidden} pictures"
+    if index.counted:
+        return "its packets do not tell their pictures' times"
+    if len(index.pts) > _LONGEST_PICTURES:
+        return "long: decord would read all of it at each opening"
+    try:
+        reader = _open(index, -1, -1, 1)
+        times_s = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0].astype(np.float64)
+    except (RuntimeError, OSError, IndexError, ValueError) as error:  # DECORDError is a RuntimeError
+        return (
+            f"decord cannot open it ({str(error).splitlines()[0][:80] if str(error) else 'no reason given'})"
+        )
+    if len(times_s) != len(index.pts):
+        return f"decord counts {len(times_s)} pictures, the container has {len(index.pts)}"
+    apart_s = np.abs(times_s - times_s[0] - index.times_s)
+    if not np.isfinite(apart_s).all() or apart_s.max() > TIME_SLACK_S:
+        return "decord's time stamps differ from the container's"
+    return ""
+
+
+class DecordDecoder:
+    """Gives pictures by their index; one decord reader for each size that is asked for."""
+
+    def __init__(self, index: PacketIndex, threads: int = 1) -> None:
+        self._index = index
+        self._threads = threads
+        self._size = (0, 0)
+        self._reader: Any = None
+
+    def pictures(self, wanted: NDArray[np.int64], width: int, height: int) -> Iterator[NDArray[np.uint8]]:
+        """Pictures [height, width, 3] RGB for picture indices in increasing order (repeats allowed)."""
+        try:
+            if self._reader is None or self._size != (width, height):
+                self._reader = _open(self._index, width, height, self._threads)
+                self._size = (width, height)
+            for start in range(0, len(wanted), _CHUNK_PICTURES):
+                yield from self._reader.get_batch(wanted[start : start + _CHUNK_PICTURES]).asnumpy()
+        except (RuntimeError, OSError) as error:
+            raise VideoError(
+                f"{self._index.path}: damaged where it is read ({_first_line(error)})"
+            ) from error
+
+    def close(self) -> None:
+        self._reader = None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
+
+
+def _open(index: PacketIndex, width: int, height: int, threads: int) -> Any:
+    import decord
+
+    decord.logging.set_level(decord.logging.FATAL)
+    return decord.VideoReader(str(index.path), num_threads=threads, width=width, height=height)

@@ -1,0 +1,223 @@
+"""Worker processes that decode whole videos clip by clip into shared memory, with bounded read-ahead.
+
+Each worker owns a few clip-sized slots and a pipe. It fills a slot, says so, and takes it again when the
+reader has let it go; so memory is workers x slots x clip, whatever the videos' lengths. A worker that dies
+(a decoder can crash on a damaged file) costs its video and is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from multiprocessing.shared_memory import SharedMemory
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tal.errors import VideoError
+from tal.video.info import VideoInfo
+from tal.video.reader import VideoReader, open_video
+
+_SLOTS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ClipShape:
+    """What a clip is: frames, the pictures' short side, and the side of the square kept from their middle."""
+
+    clip_frames: int
+    size: int
+    crop: int
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        return self.clip_frames, self.crop, self.crop, 3
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeTask:
+    """Decode the clips of one video, sampled at ``fps``; with ``fps`` 0 only look at it."""
+
+    key: str
+    path: Path
+    fps: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One clip: ``pictures`` uint8 [L_c, crop, crop, 3], valid until the next one is asked for."""
+
+    key: str
+    clip: int
+    pictures: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A video is through: what it is, its number of frames at the task's rate, or why it failed."""
+
+    key: str
+    info: VideoInfo | None = None
+    num_frames: int = 0
+    error: str = ""
+
+
+def decode_all(tasks: Iterable[DecodeTask], shape: ClipShape, workers: int) -> Iterator[Decoded | Finished]:
+    """Decode videos in parallel; clips of one video come in order, videos mix. ``workers`` 0: in this
+    process.
+    """
+    if workers == 0:
+        for task in tasks:
+            yield from _decode_here(task, shape)
+        return
+    with _Pool(list(tasks), shape, workers) as pool:
+        yield from pool.events()
+
+
+def clips_of(reader: VideoReader, fps: float, shape: ClipShape) -> Iterator[NDArray[np.uint8]]:
+    """The clips of a video, uint8 [L_c, crop, crop, 3] each; black behind the end."""
+    for start in range(0, reader.num_frames(fps), shape.clip_frames):
+        pictures, _ = reader.frames(np.arange(start, start + shape.clip_frames), fps, size=shape.size)
+        top, left = (pictures.shape[1] - shape.crop) // 2, (pictures.shape[2] - shape.crop) // 2
+        yield pictures[:, top : top + shape.crop, left : left + shape.crop]
+
+
+def _decode_here(task: DecodeTask, shape: ClipShape) -> Iterator[Decoded | Finished]:
+    try:
+        with open_video(task.path) as reader:
+            num_frames = 0
+            if task.fps:
+                num_frames = reader.num_frames(task.fps)
+                for clip, pictures in enumerate(clips_of(reader, task.fps, shape)):
+                    yield Decoded(task.key, clip, pictures)
+            yield Finished(task.key, reader.info, num_frames)
+    except VideoError as error:
+        yield Finished(task.key, error=str(error))
+
+
+class _Worker:
+    """The parent's side of one worker process."""
+
+    def __init__(self, shape: ClipShape) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.memory = SharedMemory(create=True, size=int(np.prod(shape.shape)) * _SLOTS)
+        self.slots = _slots(self.memory, shape)
+        self.connection, theirs = context.Pipe()
+        level = logging.getLogger("longtal").getEffectiveLevel()
+        self.process: BaseProcess = context.Process(
+            target=_work, args=(theirs, self.memory.name, shape, level), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+        self.task: DecodeTask | None = None
+
+    def start(self, task: DecodeTask | None) -> None:
+        self.task = task
+        if task is not None:
+            with contextlib.suppress(BrokenPipeError):  # died meanwhile: seen when it is read
+                self.connection.send(task)
+
+    def close(self) -> None:
+        self.connection.close()
+        self.process.join(timeout=0.5)
+        if self.process.is_alive():
+            self.process.terminate()
+            self.process.join()
+        del self.slots
+        with contextlib.suppress(BufferError):  # someone still looks at a clip: freed with it
+            self.memory.close()
+        self.memory.unlink()
+
+
+class _Pool:
+    def __init__(self, tasks: list[DecodeTask], shape: ClipShape, workers: int) -> None:
+        self._tasks = deque(tasks)
+        self._shape = shape
+        self._workers = [_Worker(shape) for _ in range(max(1, min(workers, len(tasks))))]
+
+    def __enter__(self) -> _Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.close()
+
+    def events(self) -> Iterator[Decoded | Finished]:
+        for worker in self._workers:
+            worker.start(self._next())
+        while busy := {w.connection: w for w in self._workers if w.task is not None}:
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                yield from self._receive(busy[connection])
+
+    def _next(self) -> DecodeTask | None:
+        return self._tasks.popleft() if self._tasks else None
+
+    def _receive(self, worker: _Worker) -> Iterator[Decoded | Finished]:
+        task = worker.task
+        assert task is not None
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):
+            code = worker.process.exitcode
+            yield Finished(task.key, error=f"{task.path}: the decoder crashed on it (exit code {code})")
+            self._replace(worker)
+            return
+        if isinstance(message, Finished):
+            worker.start(self._next())
+            yield message
+            return
+        clip, slot = message
+        yield Decoded(task.key, clip, worker.slots[slot])
+        with contextlib.suppress(BrokenPipeError):
+            worker.connection.send(slot)
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.close()
+        fresh = _Worker(self._shape)
+        self._workers[self._workers.index(worker)] = fresh
+        fresh.start(self._next())
+
+
+def _slots(memory: SharedMemory, shape: ClipShape) -> NDArray[np.uint8]:
+    """The shared block as clips, uint8 [_SLOTS, L_c, crop, crop, 3]."""
+    assert memory.buf is not None  # it is open
+    count = int(np.prod(shape.shape)) * _SLOTS
+    return np.frombuffer(memory.buf, np.uint8, count).reshape(_SLOTS, *shape.shape)
+
+
+def _work(connection: Connection, memory_name: str, shape: ClipShape, level: int) -> None:
+    """A worker's life: take a task, fill free slots with its clips, say how it ended."""
+    logging.getLogger("longtal").setLevel(level)
+    memory = SharedMemory(memory_name)
+    slots = _slots(memory, shape)
+    free = list(range(_SLOTS))
+    tasks: deque[DecodeTask] = deque()
+
+    def take() -> None:
+        message = connection.recv()
+        free.append(message) if isinstance(message, int) else tasks.append(message)
+
+    try:
+        while True:
+            while not tasks:
+                take()
+            for event in _decode_here(tasks.popleft(), shape):
+                if isinstance(event, Finished):
+                    connection.send(event)
+                    continue
+                while not free:
+                    take()
+                slot = free.pop()
+                slots[slot] = event.pictures
+                connection.send((event.clip, slot))
+    except (EOFError, BrokenPipeError, ConnectionResetError, KeyboardInterrupt):
+        os._exit(0)  # the parent is gone, or has what it wanted; nothing here needs tidying
