@@ -29,6 +29,8 @@ class PyramidConfig(Config):
         (), description="(channels in, channels out) of feature groups projected apart; empty: none"
     )
     stem_layers: int = Field(2, ge=0)
+    neck_norm: Literal["channel", "group", "none"] = Field("channel", description="norm of each level's map")
+    neck_groups: int = Field(4, ge=1, description="of the group norm, which runs over time and has no scale")
     absolute_position: bool = Field(False, description="add sinusoidal position codes")
     max_positions: int = Field(2304, ge=1, description="training length; release masking pads up to it")
     pad_multiple: int = Field(1, ge=1, description="release masking: longer inputs are padded to a multiple")

@@ -19,7 +19,7 @@ from tal.decoders.pyramid.assign import Assignment, BatchAssignment, Points, ass
 from tal.decoders.pyramid.backbone import Backbone, Neck
 from tal.decoders.pyramid.config import PyramidConfig
 from tal.decoders.pyramid.heads import ClassHead, Ladder, OffsetHead, Tower
-from tal.decoders.pyramid.layers import ChannelNorm, masked
+from tal.decoders.pyramid.layers import ChannelNorm, TimeGroupNorm, masked
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
 from tal.losses import diou_offsets, giou_offsets, quality_focal, sigmoid_focal, smooth_labels, varifocal
 
@@ -60,7 +60,13 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
 
     def build_norms(self) -> list[nn.Module]:
         """One norm a level with heads."""
-        return [ChannelNorm(self.config.embed_dim) for _ in range(self.config.levels)]
+        config = self.config
+        make: dict[str, Callable[[], nn.Module]] = {
+            "channel": lambda: ChannelNorm(config.embed_dim),
+            "group": lambda: TimeGroupNorm(config.neck_groups, config.strict),
+            "none": nn.Identity,
+        }
+        return [make[config.neck_norm]() for _ in range(config.levels)]
 
     def build_tower(self, kernel: int) -> Tower:
         config = self.config

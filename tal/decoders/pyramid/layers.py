@@ -64,6 +64,22 @@ class PositionGroupNorm(nn.Module):
         return self.norm(x, mask) if self.strict else self.norm(x)
 
 
+class TimeGroupNorm(nn.Module):
+    """Group normalisation over time without scale: of valid positions when strict, of all otherwise."""
+
+    def __init__(self, groups: int, strict: bool, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.groups, self.strict, self.eps = groups, strict, eps
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        grouped = x.unflatten(1, (self.groups, -1))  # [B, G, D / G, T]
+        keep = mask[:, None].to(x.dtype) if self.strict else x.new_ones(1, 1, 1, x.shape[2])
+        count = keep.sum(-1, keepdim=True).clamp(min=1) * grouped.shape[2]
+        mean = (grouped * keep).sum((2, 3), keepdim=True) / count
+        variance = ((grouped - mean) * keep).square().sum((2, 3), keepdim=True) / count
+        return ((grouped - mean) * (variance + self.eps).rsqrt()).flatten(1, 2)
+
+
 class AffineDropPath(nn.Module):
     """Stochastic depth behind a learnt scale a channel, 1e-4 at first (LayerScale, Touvron et al., 2021)."""
 

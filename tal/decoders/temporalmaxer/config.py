@@ -19,13 +19,9 @@ class SimOtaConfig(PyramidConfig):
 
 
 class TemporalMaxerConfig(SimOtaConfig):
-    """``neck_norm`` group: over time and a quarter of the channels, without scale; as released for THUMOS-14.
-
-    ``shared_norm``: one instance for all levels, what the released code does to a channel norm.
-    """
+    """The released neck has a group norm on THUMOS-14 and EPIC nouns, a channel norm elsewhere; with ``shared_norm``
+    it is one instance for all levels, which the released code makes by mistake."""
 
     name: Literal["temporalmaxer"] = "temporalmaxer"
     stem_layers: int = Field(0, ge=0, le=0)
-    neck_norm: Literal["channel", "group", "none"] = "channel"
-    neck_groups: int = Field(4, ge=1)
     shared_norm: bool = False

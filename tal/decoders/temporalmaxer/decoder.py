@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from tal.decoders.pyramid.backbone import Backbone
 from tal.decoders.pyramid.decoder import PyramidDecoder
-from tal.decoders.pyramid.layers import ChannelNorm, masked, max_pool, strided
+from tal.decoders.pyramid.layers import masked, max_pool, strided
 from tal.decoders.temporalmaxer.config import TemporalMaxerConfig
 
 
@@ -22,22 +22,6 @@ class MaxPoolBlock(nn.Module):
         return masked(max_pool(x, mask, self.stride, self.strict), strided(mask, self.stride))
 
 
-class TimeGroupNorm(nn.Module):
-    """Group normalisation over time without scale: of valid positions when strict, of all otherwise."""
-
-    def __init__(self, groups: int, strict: bool, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.groups, self.strict, self.eps = groups, strict, eps
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        grouped = x.unflatten(1, (self.groups, -1))  # [B, G, D / G, T]
-        keep = mask[:, None].to(x.dtype) if self.strict else x.new_ones(1, 1, 1, x.shape[2])
-        count = keep.sum(-1, keepdim=True).clamp(min=1) * grouped.shape[2]
-        mean = (grouped * keep).sum((2, 3), keepdim=True) / count
-        variance = ((grouped - mean) * keep).square().sum((2, 3), keepdim=True) / count
-        return ((grouped - mean) * (variance + self.eps).rsqrt()).flatten(1, 2)
-
-
 class TemporalMaxer(PyramidDecoder[TemporalMaxerConfig]):
     """See `PyramidDecoder`; the branch is max-pooling."""
 
@@ -48,16 +32,8 @@ class TemporalMaxer(PyramidDecoder[TemporalMaxerConfig]):
         )
 
     def build_norms(self) -> list[nn.Module]:
-        config = self.config
-
-        def norm() -> nn.Module:
-            if config.neck_norm == "channel":
-                return ChannelNorm(config.embed_dim)
-            if config.neck_norm == "group":
-                return TimeGroupNorm(config.neck_groups, config.strict)
-            return nn.Identity()
-
-        return [norm()] * config.levels if config.shared_norm else [norm() for _ in range(config.levels)]
+        norms = super().build_norms()
+        return norms[:1] * len(norms) if self.config.shared_norm else norms
 
     @property
     def sim_ota_options(self) -> dict[str, float]:

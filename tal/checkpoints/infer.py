@@ -1,0 +1,93 @@
+"""What the shapes of a checkpoint's tensors say about its configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from tal.errors import CheckpointError
+
+
+def infer_config(system: str, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Released model options that can be read off the shapes; the others stay at the released defaults.
+
+    Not to be seen: ActionFormer's number of heads and window, the training length, position codes, regression ranges
+    beyond doubling, and everything about losses and post-processing.
+    """
+    try:
+        return _infer(system, weights)
+    except KeyError as error:
+        raise CheckpointError(f"the checkpoint has no {error.args[0]!r}: it is none of {system}") from error
+
+
+def _infer(system: str, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    embedding = weights["backbone.embd.0.conv.weight"]
+    output = weights["cls_head.cls_head.conv.weight"]
+    levels = _count(weights, r"reg_head\.scale\.(\d+)\.scale")
+    stem = _count(weights, r"backbone\.stem\.(\d+)\..*")
+    branch = _count(weights, r"backbone\.branch\.(\d+)\..*")
+    depth = branch if system != "temporalmaxer" else levels - 1
+    embed_layers = _count(weights, r"backbone\.embd\.(\d+)\..*")
+    projections = _count(weights, r"backbone\.proj\.(\d+)\..*")
+    inputs: Any = embedding.shape[1]
+    width: Any = embedding.shape[0]
+    if projections:
+        parts = [weights[f"backbone.proj.{i}.conv.weight"] for i in range(projections)]
+        inputs, width = [part.shape[1] for part in parts], [part.shape[0] for part in parts]
+    found: dict[str, Any] = {
+        "input_dim": inputs,
+        "num_classes": output.shape[0],
+        "max_seq_len": 2304,
+        "backbone_arch": (embed_layers, stem, depth) if system != "temporalmaxer" else (embed_layers, depth),
+        "fpn_start_level": depth + 1 - levels,
+        "embd_dim": width,
+        "embd_kernel_size": embedding.shape[2],
+        "embd_with_ln": "backbone.embd_norm.0.weight" in weights,
+        "head_dim": output.shape[1],
+        "head_kernel_size": output.shape[2],
+        "head_num_layers": _count(weights, r"cls_head\.head\.(\d+)\..*") + 1,
+        "head_with_ln": "cls_head.norm.0.weight" in weights,
+        "regression_range": _doubling(depth + 1 - levels, levels),
+    }
+    if system == "temporalmaxer":
+        found["fpn_norm"] = "layernorm" if "neck.fpn_norms.0.weight" in weights else "groupnorm"
+    else:
+        found["fpn_with_ln"] = "neck.fpn_norms.0.weight" in weights
+        scaled = any(name.endswith("drop_path_mlp.scale") for name in weights)
+        found["train_cfg"] = {"droppath": 0.1 if scaled else 0.0}
+    if system in ("tridet", "cltdr"):
+        found.update(_convolutional(system, weights, branch))
+    return found
+
+
+def _convolutional(system: str, weights: Mapping[str, Tensor], branch: int) -> dict[str, Any]:
+    windows = [weights[f"backbone.branch.{i}.convw.weight"].shape[2] for i in range(branch)]
+    bins = weights["reg_head.offset_head.conv.weight"].shape[0]
+    trident = "start_head.cls_head.conv.weight" in weights
+    found: dict[str, Any] = {
+        "n_sgp_win_size": (windows[0], *windows) if windows else 1,
+        "sgp_mlp_dim": weights["backbone.branch.0.mlp.0.weight"].shape[0],
+        "use_trident_head": trident,
+        "num_bins": bins // 2 - 1 if trident else 16,
+        "downsample_type": "avg" if "backbone.branch.0.downsample.1.weight" in weights else "max",
+    }
+    if trident:
+        found["boudary_kernel_size"] = weights["start_head.cls_head.conv.weight"].shape[2]
+    if system == "tridet":
+        # any k that gives the wide kernel will do
+        found["k"] = weights["backbone.branch.0.convkw.weight"].shape[2] / (windows[0] + 1)
+    return found
+
+
+def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
+    found = [int(match[1]) for name in weights if (match := re.fullmatch(pattern, name))]
+    return max(found, default=-1) + 1
+
+
+def _doubling(first: int, levels: int) -> tuple[tuple[int, int], ...]:
+    edges = [0, *(4 * 2 ** (first + level) for level in range(levels))]
+    edges[-1] = 10000
+    return tuple(zip(edges[:-1], edges[1:], strict=True))
