@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from pipelines.presets import find_preset
 from tal.augment import AugmentConfig
@@ -101,6 +101,12 @@ class RunConfig(Config):
     optim: OptimConfig = OptimConfig()
     train: TrainConfig = TrainConfig()
     inference: InferenceConfig = InferenceConfig()
+
+    @field_validator("notes")
+    @classmethod
+    def _drop_empty(cls, notes: dict[str, str]) -> dict[str, str]:
+        """An empty note takes back one of the preset that this one extends."""
+        return {key: text for key, text in notes.items() if text}
 
     @model_validator(mode="after")
     def _fits_together(self) -> RunConfig:
