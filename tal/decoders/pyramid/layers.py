@@ -47,9 +47,9 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
-        normal = (x - mean) * torch.rsqrt(variance + self.eps)
-        return torch.addcmul(self.bias[:, None], normal, self.weight[:, None])
+        centred = x - x.mean(dim=1, keepdim=True)
+        variance = centred.square().mean(dim=1, keepdim=True)
+        return centred / torch.sqrt(variance + self.eps) * self.weight[:, None] + self.bias[:, None]
 
 
 class PositionGroupNorm(nn.Module):
