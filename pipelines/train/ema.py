@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class WeightAverage:
     """w̄ <- d w̄ + (1 - d) w after every finite step; buffers are copied, not averaged.
 
-    d grows from 2/11 to ``decay`` as (1 + n) / (10 + n) over the first steps n: a constant .999 would still be
+    d grows from 2/11 to ``decay`` as (1 + n) / (10 + n) over the first steps n: a constant .999 would be
     two thirds initial weights after the 400 steps that a small data set takes.
     """
 

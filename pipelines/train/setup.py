@@ -239,8 +239,8 @@ def _share_out(memory: FeatureStore, sampler: StepSampler, accelerator: Accelera
         return
     if resumed:
         raise ConfigError(
-            f"the run was begun with another number of processes than {accelerator.num_processes}: go on with "
-            f"as many as before, since each owns its videos' rows"
+            f"the run was begun with another number of processes than {accelerator.num_processes}: go on "
+            f"with as many as before, since each owns its videos' rows"
         )
     if accelerator.is_main_process:
         memory.assign(owners)
