@@ -1,0 +1,93 @@
+"""`longtal init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--videos", type=_PATH, required=True, help="Folder of the video files.")
+@click.option("--annotations", type=_PATH, required=True, help="Annotation file, in any form that is known.")
+@click.option("--out", type=_PATH, required=True, metavar="PROJECT", help="Folder to make.")
+@click.option(
+    "--encoder", default="timm:tf_efficientnet_lite0", show_default=True, help="See `longtal encoders`."
+)
+@click.option(
+    "--format",
+    "annotation_format",
+    default="auto",
+    show_default=True,
+    help="See `longtal annotations formats`.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of a new split.")
+@click.option("--estimate/--no-estimate", default=True, help="Compute a clip and a window to estimate costs.")
+@click.option("--device", help="Device to estimate for: cpu, cuda. Default: the best there is.")
+@click.option("--overwrite", is_flag=True, help="Replace a project that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found and chosen as JSON.")
+def command(
+    videos: Path,
+    annotations: Path,
+    out: Path,
+    encoder: str,
+    annotation_format: str,
+    seed: int,
+    estimate: bool,
+    device: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Derive a ready configuration from your own videos and annotations.
+
+    Looks at every video and annotation, then writes PROJECT/longtal.yaml, in which each value is explained,
+    and PROJECT/annotations.json, which holds the videos that can be used, with their split. A split in the
+    annotations is kept; else a fifth of the videos is held out, by class.
+
+    \b
+    Example:
+      longtal init --videos videos/ --annotations labels.csv --out project
+      longtal extract --config project/longtal.yaml
+      longtal train --config project/longtal.yaml --out project/run
+    """
+    from pipelines import console
+    from pipelines.init import InitOptions, init_project
+
+    project = init_project(
+        InitOptions(videos, annotations, out, encoder, annotation_format, seed, overwrite, estimate, device)
+    )
+    if as_json:
+        console.print_json(
+            {
+                "config": str(project.config),
+                "annotations": str(project.annotations),
+                "videos": len(project.survey.infos),
+                "missing": project.survey.missing,
+                "broken": project.survey.broken,
+                "classes": project.survey.class_counts,
+                "split": project.split.reason,
+                "choices": {
+                    key: {"value": c.value, "why": c.why} for key, c in project.choices.by_key.items()
+                },
+                "estimate": vars(project.estimate) if project.estimate else None,
+                "notes": project.notes,
+                "next": project.commands,
+            }
+        )
+        return
+    import pandas as pd
+
+    shown = ("data.fps", "encoder.clip_frames", "window.num_rows", "localizer.decoder.levels", "train.epochs")
+    rows = [
+        {"setting": key, "value": str(project.choices[key]), "because": project.choices.by_key[key].why}
+        for key in shown
+    ]
+    console.print_table(pd.DataFrame(rows), title=f"{project.config} (more in the file)")
+    console.out.print(f"split: {project.split.reason}", markup=False)
+    for line in project.estimate.lines() if project.estimate else []:
+        console.out.print(line, markup=False)
+    for note in project.notes:
+        console.log.warning(note)
+    console.out.print("next:", *project.commands, sep="\n  ", markup=False)
