@@ -7,13 +7,18 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
 from tal.errors import LongtalError
 
+if TYPE_CHECKING:
+    from featstore import FeatureStore
+
+# Stores with more rows are counted clip by clip.
+_ROWS_ONE_BY_ONE = 2_000_000
 # Curves are thinned to this many points: more than a chart has pixels.
 MAX_POINTS = 400
 # Shown first, in this order; the log's other numbers follow by name.
@@ -162,42 +167,54 @@ def _thinned(name: str, step: list[int], value: list[float]) -> Series:
 
 
 def memory_age(path: Path, notes: list[str]) -> dict[str, Any] | None:
-    """Ages of a run's store: a histogram over rows and the videos with the oldest rows."""
+    """Ages of a run's store: a histogram over rows and the videos whose rows are oldest."""
     if not path.exists():
         return None
     from featstore import FeatureStore
 
     try:
-        with FeatureStore.open(path, mode="r") as store:
-            rows = store.staleness(by="row")
+        with FeatureStore.open(path) as store:
             videos = store.staleness(by="video")
+            now, counts, edges = _age_histogram(store, int(videos["rows"].sum()))
     except LongtalError as error:
         notes.append(f"The memory's age is not shown: {error}")
         return None
-    if rows.empty:
+    if videos.empty:
         return None
-    age = rows["age"].to_numpy(np.float64)
-    now = int(rows["step"].max())
-    known = age[np.isfinite(age) & (rows["step"].to_numpy() >= 0)]
-    top = max(1.0, float(known.max(initial=0)))
-    edges = np.unique(np.round(np.linspace(0, top, min(24, int(top) + 1) + 1), 2))
-    counts, _ = np.histogram(known, edges)
+    rows = videos["rows"].to_numpy(np.float64)
+    shares = videos["never_refreshed"].to_numpy(np.float64)
     oldest = videos.sort_values(["age_mean", "video"], ascending=[False, True]).head(12)
-    from_extraction = (rows["step"] == 0).groupby(rows["video"], observed=True).mean()
     return {
         "now": now,
-        "neverShare": float((rows["step"] == 0).mean()),
-        "edges": edges.tolist(),
-        "counts": counts.tolist(),
+        "neverShare": float((shares * rows).sum() / rows.sum()),
+        "edges": edges,
+        "counts": counts,
         "videos": [
             {
-                "id": str(video.video),
-                "rows": int(video.rows),
-                "never": float(from_extraction.get(video.video, 0.0)),
-                "ageMean": round(float(video.age_mean), 2),
-                "ageMax": float(video.age_max),
-                "writes": float(video.writes),
+                "id": str(row["video"]),
+                "rows": int(row["rows"]),
+                "never": float(row["never_refreshed"]),
+                "ageMean": round(float(row["age_mean"]), 2) if row["age_mean"] >= 0 else None,
+                "ageMax": int(row["age_max"]) if row["age_max"] >= 0 else None,
+                "writes": round(float(row["writes"]) / max(1, int(row["rows"])), 2),
             }
-            for video in oldest.itertuples(index=False)
+            for row in oldest.to_dict("records")
         ],
     }
+
+
+def _age_histogram(store: FeatureStore, num_rows: int) -> tuple[int, list[int], list[float]]:
+    """(newest step, rows by age, edges of the ages); of very large stores whole clips are counted."""
+    by_row = num_rows <= _ROWS_ONE_BY_ONE
+    table = store.staleness(by="row" if by_row else "clip")
+    age = table["age" if by_row else "age_mean"].to_numpy(np.float64)
+    weight = np.ones(len(table)) if by_row else table["rows"].to_numpy(np.float64)
+    known = np.isfinite(age) & (age >= 0)
+    top = float(age[known].max(initial=1.0))
+    edges = np.linspace(0, top, min(24, max(1, int(top))) + 1)
+    counts, _ = np.histogram(age[known], edges, weights=weight[known])
+    ledger = (
+        store.ledger(video_id, 0, store.video(video_id).num_rows)["step"] for video_id in store.video_ids
+    )
+    now = max((int(step.max()) for step in ledger if len(step)), default=0)
+    return now, counts.astype(int).tolist(), edges.round(2).tolist()

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featstore import FeatureSpec, FeatureStore
 from pipelines.files import OutputExistsError
 from pipelines.report import collect, render, write_report
 from pipelines.report.collect import ReportError
 from pipelines.report.page import embed_json
-from pipelines.report.run_folder import MAX_POINTS, read_run, training_series
+from pipelines.report.run_folder import MAX_POINTS, memory_age, read_run, training_series
 from tal.annotations import read_annotations, read_predictions
 from tal.errors import AnnotationError
 from tal.metrics import evaluate
@@ -159,6 +160,30 @@ def test_a_run_brings_its_own_truth_curves_and_thresholds(files, tmp_path):
     document = report.to_json()
     assert document["thresholds"][document["labels"].index("plank")] == 0.4
     assert document["thresholds"][document["labels"].index("curl")] == 0.5  # the median of those known
+
+
+def test_the_memorys_age(tmp_path):
+    spec = FeatureSpec(encoder="e", weights="w", channels=4, clip_frames=8, frame_stride=1, dtype="float32")
+    with FeatureStore.create(tmp_path / "memory.zarr", spec) as store:
+        for name in ("a", "b"):
+            store.add_video(name, num_rows=16, fps=5.0, duration_s=3.2, num_frames=16)
+            store.write(name, 0, np.zeros((16, 4), np.float32), step=0)
+            store.complete(name)
+        store.commit()
+        store.write("a", 0, np.ones((8, 4), np.float32), step=10)
+        store.commit()
+    notes = []
+    age = memory_age(tmp_path / "memory.zarr", notes)
+    assert notes == [] and age["now"] == 10
+    assert age["neverShare"] == pytest.approx(24 / 32)
+    assert sum(age["counts"]) == 32 and age["counts"][0] == 8 and age["counts"][-1] == 24
+    assert [(v["id"], v["ageMean"], v["ageMax"], v["never"], v["writes"]) for v in age["videos"]] == [
+        ("b", 10, 10, 1.0, 1.0),
+        ("a", 5, 10, 0.5, 1.5),
+    ]
+    (tmp_path / "broken.zarr").mkdir()
+    assert memory_age(tmp_path / "broken.zarr", notes) is None and "not shown" in notes[0]
+    assert memory_age(tmp_path / "none.zarr", notes) is None
 
 
 def test_a_run_that_has_only_begun(tmp_path):

@@ -72,7 +72,7 @@ function showMemory() {
   byId("memory-text").textContent =
     `Rows of the store at optimizer step ${short(memory.now)}: how many steps ago each was last written. ` +
     `${percent(memory.neverShare)} still come from the extraction.`;
-  const heads = ["Video", "Rows", "From extraction", "Mean age", "Oldest", "Writes"];
+  const heads = ["Video", "Rows", "From extraction", "Mean age", "Oldest", "Writes a row"];
   const rows = memory.videos.map((v) => [v.id, v.rows, percent(v.never), v.ageMean, v.ageMax, v.writes]);
   byId("memory-body").replaceChildren(
     el("div", { class: "charts" }, histogram("Age of rows", memory.edges, memory.counts, "steps")),
