@@ -151,7 +151,7 @@ def suppression_config(system: str, options: Mapping[str, Any]) -> SuppressionCo
         max_segments=test["max_seg_num"] if method != "none" else 0,
         multiclass=test["multiclass_nms"],
         voting_threshold=max(0.0, test["voting_thresh"]),
-        voting_weight="score_iou" if system == "actionformer" else "score",
+        voting_weight="score_iou" if system in ("actionformer", "temporalmaxer") else "score",
     )
 
 
