@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -143,6 +142,31 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
+# The peak of a process's own pages; getrusage would count those of the process that started it.
+_CHILD = """
+import atexit, sys, cli
+def peak():
+    line = next(x for x in open("/proc/self/status") if x.startswith("VmHWM"))
+    print("PEAK", line.split()[1], file=sys.stderr)
+atexit.register(peak)
+cli.main()
+"""
+
+
+def _whole_command(arguments: list[str]) -> tuple[float, float]:
+    """Wall-clock seconds and peak MiB of `longtal …` in a process of its own (Linux)."""
+    begin = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", _CHILD, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    wall = time.perf_counter() - begin
+    return wall, float(done.stderr.rpartition("PEAK")[2].split()[0]) / 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--videos", type=int, default=5000)
@@ -196,17 +220,16 @@ def main() -> None:
         load = time.perf_counter() - begin
         size = path.stat().st_size / 1e6
         print(f"loading {size:.0f} MB of JSON: {load:.2f} s (json.load alone {plain_load:.2f} s)")
-        command = [sys.executable, "cli.py", "evaluate", "--annotations", str(truth_path), "-p", str(path)]
-        begin = time.perf_counter()
-        subprocess.run(
-            [*command, "--protocol", "activitynet", "--json", str(Path(folder, "out.json"))],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=Path(__file__).parents[1],
-        )
-        wall = time.perf_counter() - begin
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+        arguments = [
+            "evaluate",
+            "--annotations",
+            str(truth_path),
+            "-p",
+            str(path),
+            "--protocol",
+            "activitynet",
+        ]
+        wall, peak = _whole_command([*arguments, "--json", str(Path(folder, "out.json"))])
         print(f"the whole command, diagnosis included: {wall:.2f} s, {peak:.0f} MiB at its peak")
 
 

@@ -1,4 +1,4 @@
-"""Prediction files against each other: each one's average mAP, and a paired bootstrap of all against the first."""
+"""Prediction files against each other: average mAP, and a paired bootstrap of each against the first."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def paper_table(evaluated: Evaluated) -> pd.DataFrame:
         sd = report["sd"]
         cells = (_percent(report["mAP"][i], sd["mAP"][i]) for i in shown)
         rows.append(["mean ± sd", *cells, _percent(report["average_mAP"], sd["average_mAP"])])
-    return pd.DataFrame(rows, columns=["mAP (%) at tIoU", *heads, "average"])
+    return pd.DataFrame(rows, columns=["mAP (%)", *heads, "average"])
 
 
 def class_table(evaluated: Evaluated) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def class_table(evaluated: Evaluated) -> pd.DataFrame:
         for name, ap in sorted(report["per_class"].items(), key=lambda item: -sum(item[1]))
     ]
     heads = [f"{report['tiou'][i]:g}" for i in shown]
-    return pd.DataFrame(rows, columns=["AP (%) at tIoU", "instances", *heads, "average"])
+    return pd.DataFrame(rows, columns=["AP (%)", "instances", *heads, "average"])
 
 
 def write_csv(evaluated: Evaluated, path: Path) -> None:

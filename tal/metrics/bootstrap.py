@@ -69,11 +69,9 @@ def paired_bootstrap(a: Evaluation, b: Evaluation, samples: int = 1000, seed: in
     num_videos = len(a.table.videos)
     differences = np.empty(samples)
     for i in range(samples):
-        times = np.bincount(rng.integers(0, num_videos, num_videos), minlength=num_videos).astype(np.float64)
+        times = _draw(rng, num_videos)
         while not times[with_truth].any():  # nothing to find in this sample: draw another
-            times = np.bincount(rng.integers(0, num_videos, num_videos), minlength=num_videos).astype(
-                np.float64
-            )
+            times = _draw(rng, num_videos)
         differences[i] = weighted_average_map(b, times) - weighted_average_map(a, times)
     low, high = np.quantile(differences, (0.025, 0.975))
     # one more on each side: a p-value of 0 would claim more than the samples can show
@@ -89,11 +87,17 @@ def paired_bootstrap(a: Evaluation, b: Evaluation, samples: int = 1000, seed: in
     )
 
 
+def _draw(rng: np.random.Generator, num_videos: int) -> FloatArray:
+    """How often each video is drawn, [V]."""
+    drawn = rng.integers(0, num_videos, num_videos)
+    return np.bincount(drawn, minlength=num_videos).astype(np.float64)
+
+
 def weighted_average_map(run: Evaluation, times: FloatArray) -> float:
     """Average mAP when video v counts ``times[v]`` times, [V]."""
     table = run.table
     weight = np.append(times, 1.0)[table.pred_video]  # unknown videos are -1: the last entry
-    instances = np.bincount(table.gt_label, times[table.gt_video], table.num_labels)
+    instances = np.bincount(table.gt_label, times[table.gt_video], table.num_labels).astype(np.float64)
     counted = instances > 0
     values = [
         weighted_average_precisions(table, m.pred, weight, instances)[counted].mean() for m in run.matches

@@ -194,7 +194,8 @@ def test_find_video_takes_suffixes_prefixes_and_sub_folders(tmp_path):
 
 @pytest.mark.parametrize(
     "hostile",
-    ["", ".", "..", "../out", "a/../../out", "/etc/out", "\0", "out\0", "x" * 300, "a" * 4000, "..\\out", "C:out",
+    ["", ".", "..", "../out", "a/../../out", "/etc/out", "\0", "out\0", "x" * 300, "a" * 4000, "..\\out",
+     "C:out",
      "sub//../../out", "./out", "\ud800", "v_../out", "~/out", "sub/" + "y" * 256, "\n"],
 )  # fmt: skip
 def test_find_video_never_leaves_its_folder(tmp_path, hostile):
