@@ -3,6 +3,11 @@
 from featstore import FeatureSpec, FeatureStore
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from featstore.errors import (
     FeatureStoreError,
     StoreExistsError,
@@ -11,11 +16,24 @@ from featstore.errors import (
     StoreNotFoundError,
     StoreSpecError,
     StoreValueError,
+    StoreWriteError,
     UnknownVideoError,
 )
-from featstore.spec import FeatureSpec
-from featstore.store import FeatureStore
-from featstore.videos import VideoRecord
+
+if TYPE_CHECKING:
+    from featstore.spec import FeatureSpec
+    from featstore.store import FeatureStore
+    from featstore.transfer import compact_store, merge_stores
+    from featstore.videos import VideoRecord
+
+# Loaded when first asked for: the command line needs the errors at once, but pandas only for some commands.
+_HOMES = {
+    "FeatureSpec": "spec",
+    "FeatureStore": "store",
+    "VideoRecord": "videos",
+    "compact_store": "transfer",
+    "merge_stores": "transfer",
+}
 
 __all__ = [
     "FeatureSpec",
@@ -27,6 +45,15 @@ __all__ = [
     "StoreNotFoundError",
     "StoreSpecError",
     "StoreValueError",
+    "StoreWriteError",
     "UnknownVideoError",
     "VideoRecord",
+    "compact_store",
+    "merge_stores",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"featstore.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'featstore' has no attribute {name!r}")

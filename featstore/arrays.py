@@ -134,9 +134,10 @@ class FlatArray:
             number, first = divmod(start, self.chunk)
             count = min(self.chunk - first, stop - start)
             path = self.chunk_path(number)
+            # Also where the file is there: its name may have been left, not yet durable, by a process that died.
+            self._new_names |= first == 0
             if first == 0 and not path.exists():
                 self._files.mkdir(path.parent)
-                self._new_names = True
                 fd = self._files.open(path, create=True)
             else:
                 fd = self._files.open(path)

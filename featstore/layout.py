@@ -100,10 +100,16 @@ class Header:
     text_chunk: int
 
 
-def feature_chunk_rows(spec: FeatureSpec, chunk_bytes: int) -> int:
-    """Rows a chunk: at least chunk_bytes, a whole number of clips."""
+def make_header(spec: FeatureSpec, chunk_bytes: int = CHUNK_BYTES) -> Header:
+    """Chunk sizes: features at least chunk_bytes and a whole number of clips, the others in proportion."""
     rows = -(-chunk_bytes // spec.row_bytes)
-    return max(1, -(-rows // spec.rows_per_clip) * spec.rows_per_clip)
+    return Header(
+        spec=spec,
+        feature_chunk=max(1, -(-rows // spec.rows_per_clip) * spec.rows_per_clip),
+        ledger_chunk=min(LEDGER_CHUNK_ROWS, max(8, chunk_bytes // 256)),
+        video_chunk=min(VIDEO_CHUNK, max(4, chunk_bytes // 8192)),
+        text_chunk=min(TEXT_CHUNK, max(64, chunk_bytes // 128)),
+    )
 
 
 def read_header(path: Path) -> Header:

@@ -16,16 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from featstore.commits import CommittingStore
 from featstore.errors import StoreValueError
 from featstore.files import FileOps, disk_errors
-from featstore.layout import (
-    CHUNK_BYTES,
-    LEDGER_CHUNK_ROWS,
-    TEXT_CHUNK,
-    VIDEO,
-    VIDEO_CHUNK,
-    Header,
-    create_folder,
-    feature_chunk_rows,
-)
+from featstore.layout import CHUNK_BYTES, VIDEO, create_folder, make_header
 from featstore.locking import WriterLock, await_first_writer
 from featstore.log import Change, crc32c
 from featstore.spec import FeatureSpec
@@ -75,10 +66,7 @@ class FeatureStore(CommittingStore):
         cls, path: str | Path, spec: FeatureSpec, run: str | None = None, chunk_bytes: int = CHUNK_BYTES
     ) -> Self:
         """A new, empty store, open for writing; FileExistsError when something is there."""
-        header = Header(
-            spec, feature_chunk_rows(spec, chunk_bytes), LEDGER_CHUNK_ROWS, VIDEO_CHUNK, TEXT_CHUNK
-        )
-        create_folder(Path(path), header)
+        create_folder(Path(path), make_header(spec, chunk_bytes))
         return cls.open(path, mode="r+", run=run)
 
     @classmethod
@@ -142,7 +130,7 @@ class FeatureStore(CommittingStore):
                     f"writer {self.writer} cannot add videos: writer 0 adds and commits them first"
                 )
             records, text, times, replaced = self._new_records(rows)
-            start, stop = self._rows_end, int(records["first_row"][-1] + records["reserved_rows"][-1])
+            stop = int(records["first_row"][-1] + records["reserved_rows"][-1])
             count, text_start = len(self._table), self._table.text_bytes
             self._reserve(stop, count + len(records), text_start + len(text))
             if len(replaced):
@@ -154,7 +142,6 @@ class FeatureStore(CommittingStore):
             self._rows_end = stop
             self._overlay.resize(stop)
             self._places.clear()
-            assert start <= stop
 
     def _new_records(
         self, rows: list[Mapping[str, Any]]
@@ -211,7 +198,9 @@ class FeatureStore(CommittingStore):
                 self._base.reserve_rows(self._rows_reserved, target)
             self._rows_reserved = target
         if videos > self._videos_reserved or text > self._text_reserved:
-            target, text = max(videos * 5 // 4, 256), max(text * 5 // 4, 4096)
+            header = self._header
+            target = max(videos * 5 // 4, min(256, header.video_chunk))
+            text = max(text * 5 // 4, min(4096, header.text_chunk))
             self._base.reserve_videos(self._videos_reserved, target, self._text_reserved, text)
             self._videos_reserved, self._text_reserved = target, text
 

@@ -1,0 +1,90 @@
+"""Whatever the disk loses when the power goes, a store opens at a committed generation."""
+
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featstore import FeatureStore
+from tests.featstore.simulation import SMALL, Disk, RecordingOps, small_history, state
+
+
+@pytest.fixture
+def memory():
+    """A folder in memory where there is one: syncs are recorded here, the disk need not do them."""
+    shm = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as folder:
+        yield Path(folder)
+
+
+def replay(tmp_path, seed, commits, share, variants):
+    rng = random.Random(seed)
+    root = tmp_path / "store.zarr"
+    FeatureStore.create(root, SMALL, chunk_bytes=256).close()
+    before = tmp_path / "before"
+    shutil.copytree(root, before)
+    files = RecordingOps(root)
+    with FeatureStore.open(root, "r+", files=files) as store:
+        states = small_history(store, rng, commits)
+    durable, checked, generations = 0, 0, set()
+    disk = Disk(before)
+    for at, event in enumerate(files.events):
+        disk.play(event)
+        if rng.random() > share:
+            continue
+        for keep in variants:
+            cut = tmp_path / f"cut{at}"
+            cut.mkdir()
+            disk.lose_power(cut, rng, keep)
+            with FeatureStore.open(cut, "r") as reader:
+                seen = reader.generation
+                assert state(reader) == states[seen], (at, event[:2], keep)
+            with FeatureStore.open(cut, "r+") as store:
+                assert store.generation == seen
+                assert state(store) == states[seen], (at, event[:2], keep)
+                assert not len(store.verify())
+            generations.add(seen)
+            assert seen >= durable
+            checked += 1
+            shutil.rmtree(cut)
+        if event == ("sync_dir", "."):
+            with_all = tmp_path / "all"
+            with_all.mkdir()
+            disk.lose_power(with_all, rng, 0.0)
+            with FeatureStore.open(with_all, "r") as reader:
+                durable = max(durable, reader.generation)
+            shutil.rmtree(with_all)
+    assert max(states) in generations
+    return checked, len(files.events)
+
+
+def test_cut_anywhere_opens_at_a_commit(memory):
+    checked, events = replay(memory, seed=1, commits=4, share=0.25, variants=(0.0, 0.5, 1.0))
+    assert checked > 100 and events > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_every_cut_opens_at_a_commit(memory, seed):
+    replay(memory, seed=seed + 10, commits=8, share=1.0, variants=(0.0, 0.2, 0.5, 0.8, 1.0))
+
+
+def test_the_model_notices_a_missing_sync(memory, monkeypatch):
+    """The proof proves something: without the logs' syncs it fails."""
+    monkeypatch.setattr(RecordingOps, "sync", lambda self, fd: None)
+    with pytest.raises((AssertionError, ValueError)):
+        replay(memory, seed=1, commits=4, share=0.5, variants=(0.5,))
+
+
+def test_rows_survive_in_values(tmp_path):
+    root = tmp_path / "s.zarr"
+    with FeatureStore.create(root, SMALL) as store:
+        store.add_video("a", num_rows=3)
+        store.write("a", 0, np.arange(12.0).reshape(3, 4), 0)
+        store.complete("a")
+        store.commit()
+    with FeatureStore.open(root) as store:
+        np.testing.assert_array_equal(store.read("a", 0, 3), np.arange(12.0).reshape(3, 4))
