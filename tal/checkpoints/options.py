@@ -78,8 +78,7 @@ _TEST = {
     "multiclass_nms": True,
     "voting_thresh": 0.75,
 }
-# ActionFormer's loader drops out by default in training; the others do not.
-_DROPOUT = {"actionformer": 0.1}
+
 
 
 def complete_options(system: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +91,7 @@ def complete_options(system: str, options: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("input_dim", "num_classes", "max_seq_len"):
         if key in dataset:
             model[key] = dataset[key]
-    train = {**_TRAIN, "dropout": _DROPOUT.get(system, 0.0), **(options.get("train_cfg") or model.get("train_cfg") or {})}
+    train = {**_TRAIN, **(options.get("train_cfg") or model.get("train_cfg") or {})}
     test = {**_TEST, **(options.get("test_cfg") or model.get("test_cfg") or {})}
     completed = {**_MODEL, **_OF_SYSTEM[system], **model, "train_cfg": train, "test_cfg": test}
     for key in ("input_dim", "num_classes", "max_seq_len"):
