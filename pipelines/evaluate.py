@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from tal.annotations.ids import align_ids
 from tal.annotations.manifest import manifest, read_blocked
 from tal.errors import AnnotationError, EvaluationError
 from tal.metrics import Evaluation, Protocol, get_protocol
+
+# Formats that say which subset a video belongs to; in the others one file is one subset.
+_WITH_SUBSETS = ("activitynet", "multithumos", "thumos14")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class EvaluateOptions:
     blocked: Path | None = None
     ignore_labels: tuple[str, ...] = ("Ambiguous",)
     keep_duplicates: bool = False
+    drop_empty: bool = False  # leave out instances whose end is not after their start
     annotation_format: str = "auto"
     threshold: float | None = (
         None  # None: thresholds of highest F1 by label, chosen on these very predictions
@@ -71,8 +75,9 @@ def load_ground_truth(options: EvaluateOptions) -> tuple[AnnotationSet, Protocol
             listing = ", ".join(f"{k!r} ({n} videos)" for k, n in known.items())
             raise EvaluationError(f"{whole.source}: say which subset to measure on (--subset): {listing}")
         annotations = whole
-    elif list(known) == [""]:  # formats without subsets: one file is one subset
-        annotations = whole
+    elif list(known) == [""] and whole.format not in _WITH_SUBSETS:
+        note = f"{whole.source} names no subset: all {len(whole)} videos are taken as {subset!r}"
+        annotations = replace(whole, notes=(*whole.notes, note))
     else:
         annotations = whole.subset(subset)
     blocked = list(protocol.blocked)
@@ -85,6 +90,8 @@ def load_ground_truth(options: EvaluateOptions) -> tuple[AnnotationSet, Protocol
         blocked += read_blocked(content)
     if blocked:
         annotations = annotations.without(blocked, "blocked")
+    if options.drop_empty:
+        annotations = annotations.without_degenerate()
     return annotations, protocol
 
 

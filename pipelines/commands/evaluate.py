@@ -38,6 +38,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--blocked", type=_FILE, help="Videos to leave out: JSON list or a text file.")
 @click.option("--ignore-label", multiple=True, default=("Ambiguous",), show_default=True)
 @click.option("--keep-duplicates", is_flag=True, help="Keep annotations that repeat another within 1e-3 s.")
+@click.option("--drop-empty", is_flag=True, help="Leave out annotations whose end is not after their start.")
 @click.option(
     "--annotation-format", default="auto", show_default=True, help="See `longtal annotations formats`."
 )
@@ -60,6 +61,7 @@ def command(
     blocked: Path | None,
     ignore_label: tuple[str, ...],
     keep_duplicates: bool,
+    drop_empty: bool,
     annotation_format: str,
     no_diagnosis: bool,
 ) -> None:
@@ -87,6 +89,7 @@ def command(
         blocked=blocked,
         ignore_labels=ignore_label,
         keep_duplicates=keep_duplicates,
+        drop_empty=drop_empty,
         annotation_format=annotation_format,
         threshold=threshold,
         thresholds_file=thresholds,

@@ -141,6 +141,15 @@ class AnnotationSet:
             excluded=self.excluded + tuple(Exclusion(i, reason) for i in gone),
         )
 
+    def without_degenerate(self) -> AnnotationSet:
+        """Leave out instances whose end is not after their start; ``excluded`` lists them."""
+        dropped = [(k, s) for k, v in self.videos.items() for s in v.degenerate]
+        return replace(
+            self,
+            videos={k: replace(v, degenerate=()) for k, v in self.videos.items()},
+            excluded=self.excluded + tuple(Exclusion(k, "no length", s) for k, s in dropped),
+        )
+
 
 def match_subset(name: str, known: Iterable[str]) -> list[str]:
     """Those of ``known`` that ``name`` means: exactly, else without case, else by alias."""

@@ -153,6 +153,24 @@ def test_wrong_input_is_one_error(files, args, message):
         evaluate(files, *args)
 
 
+def test_formats_without_subsets_are_one_subset_and_say_so(files):
+    run("annotations", "convert", files / "truth.json", "--out", files / "t.txt")
+    done = run(
+        "evaluate",
+        "--annotations",
+        files / "t.txt",
+        "-p",
+        files / "pred.json",
+        "--subset",
+        "test",
+        "--json",
+        "-",
+    )
+    assert any(
+        "names no subset: all 3 videos are taken as 'test'" in n for n in json.loads(done.stdout)["notes"]
+    )
+
+
 def test_a_missing_subset_is_asked_for(files):
     with pytest.raises(EvaluationError, match=r"which subset .*'test' \(2 videos\), 'training'"):
         run("evaluate", "--annotations", files / "truth.json", "-p", files / "pred.json")
@@ -242,8 +260,8 @@ def test_convert_joins_files_and_names_their_subsets(files):
     (files / "a.csv").write_text("video,start,end,label\na,0,1,run\n")
     (files / "b.csv").write_text("video,start,end,label\nb,0,1,run\n")
     run(
-        "annotations", "convert", files / "a.csv", files / "b.csv", "--subset", "training", "--subset", "test",
-        "--out", files / "ab.json", "--manifest", files / "m.json",
+        "annotations", "convert", files / "a.csv", files / "b.csv",
+        "--subset", "training", "--subset", "test", "--out", files / "ab.json", "--manifest", files / "m.json",
     )  # fmt: skip
     assert read_annotations(files / "ab.json").subsets == {"training": 1, "test": 1}
     assert json.loads((files / "m.json").read_text())["instances"] == 2

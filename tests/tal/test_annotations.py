@@ -76,6 +76,9 @@ def test_segments_without_length_are_counted_but_not_trained_on(tmp_path):
     x = read_annotations(path).videos["x"]
     assert x.segments == (Segment(1.0, 2.0, "run"),)
     assert len(x.degenerate) == 2 and len(x.counted) == 3
+    left = read_annotations(path).without_degenerate()
+    assert left.num_instances == 1
+    assert [e.reason for e in left.excluded] == ["no length", "no length"]
 
 
 def test_ambiguous_stretches_are_set_aside(tmp_path):

@@ -71,6 +71,21 @@ def test_equals_the_plain_reference(truth, predictions):
     assert all(0 <= x <= 1 for ap in result.per_class.values() for x in ap)
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=14),
+    st.lists(st.tuples(TIMES, TIMES, SCORES), min_size=1, max_size=40),
+)
+def test_equals_the_plain_reference_where_all_want_the_same(truth, predictions):
+    """One video, one label: chains of predictions that outbid each other."""
+    rows = [("u", "a", a, b) for a, b in truth]
+    rows = [r for r in rows if r[3] > r[2]] + [r for r in rows if r[3] <= r[2]]
+    found = [("u", "a", a, b, s) for a, b, s in predictions]
+    tiou = [0.05, 0.2, 0.4, 0.8]
+    result = evaluate(ground_truth(rows), frame(found), tiou)
+    assert result.per_class["a"] == pytest.approx(plain_average_precisions(rows, found, tiou)["a"], abs=1e-12)
+
+
 def test_equals_the_official_figures(shared):
     annotations = read_annotations(shared("eval/thumos14.json")).subset("test")
     expected = json.loads(shared("eval/thumos14_expected.json").read_text())
