@@ -13,7 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.report.run_folder import RunFolder, Series, memory_age, read_run, training_series
+from pipelines.report.run_folder import (
+    RunFolder,
+    Series,
+    memory_age,
+    read_predicted,
+    read_run,
+    training_series,
+)
 from pipelines.report.scores import Scores, score
 from tal.annotations import AnnotationSet, VideoAnnotation, find_video, read_annotations, read_predictions
 from tal.annotations.ids import align_ids
@@ -67,7 +74,7 @@ class Report:
         """The data of the page; video addresses are filled in by `render`."""
         per_class = self.scores.per_class if self.scores else None
         thresholds = self.thresholds
-        common = float(np.median(list(thresholds.values()))) if thresholds else 0.5
+        common = float(np.median(list(thresholds.values()))) if thresholds else self._calm_threshold()
         return {
             "title": self.title,
             "subtitle": self.subtitle,
@@ -86,6 +93,12 @@ class Report:
             "memory": self.memory,
             "notes": self.notes,
         }
+
+    def _calm_threshold(self) -> float:
+        """0.5, or lower so that a video shows ten detections on average."""
+        scores = sorted((row[3] for video in self.videos for row in video.found), reverse=True)
+        few = scores[: 10 * len(self.videos)]
+        return min(0.5, math.floor(100 * few[-1]) / 100) if few else 0.5
 
 
 def collect(
@@ -115,7 +128,7 @@ def collect(
         what reading predictions or annotations raises.
     """
     notes: list[str] = []
-    run = read_run(source)
+    run, predicted = read_run(source), read_predicted(source)
     predictions_path = _predictions_of(source, run)
     if run is not None:
         annotations = annotations or run.annotations
@@ -143,8 +156,8 @@ def collect(
         notes.append("This run has no validation predictions yet.")
         truth = None
     labels = _labels(truth, predictions)
-    videos = _videos(truth, predictions, labels, videos_dir, max_per_video, notes)
-    thresholds = run.thresholds if run is not None else None
+    videos = _videos(truth, predictions, labels, _Files(videos_dir, predicted.videos), max_per_video, notes)
+    thresholds = run.thresholds if run is not None else predicted.thresholds
     where = [str(predictions_path or source)]
     if truth is not None:
         where.append(f"against {annotations}" + (f", subset {subset}" if subset else ""))
@@ -198,11 +211,23 @@ def _labels(truth: AnnotationSet | None, predictions: pd.DataFrame) -> list[str]
     return known + found
 
 
+@dataclass(frozen=True)
+class _Files:
+    """Where video files are: a folder, else the paths that `predict` noted."""
+
+    folder: Path | None
+    known: dict[str, Path]
+
+    def find(self, video_id: str) -> Path | None:
+        found = find_video(self.folder, video_id) if self.folder is not None else None
+        return found or self.known.get(video_id)
+
+
 def _videos(
     truth: AnnotationSet | None,
     predictions: pd.DataFrame,
     labels: list[str],
-    videos_dir: Path | None,
+    files: _Files,
     most: int,
     notes: list[str],
 ) -> list[ReportVideo]:
@@ -227,15 +252,15 @@ def _videos(
             ReportVideo(
                 id=video_id,
                 duration_s=known or max(ends, default=0.0),
-                file=find_video(videos_dir, video_id) if videos_dir is not None else None,
+                file=files.find(video_id),
                 truth=_truth(annotated, code) if annotated is not None else None,
                 found=found,
             )
         )
     if cut:
         notes.append(f"{cut} detections are left out: the page holds the {most} best of each video")
-    if videos_dir is not None and videos and not any(video.file for video in videos):
-        notes.append(f"No video file was found in {videos_dir}")
+    if files.folder is not None and videos and not any(video.file for video in videos):
+        notes.append(f"No video file was found in {files.folder}")
     return videos
 
 

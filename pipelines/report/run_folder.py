@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from tal.annotations.videos import VIDEO_SUFFIXES
 from tal.errors import LongtalError
 
 if TYPE_CHECKING:
@@ -84,10 +85,33 @@ def read_run(folder: Path) -> RunFolder | None:
         subset=str(data["val_subset"]) if data.get("val_subset") else None,
         videos=path("videos"),
         predictions=_predictions(folder),
-        thresholds=_read_thresholds(folder / "model" / "thresholds.json"),
+        thresholds=_thresholds(_read_json(folder / "model" / "thresholds.json")),
         log=folder / "log.jsonl",
         memory=folder / "memory.zarr",
     )
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What the manifest of a folder that `predict` wrote says: the videos' files, the thresholds used."""
+
+    videos: dict[str, Path]
+    thresholds: dict[str, float] | None
+
+
+def read_predicted(folder: Path) -> Predicted:
+    """The manifest; an empty one when there is none, or it is another program's."""
+    manifest = _read_json(folder / "manifest.json")
+    if not isinstance(manifest, dict):
+        return Predicted({}, None)
+    entries = manifest.get("videos")
+    paths = {
+        str(video_id): Path(entry["path"])
+        for video_id, entry in (entries if isinstance(entries, dict) else {}).items()
+        if isinstance(entry, dict) and isinstance(entry.get("path"), str)
+    }
+    files = {name: path for name, path in paths.items() if path.suffix.lower() in VIDEO_SUFFIXES}
+    return Predicted({name: path for name, path in files.items() if path.is_file()}, _thresholds(manifest))
 
 
 def _predictions(run: Path) -> Path | None:
@@ -108,8 +132,8 @@ def _read_json(path: Path) -> Any:
         return None
 
 
-def _read_thresholds(path: Path) -> dict[str, float] | None:
-    content = _read_json(path)
+def _thresholds(content: Any) -> dict[str, float] | None:
+    """Label -> score, from the file of a model or a manifest that holds such a table."""
     try:
         table = content.get("thresholds", content)
         return {str(label): float(value) for label, value in table.items()} or None

@@ -186,6 +186,26 @@ def test_the_memorys_age(tmp_path):
     assert memory_age(tmp_path / "none.zarr", notes) is None
 
 
+def test_a_folder_of_predict_brings_its_videos_and_thresholds(files, tmp_path):
+    folder = tmp_path / "found"
+    folder.mkdir()
+    files[1].rename(folder / "predictions.json")
+    (tmp_path / "x.mp4").write_bytes(b"x")
+    (tmp_path / "secret.txt").write_text("x")
+    videos = {
+        "video_00": {"path": str(tmp_path / "x.mp4")},
+        "video_01": {"path": str(tmp_path / "secret.txt")},  # no video's suffix
+        "video_02": {"path": str(tmp_path / "gone.mp4")},
+        "video_03": "odd",
+    }
+    (folder / "manifest.json").write_text(json.dumps({"videos": videos, "thresholds": {"plank": 0.25}}))
+    report = collect(folder)
+    assert [v.file for v in report.videos] == [tmp_path / "x.mp4", *[None] * 5]
+    assert report.thresholds == {"plank": 0.25}
+    (folder / "manifest.json").write_text("[")
+    assert collect(folder).thresholds is None
+
+
 def test_a_run_that_has_only_begun(tmp_path):
     run = tmp_path / "run"
     run.mkdir()

@@ -140,6 +140,7 @@ function showTime(time, playing) {
     ...video.truth.filter(at).map((a) => chip(a, "true", "")),
     ...video.found
       .filter((f) => at(f) && result.isShown(state, f))
+      .sort((a, b) => b.score - a.score)
       .map((f) => chip(f, f.kind === null ? "" : f.kind === "right" ? "✓" : "✕", ` ${f.score.toFixed(2)}`)),
   ];
   const key = chips.map((c) => c.textContent).join("|");
