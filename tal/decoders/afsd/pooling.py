@@ -1,9 +1,9 @@
 """Boundary max pooling: the maximum of a feature over an interval, for many intervals, in plain torch.
 
 AFSD (Lin et al., CVPR 2021) pools the first half of the channels around a segment's start and the second half
-around its end; its release needs a CUDA extension. Here a sparse table (maxima over all stretches of 1, 2,
-4, … positions) answers each interval with two look-ups: T log T to build, nothing in an interval's length
-to query.
+around its end; its release needs a CUDA extension. Here the maxima over all stretches of 1, 2, 4, … positions
+are built one after the other; each answers the intervals that it fits with two look-ups: T log T to build,
+nothing in an interval's length to query, memory for one table.
 """
 
 from __future__ import annotations
@@ -20,23 +20,30 @@ def interval_argmax(x: Tensor, start: Tensor, stop: Tensor) -> Tensor:
     x [B, C, T]; start, stop long [B, N], both inclusive, 0 <= start <= stop < T -> long [B, C, N].
     """
     channels, length = x.shape[1:]
-    values = x.detach()
-    best = torch.arange(length, device=x.device).expand(values.shape)
-    tables = [best]  # tables[k][..., t]: argmax over [t, t + 2^k), cut at T
-    while 2 ** len(tables) <= length:
-        reach = 2 ** (len(tables) - 1)
-        other = torch.cat([best[..., reach:], best[..., -1:].expand(-1, -1, reach)], dim=-1)
-        best = torch.where(values.gather(2, best) >= values.gather(2, other), best, other)
-        tables.append(best)
-    stacked = torch.cat(tables, dim=-1)  # [B, C, K * T]
-
     level = torch.log2((stop - start + 1).float()).long()
     # log2 of floats may round up at a power of two
     level = level - (2**level > stop - start + 1).long()
-    left = level * length + start
-    right = level * length + stop + 1 - 2**level
-    first, second = (stacked.gather(2, look[:, None].expand(-1, channels, -1)) for look in (left, right))
-    return torch.where(values.gather(2, first) >= values.gather(2, second), first, second)
+    top = x.detach()
+    place = torch.arange(length, device=x.device, dtype=torch.int32).expand(x.shape)
+    result = torch.zeros(*x.shape[:2], start.shape[1], dtype=torch.int32, device=x.device)
+    # in pass k, top and place are maximum and argmax over [t, t + 2^k), cut at T; only one pass is kept
+    for power in range(length.bit_length()):
+        here = (level == power)[:, None]
+        # an interval is covered by a stretch from its start and one up to its stop
+        look = torch.stack([start, stop + 1 - 2**power], dim=1) * here  # [B, 2, N]
+        look = look[:, :, None].expand(-1, -1, channels, -1)  # [B, 2, C, N]
+        (first, second), (left, right) = (
+            (table.gather(2, look[:, 0]), table.gather(2, look[:, 1])) for table in (top, place)
+        )
+        result = torch.where(here, torch.where(first >= second, left, right), result)
+        reach = 2**power
+        if 2 * reach <= length:
+            keep = top[..., :-reach] >= top[..., reach:]
+            place = torch.cat(
+                [torch.where(keep, place[..., :-reach], place[..., reach:]), place[..., -reach:]], -1
+            )
+            top = torch.cat([torch.maximum(top[..., :-reach], top[..., reach:]), top[..., -reach:]], -1)
+    return result.long()
 
 
 def interval_max(x: Tensor, start: Tensor, stop: Tensor) -> Tensor:
