@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from tal.encoders.base import Encoder
 from tal.encoders.config import EncoderConfig
-from tal.encoders.registry import ALIASES, list_encoders
+from tal.encoders.registry import ALIASES, find_entry, list_encoders
 from tal.encoders.weights import check_sha256, state_sha256
 from tal.errors import ConfigError
 
@@ -32,6 +33,12 @@ def build_encoder(config: EncoderConfig, seed: int = 0) -> Encoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = _create(config)
+    has_statistics = any(isinstance(m, _BatchNorm) for m in encoder.modules())
+    if config.checkpointing and not config.norm_frozen and has_statistics:
+        raise ConfigError(
+            f"{config.name}: encoder.checkpointing runs layers twice and would count each batch twice in the "
+            "statistics: leave encoder.norm_frozen on"
+        )
     encoder.weights_sha256 = state_sha256(encoder)
     if config.weights_sha256 is not None and config.weights in (None, "pretrained"):
         check_sha256(config.weights_sha256, {"weights": encoder.weights_sha256}, config.name)
@@ -46,6 +53,18 @@ def _create(config: EncoderConfig) -> Encoder:
         from tal.encoders.timm_encoder import TimmEncoder
 
         return TimmEncoder(config)
+    if name == "i3d":
+        from tal.encoders.i3d import I3dEncoder
+
+        return I3dEncoder(config)
+    if name == "mvit_v2_s":
+        from tal.encoders.mvit import MvitEncoder
+
+        return MvitEncoder(config, name)
+    if find_entry(name) is not None:
+        from tal.encoders.torchvision_video import ConvEncoder, SwinEncoder
+
+        return SwinEncoder(config, name) if name.startswith("swin3d_") else ConvEncoder(config, name)
     known = [e.name for e in list_encoders()]
     near = difflib.get_close_matches(config.name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
