@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,9 @@ log = logging.getLogger("longtal")
 def set_quiet(quiet: bool) -> None:
     """Set up the log; quiet leaves warnings and errors only, and no progress bars."""
     err.quiet = False
-    log.handlers = [RichHandler(console=err, show_path=False, show_time=not quiet, log_time_format="%H:%M:%S")]
+    log.handlers = [
+        RichHandler(console=err, show_path=False, show_time=not quiet, log_time_format="%H:%M:%S")
+    ]
     log.setLevel(logging.WARNING if quiet else logging.INFO)
     log.propagate = False
 
@@ -68,8 +71,13 @@ def print_table(frame: pd.DataFrame, title: str | None = None, digits: int = 3) 
         numeric = frame[name].dtype.kind in "fiu"
         table.add_column(str(name), justify="right" if numeric else "left")
     for row in frame.itertuples(index=False):
-        table.add_row(*(f"{v:.{digits}f}" if isinstance(v, float) else str(v) for v in row))
+        table.add_row(*(Text(f"{v:.{digits}f}" if isinstance(v, float) else printable(v)) for v in row))
     out.print(table)
+
+
+def printable(value: object) -> str:
+    """Text from a file as a terminal may show it: no control characters, no escape sequences."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
 
 
 def print_json(value: object) -> None:
