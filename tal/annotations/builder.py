@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from tal.annotations.files import check_name
 from tal.annotations.options import ReadOptions
 from tal.annotations.types import (
     AnnotationSet,
@@ -33,7 +34,7 @@ def to_seconds(value: Any, where: str) -> float:
         raise AnnotationError(f"{where}: {value!r} is not a time in seconds")
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         parts = value.split(":") if isinstance(value, str) else []
         try:
             if not 2 <= len(parts) <= 3:
@@ -41,8 +42,8 @@ def to_seconds(value: Any, where: str) -> float:
             seconds = 0.0
             for part in parts:
                 seconds = seconds * 60 + float(part)
-        except ValueError:
-            raise AnnotationError(f"{where}: {value!r} is not a time in seconds") from None
+        except (ValueError, OverflowError):
+            raise AnnotationError(f"{where}: {str(value)[:60]!r} is not a time in seconds") from None
     if not math.isfinite(seconds):
         raise AnnotationError(f"{where}: {value!r} is not a finite time")
     return seconds
@@ -72,6 +73,7 @@ class Builder:
         self.keep_duplicates = options.keep_duplicates
         self.ignore_labels = frozenset(options.ignore_labels)
         self.notes: list[str] = []
+        self._checked: set[str] = set()  # labels
         self._videos: dict[str, _Video] = {}
 
     def __contains__(self, video_id: str) -> bool:
@@ -87,9 +89,8 @@ class Builder:
         url: str | None = None,
     ) -> None:
         """Add a video; one that stands already keeps its segments."""
-        if not video_id:
-            raise AnnotationError(f"{self.source}: a video without a name")
         if video_id not in self._videos:
+            check_name(video_id, f"{self.source}: a video")
             self._videos[video_id] = _Video(subset, duration_s, fps, num_frames, url)
 
     def segment(
@@ -104,8 +105,9 @@ class Builder:
         """Add an instance to a video added before; times are numbers or their text, in units of
         ``units_s``."""
         where = where or f"{self.source}: video {video_id!r}"
-        if not isinstance(label, str) or not label.strip():
-            raise AnnotationError(f"{where}: label {label!r} is not a name")
+        if not isinstance(label, str) or label not in self._checked:
+            check_name(label, f"{where}: label")
+            self._checked.add(label)
         segment = Segment(to_seconds(start, where) * units_s[0], to_seconds(end, where) * units_s[1], label)
         video = self._videos[video_id]
         (video.ignored if label in self.ignore_labels else video.segments).append(segment)

@@ -42,8 +42,24 @@ def load_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = 
         raise AnnotationError(
             f"{path}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
         ) from None
+    except ValueError as error:  # a number of thousands of digits
+        raise AnnotationError(f"{path}: not JSON that can be read: {error}") from None
     except RecursionError:
         raise AnnotationError(f"{path}: JSON nested too deeply to be what it should be") from None
+
+
+def check_name(name: object, where: str) -> None:
+    """Refuse what cannot be a name of a video or a label: no text, empty, or no valid Unicode.
+
+    Raises:
+        AnnotationError: naming ``where``.
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise AnnotationError(f"{where}: {str(name)[:60]!r} is not a name")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise AnnotationError(f"{where}: the name {name[:60]!r} is not valid Unicode") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from tal.annotations.builder import first_ids, to_seconds
-from tal.annotations.files import load_json, read_bytes, write_text
+from tal.annotations.files import check_name, load_json, read_bytes, write_text
 from tal.errors import AnnotationError
 
 PREDICTION_COLUMNS = ("video_id", "start_s", "end_s", "label", "score")
@@ -79,7 +79,7 @@ class _Columns:
             score, label = item["score"], item["label"]
             code = self.codes.setdefault(label, len(self.codes))
             self.append(float(start), float(end), float(score), code)
-        except (TypeError, ValueError, KeyError):
+        except (TypeError, ValueError, KeyError, OverflowError):
             return item
         return len(self.label) - 1
 
@@ -113,9 +113,11 @@ def _read_json(path: Path) -> pd.DataFrame:
     if not known.all() or len(np.unique(order)) != len(order):
         raise AnnotationError(f"{path}: 'results' holds bare numbers where predictions should be")
     labels = list(columns.codes)
-    if bad := [x for x in labels if not isinstance(x, str)]:
-        raise AnnotationError(f"{path}: labels must be names, not {bad[0]!r}")
     ids = list(results)
+    for label in labels:
+        check_name(label, f"{path}: a label")
+    for video_id in ids:
+        check_name(video_id, f"{path}: a video")
     frame = prediction_frame(
         pd.Categorical.from_codes(
             np.repeat(np.arange(len(ids)), counts), categories=pd.Index(ids, dtype=str)

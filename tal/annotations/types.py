@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -177,13 +178,20 @@ def drop_duplicates(segments: Sequence[Segment]) -> tuple[list[Segment], list[Se
     """
     kept: list[Segment] = []
     dropped: list[Segment] = []
-    by_label: dict[str, list[Segment]] = {}
+    near: dict[tuple[str, int], list[Segment]] = {}  # by label and start, in steps of the tolerance
     for s in segments:
-        same = by_label.setdefault(s.label, [])
-        tolerance = DUPLICATE_TOLERANCE_S
-        if any(abs(s.start_s - o.start_s) <= tolerance and abs(s.end_s - o.end_s) <= tolerance for o in same):
+        step = math.floor(s.start_s / DUPLICATE_TOLERANCE_S)
+        around = (o for k in (step - 1, step, step + 1) for o in near.get((s.label, k), ()))
+        if any(_same(s, o) for o in around):
             dropped.append(s)
         else:
-            same.append(s)
+            near.setdefault((s.label, step), []).append(s)
             kept.append(s)
     return kept, dropped
+
+
+def _same(a: Segment, b: Segment) -> bool:
+    return (
+        abs(a.start_s - b.start_s) <= DUPLICATE_TOLERANCE_S
+        and abs(a.end_s - b.end_s) <= DUPLICATE_TOLERANCE_S
+    )

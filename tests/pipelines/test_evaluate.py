@@ -186,7 +186,9 @@ def test_a_missing_subset_is_asked_for(files):
         ('{"results": {"x": [{"label": "a", "score": 1, "segment": [1]}]}}', r"'x'.*\[start, end\]"),
         ('{"results": {"x": [{"label": "a", "score": "high", "segment": [1, 2]}]}}', "'x'.*'high'"),
         ('{"results": {"x": [{"label": "a", "score": NaN, "segment": [1, 2]}]}}', "score is not finite: 'x'"),
-        ('{"results": {"x": [{"label": 4, "score": 1, "segment": [1, 2]}]}}', "labels must be names"),
+        ('{"results": {"x": [{"label": 4, "score": 1, "segment": [1, 2]}]}}', "a label: '4' is not a name"),
+        ('{"results": {"x": [{"label": "a", "score": 1' + "0" * 400 + ', "segment": [1, 2]}]}}', "'x'"),
+        ('{"results": {"\\ud800": []}}', "not valid Unicode"),
         ('{"results": {"x": [{"label": ["a"], "score": 1, "segment": [1, 2]}]}}', "'x'"),
     ],
 )
@@ -261,7 +263,8 @@ def test_convert_joins_files_and_names_their_subsets(files):
     (files / "b.csv").write_text("video,start,end,label\nb,0,1,run\n")
     run(
         "annotations", "convert", files / "a.csv", files / "b.csv",
-        "--subset", "training", "--subset", "test", "--out", files / "ab.json", "--manifest", files / "m.json",
+        "--subset", "training", "--subset", "test",
+        "--out", files / "ab.json", "--manifest", files / "m.json",
     )  # fmt: skip
     assert read_annotations(files / "ab.json").subsets == {"training": 1, "test": 1}
     assert json.loads((files / "m.json").read_text())["instances"] == 2

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tal.annotations import Segment, find_video, read_annotations, write_annotations
 from tal.annotations.ids import align_ids, match_ids
@@ -58,6 +60,19 @@ def test_duplicates_go_by_the_usual_rule():
     a = Segment(1.0, 2.0, "run")
     near, far, other = Segment(1.0005, 2.0005, "run"), Segment(1.0, 2.01, "run"), Segment(1.0, 2.0, "jump")
     assert drop_duplicates([a, near, far, other]) == ([a, far, other], [near])
+
+
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12), st.sampled_from("ab")), max_size=12))
+def test_duplicates_equal_the_plain_rule(rows):
+    segments = [Segment(5 + a * 0.00049, 9 + b * 0.00049, label) for a, b, label in rows]
+    kept = []
+    for s in segments:
+        if not any(
+            abs(s.start_s - o.start_s) <= 1e-3 and abs(s.end_s - o.end_s) <= 1e-3 and s.label == o.label
+            for o in kept
+        ):
+            kept.append(s)
+    assert drop_duplicates(segments)[0] == kept
 
 
 def test_duplicates_are_removed_reported_and_kept_on_demand(tmp_path):
@@ -137,9 +152,13 @@ def test_blocked_lists():
         ('{"database": {"x": {"annotations": [{"label": "a", "segment": [1]}]}}}', "'x'.*'segment'"),
         ('{"database": {"x": {"annotations": [{"label": "a", "segment": [1, "soon"]}]}}}', "'x'.*'soon'"),
         ('{"database": {"x": {"annotations": [{"label": "a", "segment": [1, NaN]}]}}}', "'x'.*finite"),
-        ('{"database": {"x": {"annotations": [{"label": 3, "segment": [1, 2]}]}}}', "'x'.*label 3"),
+        ('{"database": {"x": {"annotations": [{"label": 3, "segment": [1, 2]}]}}}', "'x'.*'3' is not a name"),
         ('{"database": {"x": {"duration": "long", "annotations": []}}}', "'x'.*duration.*'long'"),
-        ('{"database": {"": {"annotations": []}}}', "without a name"),
+        ('{"database": {"": {"annotations": []}}}', "a video: '' is not a name"),
+        ('{"database": {"\\ud800": {"annotations": []}}}', "not valid Unicode"),
+        ('{"database": {"x": {"duration": 1e999, "annotations": []}}}', "'x'.*finite"),
+        ('{"database": {"x": {"duration": 1' + "0" * 400 + ', "annotations": []}}}', "'x'.*not a time"),
+        ('{"database": {"x": {"duration": 1' + "0" * 5000 + "}}}", "not JSON"),
         ("[" * 100_000, "nested"),
     ],
 )
