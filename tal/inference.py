@@ -102,7 +102,7 @@ def _candidates(
     """Candidates of every window on the video's decoder grid, bounded in number, on the CPU."""
     device = next(localizer.parameters()).device
     total = len(rows)
-    length = config.window_rows or total
+    length = min(config.window_rows or total, total)  # a shorter video needs no padding to the window
     multiple = localizer.downsample
     length = -(-length // multiple) * multiple
     starts = window_starts(total, length, config.overlap, multiple)

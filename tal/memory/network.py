@@ -75,7 +75,10 @@ class MemoryNetwork(nn.Module):
             to_write = fresh.detach().float() if clips.clean is None else self._encode_clean(clips)
         self.encode_s = time.perf_counter() - start
         mixed = mix(stored, fresh, places, self.fresh_only)
-        outputs = self.localizer(mixed.features, mixed.mask, mixed.age)
+        length = seen_length(mixed.mask, self.localizer.downsample)
+        outputs = self.localizer(
+            mixed.features[..., :length], mixed.mask[..., :length], mixed.age[:, :length]
+        )
         return StepOutput(self.localizer.losses(outputs, targets), to_write, mixed)
 
     def _encode(self, clips: ClipFrames) -> Tensor:
@@ -101,6 +104,16 @@ class MemoryNetwork(nn.Module):
         rows = encode_clips(self.encoder, clips.clean).float()
         self.encoder.train(training)
         return rows
+
+
+def seen_length(mask: Tensor, multiple: int) -> int:
+    """Positions up to the last valid one of any sample [B, 1, W], rounded up to a whole number of decoder positions.
+
+    What lies beyond is padding for the whole batch, and costs as much to compute as the rest.
+    """
+    seen = torch.nonzero(mask.any(0).any(0))
+    last = int(seen[-1]) + 1 if len(seen) else 1
+    return min(-(-last // multiple) * multiple, mask.shape[2])
 
 
 def encode_clips(encoder: Encoder | None, frames: Tensor) -> Tensor:
