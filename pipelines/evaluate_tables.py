@@ -109,7 +109,7 @@ def summary_lines(evaluated: Evaluated) -> list[str]:
         )
         if "diagnosis" in run:
             impact = run["diagnosis"]["false_positives"]["impact"]
-            best = sorted(impact.items(), key=lambda item: -item[1])[:3]
+            best = [i for i in sorted(impact.items(), key=lambda item: -item[1])[:3] if i[1] > 5e-4]
             gains = ", ".join(f"{name} +{100 * gain:.1f}" for name, gain in best)
-            lines.append(f"  average mAP to be gained without errors of one kind: {gains}")
+            lines.append(f"  average mAP to be gained without errors of one kind: {gains or 'none'}")
     return lines
