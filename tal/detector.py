@@ -53,7 +53,9 @@ class Detector:
         self.encoder = encoder
         self.localizer = localizer
         self.device = device
-        self.video_scores = folder.config.windows.read_video_scores(folder.labels)
+        self.video_scores = folder.config.windows.read_video_scores(
+            folder.labels, folder.config.localizer.one_class
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Detector:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tal.config import Config
 from tal.decoders.base import Candidates
+from tal.errors import ConfigError
 from tal.grid import FeatureGrid
 from tal.localizer import Localizer
 from tal.suppression import SuppressionConfig, suppress
@@ -37,8 +38,16 @@ class InferenceConfig(Config):
     video_top: int = Field(2, ge=1, description="best classes of a video that each segment gets")
     video_rule: FusionRule = Field("product", description="score × class score; sqrt: the square root of it")
 
-    def read_video_scores(self, labels: Sequence[str]) -> VideoScores | None:
-        """The scores of ``video_scores`` in the order of ``labels``; None where none are given."""
+    def read_video_scores(self, labels: Sequence[str], one_class: bool = False) -> VideoScores | None:
+        """The scores of ``video_scores`` in the order of ``labels``; None where none are given.
+
+        ConfigError when a localizer of ``one_class`` needs them to tell several labels apart.
+        """
+        if one_class and len(labels) > 1 and not self.video_scores:
+            raise ConfigError(
+                "localizer.one_class finds actions without naming them: give a file of video-level scores "
+                "with inference.video_scores=PATH"
+            )
         return VideoScores.read(self.video_scores, labels) if self.video_scores else None
 
     def named(self, found: pd.DataFrame, video_id: str, scores: VideoScores | None) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -26,6 +27,9 @@ class LocalizerConfig(Config):
     width: int = Field(512, ge=1, description="channels after downsampling and in the consistency module")
     tcm: TcmConfig = TcmConfig()
     age_embedding: bool = Field(False, description="tell the model how old each row is")
+    one_class: bool = Field(
+        False, description="find actions of any class as one; inference.video_scores names them"
+    )
     decoder: DecoderConfig = ActionFormerConfig()
 
     @property
@@ -61,7 +65,7 @@ class Localizer(nn.Module):
         if config.tcm.layers:
             positions = config.tcm.max_positions or -(-max_rows // config.downsample)
             self.tcm = ConsistencyModule(width, config.tcm, positions)
-        self.decoder = build_decoder(config.decoder, width, num_classes)
+        self.decoder = build_decoder(config.decoder, width, 1 if config.one_class else num_classes)
         wanted = self.decoder.video_channels
         if wanted not in (0, in_channels):
             raise ConfigError(
@@ -85,6 +89,8 @@ class Localizer(nn.Module):
 
     def losses(self, outputs: tuple[Any, Tensor], targets: Sequence[Targets]) -> dict[str, Tensor]:
         """Scalar losses; ``"loss"`` is the one to take the gradient of. Targets in the decoder's grid."""
+        if self.config.one_class:
+            targets = [Targets(t.segments, torch.zeros_like(t.labels)) for t in targets]
         return self.decoder.losses(outputs[0], outputs[1], targets)
 
     def candidates(self, outputs: tuple[Any, Tensor]) -> list[Candidates]:

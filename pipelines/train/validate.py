@@ -44,7 +44,7 @@ class Validator:
         self.videos, self.truth, self.labels = videos, truth, labels
         self.store = store
         self.inference = with_window(config.inference, config.window.num_rows)
-        self.video_scores = config.inference.read_video_scores(labels)
+        self.video_scores = config.inference.read_video_scores(labels, config.localizer.one_class)
 
     def run(self, network: MemoryNetwork) -> Validation:
         """Detections of each process's share of the videos, gathered; mAP at ``train.val_tiou``."""

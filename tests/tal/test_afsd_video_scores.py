@@ -5,8 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
-from tal.errors import AnnotationError
+from tal.decoders.base import Targets
+from tal.errors import AnnotationError, ConfigError
+from tal.inference import InferenceConfig
+from tal.localizer import Localizer, LocalizerConfig
 from tal.video_scores import VideoScores
 
 LABELS = ["jump", "run", "swim"]
@@ -65,3 +69,29 @@ def test_missing_file_and_video(tmp_path):
         VideoScores.read(tmp_path / "nothing.json", LABELS)
     with pytest.raises(AnnotationError, match="'b'"):
         VideoScores({"a": np.zeros(3)}).name(FOUND, "b", 1, "product")
+
+
+def test_one_class_localizer_needs_scores_for_several_labels():
+    inference = InferenceConfig()
+    assert inference.read_video_scores(["action"], one_class=True) is None
+    with pytest.raises(ConfigError, match=r"inference\.video_scores"):
+        inference.read_video_scores(LABELS, one_class=True)
+
+
+@pytest.mark.parametrize("name", ["daotad", "afsd", "actionformer"])
+def test_one_class_localizer_learns_any_label_as_its_only_one(name):
+    torch.manual_seed(0)
+    decoder = {"name": name} | ({"labels": "segment"} if name == "afsd" else {})
+    localizer = Localizer(
+        LocalizerConfig.model_validate({"decoder": decoder, "one_class": True}), 16, 3
+    ).eval()
+    assert localizer.decoder.num_classes == 1
+    features, mask = torch.randn(1, 16, 32), torch.ones(1, 1, 32, dtype=torch.bool)
+    outputs = localizer(features, mask)
+    segments = torch.tensor([[3.0, 9.0], [12.0, 25.0]])
+    by_label = [
+        float(localizer.losses(outputs, [Targets(segments, torch.tensor(labels))])["loss"].detach())
+        for labels in ([0, 0], [2, 1])
+    ]
+    assert by_label[0] == pytest.approx(by_label[1], rel=1e-6)
+    assert not localizer.candidates(outputs)[0].labels.any()

@@ -18,7 +18,7 @@ CASES = {
     "daotad-batch-norm": (DaoTAD, DaoTADConfig(**SMALL_DAOTAD, norm="batch")),
     "afsd-video": (AFSD, AFSDConfig(**SMALL_AFSD)),
     "afsd-segment": (AFSD, AFSDConfig(**SMALL_AFSD, labels="segment")),
-    "afsd-external": (AFSD, AFSDConfig(**SMALL_AFSD, labels="external", start_end_weight=0)),
+    "afsd-plain": (AFSD, AFSDConfig(**SMALL_AFSD, labels="segment", start_end_weight=0)),
     "afsd-focal": (AFSD, AFSDConfig(**SMALL_AFSD, video_loss="focal", norm="sync_batch")),
 }
 CHANNELS, CLASSES = 24, 5

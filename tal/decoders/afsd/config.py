@@ -35,11 +35,10 @@ class AFSDConfig(Config):
     focal_gamma: float = Field(2.0, ge=0)
     proposal_iou: float = Field(0.6, ge=0, le=1, description="coarse segments at least this good are refined")
 
-    labels: Literal["video", "segment", "external"] = Field(
+    labels: Literal["video", "segment"] = Field(
         "video",
         description="video: segments are action or background and take the classes of a video-level "
-        "classifier (one action class a video, as in ActivityNet); segment: each is classified by itself; "
-        "external: action or background only, all labelled 0 until scores from elsewhere name them",
+        "classifier (one action class a video, as in ActivityNet); segment: each is classified by itself",
     )
     video_channels: int = Field(
         0,
@@ -58,7 +57,7 @@ class AFSDConfig(Config):
     def _consistent(self) -> AFSDConfig:
         if not self.regression_ranges or any(low < 0 or low >= high for low, high in self.regression_ranges):
             raise ValueError(f"regression_ranges must be (lower, higher) pairs, got {self.regression_ranges}")
-        if self.labels != "video" and self.video_channels:
+        if self.labels == "segment" and self.video_channels:
             raise ValueError("video_channels needs labels=video: there is no video classifier otherwise")
         return self
 
