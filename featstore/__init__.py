@@ -21,9 +21,9 @@ from featstore.errors import (
 )
 
 if TYPE_CHECKING:
+    from featstore.rebuild import compact_store, merge_stores
     from featstore.spec import FeatureSpec
     from featstore.store import FeatureStore
-    from featstore.transfer import compact_store, merge_stores
     from featstore.videos import VideoRecord
 
 # Loaded when first asked for: the command line needs the errors at once, but pandas only for some commands.
@@ -31,8 +31,8 @@ _HOMES = {
     "FeatureSpec": "spec",
     "FeatureStore": "store",
     "VideoRecord": "videos",
-    "compact_store": "transfer",
-    "merge_stores": "transfer",
+    "compact_store": "rebuild",
+    "merge_stores": "rebuild",
 }
 
 __all__ = [

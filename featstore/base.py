@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import numpy as np
 from featstore.arrays import FlatArray, map_budget
 from featstore.errors import StoreFormatError
 from featstore.files import FileOps
-from featstore.layout import LEDGER, LEDGER_FILL, VIDEO, Commit, Header, write_commit, write_shape
-from featstore.log import Change, RowLog, read_changes, runs, slot_dtype
+from featstore.layout import LEDGER, LEDGER_FILL, VIDEO, Commit, Header, LogEntry, write_commit, write_shape
+from featstore.log import Change, RowLog, read_journal, runs
 from featstore.videos import VideoTable
 
 # Ledger entries of new rows are made in pieces, so that adding millions of rows takes little memory.
@@ -38,7 +37,6 @@ class Base:
             dtype, shape = VIDEO[name].subdtype or (VIDEO[name], ())
             self.videos[name] = FlatArray(root / "videos" / name, dtype, header.video_chunk, files, shape, 4)
         self.text = FlatArray(root / "videos" / "text", np.dtype("u1"), header.text_chunk, files, (), 4)
-        self.slots = slot_dtype(spec.numpy_dtype, spec.channels)
 
     @property
     def arrays(self) -> list[FlatArray]:
@@ -68,28 +66,25 @@ class Base:
 
         check: compare each row with its checksum first (a recovery), StoreFormatError before anything changes.
         """
-        logs = [
-            RowLog.open(self.root / e.rows_file, self.slots, e.slots) if e.slots else None
-            for e in commit.logs
-        ]
+        changes: list[Change] = []
+        logs: list[RowLog] = []
         try:
+            for entry in commit.logs:
+                found, log = open_log(self.root, entry, self.features.item_bytes)
+                changes += found
+                logs += [log] if log else []
             if check:
-                _refuse_damaged(log for log in logs if log)
-            changes = [
-                c for e in commit.logs for c in read_changes(self.root / e.changes_file, e.changes_bytes)
-            ]
+                self._refuse_damaged(logs)
             self.reserve_rows(commit.rows_before, commit.num_rows)
             self._apply_changes(changes, commit)
             for log in logs:
-                if log:
-                    self._apply_rows(log)
+                self._apply_rows(log)
         finally:
             for log in logs:
-                if log:
-                    log.close()
+                log.close()
         for array in self.arrays:
             array.sync()
-        self._write_shapes(commit)
+        self.write_shapes(commit)
         applied = commit.noted_applied()
         write_commit(self.files, self.root, applied)
         self.remove_logs(commit)
@@ -148,14 +143,24 @@ class Base:
             column = np.ascontiguousarray(entries[name])
             for i, j in stretches:
                 self.ledger[name].put(int(entries["row"][i]), column[i:j])
-        for _, block in log.blocks():
-            rows = block["entry"]["row"]
+        for start, data in log.blocks(self.features.dtype):
+            rows = log.entries["row"][start : start + len(data)]
             order = np.argsort(rows, kind="stable")
-            rows, data = rows[order], block["data"][order]
+            rows, data = rows[order], data[order]
             for i, j in runs(rows):
                 self.features.put(int(rows[i]), data[i:j])
 
-    def _write_shapes(self, commit: Commit) -> None:
+    def _refuse_damaged(self, logs: list[RowLog]) -> None:
+        for log in logs:
+            bad = log.damaged(self.features.dtype)
+            if len(bad):
+                rows = log.entries["row"][bad[:5]].tolist()
+                raise StoreFormatError(
+                    f"committed log {log.path} is damaged in {len(bad)} of {log.count} rows (rows {rows} ...): "
+                    "restore the store from a copy"
+                )
+
+    def write_shapes(self, commit: Commit) -> None:
         for array in (self.features, *self.ledger.values()):
             write_shape(self.files, array.folder, commit.num_rows)
         for array in self.videos.values():
@@ -164,7 +169,7 @@ class Base:
 
     def remove_logs(self, commit: Commit) -> None:
         for entry in commit.logs:
-            for name in (entry.rows_file, entry.changes_file):
+            for name in (entry.rows_file, entry.journal_file):
                 with contextlib.suppress(FileNotFoundError):
                     self.files.unlink(self.root / name)
 
@@ -182,12 +187,12 @@ class Base:
             array.close()
 
 
-def _refuse_damaged(logs: Iterator[RowLog]) -> None:
-    for log in logs:
-        bad = log.damaged()
-        if len(bad):
-            rows = log.entries[bad[:5]]["row"].tolist()
-            raise StoreFormatError(
-                f"committed log {log.path} is damaged in {len(bad)} of {log.count} rows (rows {rows} ...): "
-                "restore the store from a copy"
-            )
+def open_log(root: Path, entry: LogEntry, row_bytes: int) -> tuple[list[Change], RowLog | None]:
+    """A commit's log of one writer: its changes, its rows; StoreFormatError when damaged."""
+    changes, entries = read_journal(root / entry.journal_file, entry.journal_bytes)
+    if len(entries) != entry.slots:
+        raise StoreFormatError(
+            f"committed log {root / entry.journal_file} lists {len(entries)} rows, {entry.slots} were committed: "
+            "restore the store from a copy"
+        )
+    return changes, RowLog.open(root / entry.rows_file, row_bytes, entries) if entry.slots else None

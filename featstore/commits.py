@@ -66,8 +66,8 @@ class CommittingStore(StoreReader):
 
     def _start_log(self) -> None:
         commit = self._commit
-        self._log = LogWriter(self.path, commit.generation + 1, self.writer, self._base.slots, self._files)
-        self._overlay = Overlay([self._log], commit.num_rows)
+        self._log = LogWriter(self.path, commit.generation + 1, self.writer, self.spec.row_bytes, self._files)
+        self._overlay = Overlay([self._log], commit.num_rows, self.spec.numpy_dtype)
         self._rows_end = commit.num_rows
         self._prepared, self._refreshed = None, False
         self._new_owners.clear()

@@ -62,12 +62,12 @@ class LogEntry:
     writer: int
     rows_file: str
     slots: int
-    changes_file: str
-    changes_bytes: int
+    journal_file: str
+    journal_bytes: int
 
     @property
     def empty(self) -> bool:
-        return not self.slots and not self.changes_bytes
+        return not self.slots and not self.journal_bytes
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """Write-ahead logs: what a writer has written since the last commit.
 
-LOG.rows     64-byte head, then slots of fixed size: the row's ledger entry, a checksum of that entry, the row.
-             A row written again before the commit takes its old slot, so a log is never longer than its rows.
-LOG.changes  changes of the video table, appended: length, checksum, payload.
+LOG.rows     64-byte head, then slots of one row each. A row written again before the commit takes its old slot,
+             so a log is never longer than its rows.
+LOG.journal  records, appended: kind, checksum, length, payload. Changes of the video table are written when they
+             are made, the ledger entries of all slots when a commit is prepared.
 
 Both are garbage unless commit.json names them, with the number of slots and bytes that count.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 from collections.abc import Iterator
@@ -25,46 +27,30 @@ from featstore.files import FileOps
 from featstore.layout import VIDEO, LogEntry
 
 _ROWS_MAGIC = b"LTROWS1\n"
-_HEAD = struct.Struct("<8sIIqI")  # magic, slot bytes, writer, generation, crc32c of what stands before
-_HEAD_BYTES = 64
-_CHANGE = struct.Struct("<IIQ")  # magic, crc32c of the payload, its length
+_HEAD = struct.Struct("<8sIIqI")  # magic, row bytes, writer, generation, crc32c of what stands before
+HEAD_BYTES = 64
+_RECORD = struct.Struct("<4sIQ")  # kind, crc32c of the payload, its length
+_CHANGE, _ENTRIES = b"CHNG", b"ENTR"
 _CHANGE_HEAD = struct.Struct("<QqQQQ")
-_CHANGE_MAGIC = 0x4C544348
 _BLOCK_BYTES = 8 << 20
+_FROM_A_COPY = "restore the store from a copy"
 
-# The entry of a slot; `check` is the crc32c of the fields before it.
+# Which row a slot holds, and what the ledger is to say about it.
 ENTRY = np.dtype(
-    [
-        ("row", "<i8"),
-        ("step", "<i8"),
-        ("written_at", "<f8"),
-        ("writes", "<u4"),
-        ("crc32c", "<u4"),
-        ("check", "<u4"),
-        ("unused", "<u4"),
-    ]
+    [("row", "<i8"), ("step", "<i8"), ("written_at", "<f8"), ("writes", "<u4"), ("crc32c", "<u4")]
 )
-_CHECKED = 32
 
 crc32c = google_crc32c.value
 
 
-def slot_dtype(dtype: np.dtype[Any], channels: int) -> np.dtype[Any]:
-    """A slot: entry, row, padding to a multiple of 8 bytes."""
-    size = ENTRY.itemsize + -(-dtype.itemsize * channels // 8) * 8
-    return np.dtype(
-        {
-            "names": ["entry", "data"],
-            "formats": [ENTRY, (dtype, (channels,))],
-            "offsets": [0, ENTRY.itemsize],
-            "itemsize": size,
-        }
-    )
+def row_sums(rows: NDArray[Any]) -> NDArray[np.uint32]:
+    """crc32c of each row [n, C], rows contiguous."""
+    return np.fromiter(map(crc32c, rows), np.uint32, len(rows))
 
 
 def log_names(generation: int, writer: int) -> tuple[str, str]:
     stem = f"log/{generation:08d}.{writer:03d}"
-    return f"{stem}.rows", f"{stem}.changes"
+    return f"{stem}.rows", f"{stem}.journal"
 
 
 def runs(*keys: NDArray[np.int64]) -> list[tuple[int, int]]:
@@ -76,7 +62,7 @@ def runs(*keys: NDArray[np.int64]) -> list[tuple[int, int]]:
     for key in keys:
         breaks |= np.diff(key) != 1
     edges = [0, *(np.flatnonzero(breaks) + 1).tolist(), count]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 @dataclass
@@ -122,81 +108,50 @@ class Change:
 
 
 class RowLog:
-    """Slots of one log file, open for reading; entries are checked when the file is opened, rows by `damaged`."""
+    """A log's rows, open for reading, and the ledger entries that say which rows they are."""
 
-    def __init__(
-        self, path: Path, slots: NDArray[Any] | None, dtype: np.dtype[Any], count: int, fd: int
-    ) -> None:
-        self.path = path
-        self.dtype = dtype
-        self.fd = fd
-        self.count = count
-        self.entries = slots if slots is not None else np.zeros(0, ENTRY)
+    def __init__(self, path: Path, row_bytes: int, entries: NDArray[Any], count: int, fd: int) -> None:
+        self.path, self.row_bytes, self.entries, self.count, self.fd = path, row_bytes, entries, count, fd
 
     @classmethod
-    def open(cls, path: Path, dtype: np.dtype[Any], count: int) -> RowLog:
-        """Read and check the entries of the first `count` slots; StoreFormatError when torn or damaged."""
+    def open(cls, path: Path, row_bytes: int, entries: NDArray[Any]) -> RowLog:
+        """StoreFormatError when the file is missing, foreign or too short for its entries."""
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
-            raise StoreFormatError(
-                f"committed log {path} is missing: restore the store from a copy"
-            ) from error
-        log = cls(path, None, dtype, count, fd)
-        try:
-            head = os.pread(fd, _HEAD_BYTES, 0)
-            magic, slot_bytes, _, _, check = _HEAD.unpack_from(head.ljust(_HEAD_BYTES, b"\0"))
-            if (
-                magic != _ROWS_MAGIC
-                or check != crc32c(head[: _HEAD.size - 4])
-                or slot_bytes != dtype.itemsize
-            ):
-                raise StoreFormatError(
-                    f"committed log {path} is damaged at its head: restore the store from a copy"
-                )
-            if os.fstat(fd).st_size < _HEAD_BYTES + count * dtype.itemsize:
-                raise StoreFormatError(
-                    f"committed log {path} is shorter than committed: restore the store from a copy"
-                )
-            entries = np.empty(count, ENTRY)
-            for start, block in log.blocks():
-                entries[start : start + len(block)] = block["entry"]
-            log.entries = entries
-            data = entries.tobytes()
-            checks = [crc32c(data[i : i + _CHECKED]) for i in range(0, len(data), ENTRY.itemsize)]
-            bad = np.flatnonzero(entries["check"] != np.array(checks, np.uint32))
-            if len(bad):
-                raise StoreFormatError(
-                    f"committed log {path} is damaged in {len(bad)} of {count} slots: restore the store from a copy"
-                )
-        except StoreFormatError:
+            raise StoreFormatError(f"committed log {path} is missing: {_FROM_A_COPY}") from error
+        head = os.pread(fd, HEAD_BYTES, 0).ljust(HEAD_BYTES, b"\0")
+        magic, size, _, _, check = _HEAD.unpack_from(head)
+        sound = magic == _ROWS_MAGIC and size == row_bytes and check == crc32c(head[: _HEAD.size - 4])
+        if not sound or os.fstat(fd).st_size < HEAD_BYTES + len(entries) * row_bytes:
             os.close(fd)
-            raise
-        return log
+            raise StoreFormatError(f"committed log {path} is damaged or cut: {_FROM_A_COPY}")
+        return cls(path, row_bytes, entries, len(entries), fd)
 
-    def blocks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """(first slot, slots) of a bounded number of bytes each."""
-        step = max(1, _BLOCK_BYTES // self.dtype.itemsize)
+    def blocks(self, dtype: np.dtype[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+        """(first slot, rows [n, C]), a bounded number of bytes at a time."""
+        step = max(1, _BLOCK_BYTES // self.row_bytes)
         for start in range(0, self.count, step):
-            yield start, self.read_slots(start, min(self.count, start + step))
+            rows = np.empty((min(step, self.count - start), self.row_bytes // dtype.itemsize), dtype)
+            self.read_into(start, rows)
+            yield start, rows
 
-    def read_slots(self, start: int, stop: int) -> NDArray[Any]:
-        buffer = np.empty(stop - start, self.dtype)
-        view = buffer.view(np.uint8).reshape(-1).data
-        offset, got = _HEAD_BYTES + start * self.dtype.itemsize, 0
-        while got < len(view):
-            n = os.preadv(self.fd, [view[got:]], offset + got)
+    def read_into(self, slot: int, out: NDArray[Any]) -> None:
+        """Fill out, C-contiguous [n, C], from slots slot, slot + 1, ..."""
+        offset, wanted = HEAD_BYTES + slot * self.row_bytes, out.nbytes
+        got = os.preadv(self.fd, [out.data], offset)
+        while got < wanted:
+            n = os.preadv(self.fd, [out.reshape(-1).view(np.uint8)[got:].data], offset + got)
             if n == 0:
                 raise StoreFormatError(f"log {self.path} ends early: another process has cut it")
             got += n
-        return buffer
 
-    def damaged(self) -> NDArray[np.int64]:
+    def damaged(self, dtype: np.dtype[Any]) -> NDArray[np.int64]:
         """Slots whose row does not have the checksum of its entry."""
         bad: list[int] = []
-        for start, block in self.blocks():
-            sums = np.array([crc32c(row) for row in block["data"]], np.uint32)
-            bad.extend((start + np.flatnonzero(sums != block["entry"]["crc32c"])).tolist())
+        for start, rows in self.blocks(dtype):
+            sums = self.entries["crc32c"][start : start + len(rows)]
+            bad.extend((start + np.flatnonzero(row_sums(rows) != sums)).tolist())
         return np.array(bad, np.int64)
 
     def close(self) -> None:
@@ -206,120 +161,131 @@ class RowLog:
 
 
 class LogWriter(RowLog):
-    """A writer's own logs since the last commit; files appear with the first write."""
+    """A writer's own log since the last commit; its files appear with the first write."""
 
-    def __init__(
-        self, root: Path, generation: int, writer: int, dtype: np.dtype[Any], files: FileOps
-    ) -> None:
+    def __init__(self, root: Path, generation: int, writer: int, row_bytes: int, files: FileOps) -> None:
         names = log_names(generation, writer)
-        super().__init__(root / names[0], np.zeros(256, ENTRY), dtype, 0, -1)
+        super().__init__(root / names[0], row_bytes, np.zeros(256, ENTRY), 0, -1)
         self._names = names
-        self._changes_path = root / names[1]
+        self._journal_path = root / names[1]
         self._writer, self._generation = writer, generation
         self._files = files
-        self._changes_fd = -1
-        self._changes_bytes = 0
+        self._journal_fd = -1
+        self._journal_bytes = 0
         self.torn = False  # a slot in use may hold half a row: only a rollback helps
 
     @property
     def empty(self) -> bool:
-        return self.count == 0 and self._changes_bytes == 0
+        return self.count == 0 and self._journal_bytes == 0
 
     @property
     def paths(self) -> tuple[Path, Path]:
-        return self.path, self._changes_path
+        return self.path, self._journal_path
 
-    def append(self, slots: NDArray[Any]) -> int:
-        """Append slots with one write; number of the first. On OSError nothing counts as written."""
+    def append(self, rows: NDArray[Any]) -> int:
+        """Append rows with one write; the first one's slot. On OSError nothing counts as written."""
         if self.fd < 0:
-            fd = self._files.open(self.path, create=True)
-            head = _HEAD.pack(_ROWS_MAGIC, self.dtype.itemsize, self._writer, self._generation, 0)
-            head = head[:-4] + struct.pack("<I", crc32c(head[:-4]))
-            try:
-                self._files.truncate(fd, 0)
-                self._files.pwrite(fd, head.ljust(_HEAD_BYTES, b"\0"), 0)
-            except OSError:
-                self._files.close(fd)
-                raise
-            self.fd = fd
-        first, count = self.count, len(slots)
-        self._files.pwrite(self.fd, slots, _HEAD_BYTES + first * self.dtype.itemsize)
-        if first + count > len(self.entries):
-            grown = np.zeros(max(first + count, 2 * len(self.entries)), ENTRY)
+            self._start_rows()
+        first, count = self.count, len(rows)
+        self._files.pwrite(self.fd, rows, HEAD_BYTES + first * self.row_bytes)
+        self.count = first + count
+        if self.count > len(self.entries):
+            grown = np.zeros(max(self.count, 2 * len(self.entries)), ENTRY)
             grown[:first] = self.entries[:first]
             self.entries = grown
-        self.entries[first : first + count] = slots["entry"]
-        self.count = first + count
         return first
 
-    def rewrite(self, first: int, slots: NDArray[Any]) -> None:
+    def _start_rows(self) -> None:
+        fd = self._files.open(self.path, create=True)
+        head = _HEAD.pack(_ROWS_MAGIC, self.row_bytes, self._writer, self._generation, 0)[:-4]
+        try:
+            self._files.truncate(fd, 0)
+            self._files.pwrite(fd, (head + struct.pack("<I", crc32c(head))).ljust(HEAD_BYTES, b"\0"), 0)
+        except OSError:
+            self._files.close(fd)
+            raise
+        self.fd = fd
+
+    def rewrite(self, first: int, rows: NDArray[Any]) -> None:
         """Write over slots in use."""
         try:
-            self._files.pwrite(self.fd, slots, _HEAD_BYTES + first * self.dtype.itemsize)
+            self._files.pwrite(self.fd, rows, HEAD_BYTES + first * self.row_bytes)
         except OSError:
             self.torn = True
             raise
-        self.entries[first : first + len(slots)] = slots["entry"]
 
     def change(self, change: Change) -> None:
-        """Append a change of the video table."""
-        payload = change.pack()
-        if self._changes_fd < 0:
-            self._changes_fd = self._files.open(self._changes_path, create=True)
-            self._files.truncate(self._changes_fd, 0)
-        data = _CHANGE.pack(_CHANGE_MAGIC, crc32c(payload), len(payload)) + payload
-        self._files.pwrite(self._changes_fd, data, self._changes_bytes)
-        self._changes_bytes += len(data)
+        """Append a change of the video table to the journal."""
+        self._record(_CHANGE, change.pack())
+
+    def _record(self, kind: bytes, payload: bytes) -> None:
+        if self._journal_fd < 0:
+            fd = self._files.open(self._journal_path, create=True)
+            try:
+                self._files.truncate(fd, 0)
+            except OSError:
+                self._files.close(fd)
+                raise
+            self._journal_fd = fd
+        data = _RECORD.pack(kind, crc32c(payload), len(payload)) + payload
+        self._files.pwrite(self._journal_fd, data, self._journal_bytes)
+        self._journal_bytes += len(data)
 
     def sync(self) -> LogEntry:
-        """Make both files durable (their names need a sync of the folder) and say how much of them counts."""
+        """Write the ledger entries, make both files durable (their names need a sync of the folder), and say how
+        much of them counts."""
         if self.torn:
             raise FeatureStoreError(
                 "a write failed half-way since the last commit: call rollback(), then write again"
             )
+        if self.count:
+            self._record(_ENTRIES, self.entries[: self.count].tobytes())
         try:
             if self.fd >= 0:
                 self._files.sync(self.fd)
-            if self._changes_fd >= 0:
-                self._files.sync(self._changes_fd)
+            if self._journal_fd >= 0:
+                self._files.sync(self._journal_fd)
         except OSError:
             # After a failed sync the system may have dropped the pages: a second sync would succeed and lie.
             self.torn = True
             raise
-        return LogEntry(self._writer, self._names[0], self.count, self._names[1], self._changes_bytes)
+        return LogEntry(self._writer, self._names[0], self.count, self._names[1], self._journal_bytes)
 
     def close(self) -> None:
         super().close()
-        if self._changes_fd >= 0:
-            os.close(self._changes_fd)
-            self._changes_fd = -1
+        if self._journal_fd >= 0:
+            os.close(self._journal_fd)
+            self._journal_fd = -1
 
 
-def read_changes(path: Path, length: int) -> Iterator[Change]:
-    """The committed changes; StoreFormatError when the file is shorter than that, or damaged."""
-    if length == 0:
-        return
+def read_journal(path: Path, length: int) -> tuple[list[Change], NDArray[Any]]:
+    """The committed changes and entries; StoreFormatError when the file is shorter than that, or damaged."""
+    changes: list[Change] = []
+    entries = np.zeros(0, ENTRY)
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if length else b""
     except FileNotFoundError as error:
-        raise StoreFormatError(f"committed log {path} is missing: restore the store from a copy") from error
+        raise StoreFormatError(f"committed log {path} is missing: {_FROM_A_COPY}") from error
     at = 0
     while at < length:
-        magic, check, size = _CHANGE.unpack_from(data[at : at + _CHANGE.size].ljust(_CHANGE.size, b"\0"))
-        payload = data[at + _CHANGE.size : at + _CHANGE.size + size]
-        if magic != _CHANGE_MAGIC or len(payload) != size or crc32c(payload) != check:
-            raise StoreFormatError(
-                f"committed log {path} is damaged at byte {at}: restore the store from a copy"
-            )
-        at += _CHANGE.size + size
-        yield Change.unpack(payload)
+        kind, check, size = _RECORD.unpack_from(data[at : at + _RECORD.size].ljust(_RECORD.size, b"\0"))
+        payload = data[at + _RECORD.size : at + _RECORD.size + size]
+        if kind not in (_CHANGE, _ENTRIES) or len(payload) != size or crc32c(payload) != check:
+            raise StoreFormatError(f"committed log {path} is damaged at byte {at}: {_FROM_A_COPY}")
+        if kind == _CHANGE:
+            changes.append(Change.unpack(payload))
+        else:  # a commit that was prepared again counts as prepared last
+            entries = np.frombuffer(payload, ENTRY)
+        at += _RECORD.size + size
+    return changes, entries
 
 
 class Overlay:
     """Rows that are newer in logs than in the base: row -> slot, compactly (4 bytes a row, untouched pages free)."""
 
-    def __init__(self, logs: list[RowLog], num_rows: int) -> None:
+    def __init__(self, logs: list[RowLog], num_rows: int, dtype: np.dtype[Any]) -> None:
         self.logs = logs
+        self._dtype = dtype
         self._starts = np.cumsum([0, *(log.count for log in logs)])
         self._slot_of = np.zeros(num_rows, np.int32)  # slot + 1
         for start, log in zip(self._starts[:-1].tolist(), logs, strict=True):
@@ -365,7 +331,13 @@ class Overlay:
         positions = np.flatnonzero(slots)
         if len(positions):
             for log, first, stop, at in self._parts(slots[positions].astype(np.int64) - 1, positions):
-                out[at : at + stop - first] = log.read_slots(first, stop)["data"]
+                part = out[at : at + stop - first]
+                if part.dtype == self._dtype and part.flags.c_contiguous:
+                    log.read_into(first, part)
+                else:
+                    rows = np.empty(part.shape, self._dtype)
+                    log.read_into(first, rows)
+                    part[:] = rows
 
     def patch_ledger(self, name: str, start_row: int, stop_row: int, out: NDArray[Any]) -> None:
         """The same for one column of the ledger, out [stop_row - start_row]."""

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from featstore.base import Base
+from featstore.base import Base, open_log
 from featstore.errors import FeatureStoreError, StoreFormatError, StoreValueError, UnknownVideoError
 from featstore.files import FileOps
 from featstore.layout import LEDGER, LEDGER_FILL, Commit, read_commit, read_header
-from featstore.log import Overlay, RowLog, crc32c, read_changes, runs
+from featstore.log import HEAD_BYTES, Overlay, RowLog, row_sums, runs
 from featstore.spec import FeatureSpec
 from featstore.videos import COMPLETE, RESERVED, STATES, VideoRecord, VideoTable
 
@@ -43,6 +43,7 @@ class StoreReader:
         self._guard = threading.RLock()
         self._stamp: tuple[int, int] = (0, 0)
         self._places: dict[str, tuple[int, int]] = {}
+        self._folder = os.stat(path).st_ino
         self._closed = False
         self._loaded = False
         self._follows = True  # a reader follows the commits of others; a writer makes its own
@@ -115,11 +116,11 @@ class StoreReader:
         """Rows in logs that no commit names: what live writers have written since the last one."""
         self._refresh()
         named = {entry.rows_file for entry in self._commit.logs}
-        size, total = self._base.slots.itemsize, 0
+        total = 0
         for path in (self.path / "log").glob("*.rows"):
             if f"log/{path.name}" not in named:
                 try:
-                    total += max(0, path.stat().st_size - 64) // size
+                    total += max(0, path.stat().st_size - HEAD_BYTES) // self.spec.row_bytes
                 except FileNotFoundError:  # committed meanwhile
                     continue
         return total
@@ -269,17 +270,21 @@ class StoreReader:
         """Take the last commit from disk; a log that vanishes meanwhile means a newer state, so look again."""
         for attempt in range(_LOAD_RETRIES):
             stamp = self._read_stamp()
+            folder = os.stat(self.path).st_ino
+            if folder != self._folder:  # compacted: another folder stands here now
+                self._base.close()
+                self._header, self._folder = read_header(self.path), folder
             commit = read_commit(self.path)
             logs: list[RowLog] = []
             try:
                 table = self._base.load_table(commit.videos_before)
                 times: dict[int, NDArray[np.float64]] = {}
                 for entry in commit.logs:  # committed, but not yet in the base
-                    for change in read_changes(self.path / entry.changes_file, entry.changes_bytes):
+                    changes, log = open_log(self.path, entry, self.spec.row_bytes)
+                    logs += [log] if log else []
+                    for change in changes:
                         table.change(change)
                         times.update(change.given_times())
-                    if entry.slots:
-                        logs.append(RowLog.open(self.path / entry.rows_file, self._base.slots, entry.slots))
             except StoreFormatError:
                 for log in logs:
                     log.close()
@@ -291,7 +296,7 @@ class StoreReader:
                 self._overlay.close()
             self._loaded = True
             self._commit, self._table, self._stamp, self._new_times = commit, table, stamp, times
-            self._overlay = Overlay(logs, commit.num_rows)
+            self._overlay = Overlay(logs, commit.num_rows, self.spec.numpy_dtype)
             self._places.clear()
             if self._read_stamp() == stamp:
                 return
@@ -374,8 +379,7 @@ class StoreReader:
             column[low - start : high - start] = times
 
     def _check_rows(self, video_id: str, row: int, start: int, stop: int, rows: NDArray[Any]) -> None:
-        stored = np.ascontiguousarray(rows, self._base.features.dtype)
-        sums = np.array([crc32c(r) for r in stored], np.uint32)
+        sums = row_sums(np.ascontiguousarray(rows, self.spec.numpy_dtype))
         written = self._ledger_column("step", start, stop) >= 0
         bad = np.flatnonzero(written & (sums != self._ledger_column("crc32c", start, stop)))
         if len(bad):

@@ -18,7 +18,7 @@ from featstore.errors import StoreValueError
 from featstore.files import FileOps, disk_errors
 from featstore.layout import CHUNK_BYTES, VIDEO, create_folder, make_header
 from featstore.locking import WriterLock, await_first_writer
-from featstore.log import Change, crc32c
+from featstore.log import Change, row_sums, runs
 from featstore.spec import FeatureSpec
 from featstore.videos import COMPLETE, FAILED, REMOVED, RESERVED, VideoRecord, check_id, pack_reason
 
@@ -46,6 +46,7 @@ class FeatureStore(CommittingStore):
         super().__init__(path, files)
         self.mode, self.run, self.writer, self.writers = mode, run, writer, writers
         self._lock: WriterLock | None = None
+        self._dtype, self._channels = self.spec.numpy_dtype, self.spec.channels
         if mode == "r":
             self._load()
             return
@@ -230,7 +231,9 @@ class FeatureStore(CommittingStore):
     def reopen(self, id: str) -> None:
         """Back to reserved, rows kept: to extract a failed or complete video again in place."""
         with self._guard:
-            self._put_one(self._owned(id), state=RESERVED, reason=pack_reason(""))
+            index = self._owned(id)
+            reserved = self._table.records["reserved_rows"][index]
+            self._put_one(index, state=RESERVED, num_rows=reserved, reason=pack_reason(""))
 
     @disk_errors
     def remove(self, ids: str | Iterable[str]) -> int:
@@ -276,30 +279,20 @@ class FeatureStore(CommittingStore):
         StoreValueError (nothing written) for a wrong shape, rows out of range, values not finite in the store's
         dtype, or a video that another writer owns; OSError when the disk does not take them.
         """
-        dtype = self._base.features.dtype
         values = rows if type(rows) is np.ndarray else np.asarray(rows)
-        if (
-            values.ndim != 2
-            or values.shape[1] != self._header.spec.channels
-            or values.dtype.kind not in "fiu"
-        ):
+        if values.ndim != 2 or values.shape[1] != self._channels or values.dtype.kind not in "fiu":
             raise StoreValueError(
-                f"video {id!r}: rows must be numbers of shape [n, {self._header.spec.channels}], "
+                f"video {id!r}: rows must be numbers of shape [n, {self._channels}], "
                 f"not {values.dtype} {list(values.shape)}"
             )
         if step < 0:
             raise StoreValueError(
                 f"video {id!r}: step must be 0 (extraction) or an optimizer step, not {step}"
             )
-        count = len(values)
-        slots = np.empty(count, self._base.slots)
-        data = slots["data"]
-        if values.dtype == dtype:
-            data[...] = values
-        else:
+        if values.dtype != self._dtype or not values.flags.c_contiguous:
             with np.errstate(over="ignore", invalid="ignore"):
-                data[...] = values
-        self._check_finite(id, data)
+                values = np.ascontiguousarray(values, self._dtype)
+        count = len(values)
         with self._guard:
             first, length = self._writable(id)
             if start_row < 0 or start_row + count > length:
@@ -307,52 +300,45 @@ class FeatureStore(CommittingStore):
                     f"video {id!r} has rows [0, {length}), [{start_row}, {start_row + count}) do not lie inside"
                 )
             if count:
-                self._log_rows(first + start_row, slots, step)
+                _check_finite(id, values)
+                self._log_rows(first + start_row, values, step)
 
-    def _check_finite(self, id: str, data: NDArray[Any]) -> None:
-        # All ones in the exponent are infinity and NaN; whole numbers are compared faster than halves.
-        if data.dtype.itemsize == 2:
-            exponent, bits = 0x7C00, data.view(np.uint16)
+    def _log_rows(self, start: int, rows: NDArray[Any], step: int) -> None:
+        """Put rows into the log, new ones at its end, others in place, and note their ledger entries."""
+        log, count = self._log, len(rows)
+        sums = row_sums(rows)
+        taken = self._overlay.slots(start, start + count)
+        if not np.count_nonzero(taken):
+            first = log.append(rows)
+            self._overlay.note(start, first, count)
+            writes = self._base_writes(start, start + count)
+            self._note(first, start, count, step, writes, sums)
         else:
-            exponent, bits = 0x7F800000, data.view(np.uint32)
-        if bits.size and np.bitwise_and(bits, exponent).max() == exponent:
-            row = int(np.flatnonzero(~np.isfinite(data).all(axis=1))[0])
-            raise StoreValueError(
-                f"video {id!r}: row {row} of those to write holds values that are not finite as {data.dtype}; "
-                "nothing was written"
-            )
-
-    def _log_rows(self, start: int, slots: NDArray[Any], step: int) -> None:
-        """Fill in the ledger entries and put the slots into the log: new rows at its end, others in place."""
-        log, overlay, count = self._log, self._overlay, len(slots)
-        taken = overlay.slots(start, start + count)
-        first = int(taken[0])
-        fresh = not taken.any()
-        writes = self._base_writes(start, start + count)
-        if not fresh:
-            held = np.flatnonzero(taken)
-            writes[held] = log.entries["writes"][taken[held] - 1]
-        entry = slots["entry"]
-        entry["row"] = np.arange(start, start + count)
-        entry["step"] = step
-        entry["written_at"] = time.time()
-        entry["writes"] = writes + 1
-        entry["crc32c"] = [crc32c(row) for row in slots["data"]]
-        entry["unused"] = 0
-        packed = entry.tobytes()
-        entry["check"] = [crc32c(packed[at : at + 32]) for at in range(0, len(packed), 40)]
+            slots = taken.astype(np.int64)  # slot + 1; 0 where the row is not in the log yet
+            new = slots == 0
+            # Stretches that are new, or lie in slots one after another.
+            for i, j in runs(np.where(new, np.arange(-count, 0), slots)):
+                if new[i]:
+                    first = log.append(rows[i:j])
+                    self._overlay.note(start + i, first, j - i)
+                    writes = self._base_writes(start + i, start + j)
+                else:
+                    first = int(slots[i]) - 1
+                    log.rewrite(first, rows[i:j])
+                    writes = log.entries["writes"][first : first + j - i].copy()
+                self._note(first, start + i, j - i, step, writes, sums[i:j])
         if step and self.run is not None:
             self._refreshed = True
-        if fresh:
-            overlay.note(start, log.append(slots), count)
-        elif first and int(taken[-1]) - first == count - 1 and (np.diff(taken) == 1).all():
-            log.rewrite(first - 1, slots)
-        else:
-            for i in range(count):
-                if taken[i]:
-                    log.rewrite(int(taken[i]) - 1, slots[i : i + 1])
-                else:
-                    overlay.note(start + i, log.append(slots[i : i + 1]), 1)
+
+    def _note(
+        self, slot: int, row: int, count: int, step: int, writes: Any, sums: NDArray[np.uint32]
+    ) -> None:
+        entries = self._log.entries[slot : slot + count]
+        entries["row"] = np.arange(row, row + count)
+        entries["step"] = step
+        entries["written_at"] = time.time()
+        entries["writes"] = writes + 1
+        entries["crc32c"] = sums
 
     def _base_writes(self, start: int, stop: int) -> NDArray[Any]:
         writes = np.zeros(stop - start, np.uint32)
@@ -362,12 +348,12 @@ class FeatureStore(CommittingStore):
         return writes
 
     def _writable(self, id: str) -> tuple[int, int]:
-        """(first row, reserved rows) of a video that this process may write."""
+        """(first row, number of rows) of a video that this process may write."""
         place = self._write_places.get(id)
         if place is None or self._prepared is not None or self._forked:
             index = self._owned(id)
             record = self._table.records[index]
-            place = self._write_places[id] = (int(record["first_row"]), int(record["reserved_rows"]))
+            place = self._write_places[id] = (int(record["first_row"]), int(record["num_rows"]))
         return place
 
     def _owned(self, id: str) -> int:
@@ -420,6 +406,20 @@ class FeatureStore(CommittingStore):
             if self._lock is not None:
                 self._lock.release() if not self._forked else self._lock.abandon()
             _OPEN.discard(self)
+
+
+def _check_finite(id: str, values: NDArray[Any]) -> None:
+    """StoreValueError for infinity or NaN: the numbers whose exponent bits are all ones."""
+    # Read as whole numbers, the largest positive and the largest negative float come out on top; two reductions
+    # are several times faster than np.isfinite on halves.
+    size, limit = values.dtype.itemsize, 0x7C00 if values.dtype.itemsize == 2 else 0x7F800000
+    top, bottom = values.view(f"i{size}").max(), values.view(f"u{size}").max()
+    if top >= limit or bottom >= limit | (1 << (8 * size - 1)):
+        row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+        raise StoreValueError(
+            f"video {id!r}: row {row} of those to write holds values that are not finite as {values.dtype}; "
+            "nothing was written"
+        )
 
 
 def _missing(value: Any) -> bool:

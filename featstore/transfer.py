@@ -40,7 +40,7 @@ def copy_store(store: StoreReader, path: Path, run_id: str | None) -> Path:
                 _copy_array(array, items, folder / array.folder.relative_to(store.path))
             (folder / "log").mkdir(exist_ok=True)
             for entry in commit.logs:  # committed, but not yet in the base: the copy's first writer recovers
-                for name in (entry.rows_file, entry.changes_file):
+                for name in (entry.rows_file, entry.journal_file):
                     if (store.path / name).exists():
                         _copy_file(store.path / name, folder / name, (store.path / name).stat().st_size)
             if store._unchanged():

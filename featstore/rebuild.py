@@ -1,0 +1,166 @@
+"""New stores out of the videos of others: merge several, compact one."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from featstore.base import Base
+from featstore.errors import StoreValueError, StoreWriteError
+from featstore.files import FileOps, disk_errors
+from featstore.layout import VIDEO, Commit, Header, create_folder, read_commit
+from featstore.reading import StoreReader
+from featstore.store import FeatureStore
+from featstore.transfer import building, write_new_commit
+from featstore.videos import COMPLETE, FAILED, RESERVED
+
+_BLOCK_ROWS = 8192
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
+
+
+def merge_stores(path: str | Path, sources: Sequence[str | Path]) -> Path:
+    """One new store with the complete videos of several, ledgers kept; failed ones that none has complete, too.
+
+    StoreSpecError when the rows were made in different ways, StoreValueError when two stores have the same
+    complete video, StoreExistsError.
+    """
+    if not sources:
+        raise StoreValueError("nothing to merge: name at least one store")
+    with contextlib.ExitStack() as stack:
+        stores = [stack.enter_context(FeatureStore.open(source)) for source in sources]
+        home: dict[str, Path] = {}
+        for store in stores:
+            store.spec.require(stores[0].spec, str(stores[0].path))
+            for video_id in store.video_ids:
+                if video_id in home:
+                    raise StoreValueError(
+                        f"video {video_id!r} is complete in {home[video_id]} and in {store.path}: remove it from one"
+                    )
+                home[video_id] = store.path
+        parts, failed = [], set(home)
+        for store in stores:
+            chosen = []
+            for index in _of_states(store, COMPLETE, FAILED):
+                video_id = store._table.ids[index]
+                if video_id not in failed or home.get(video_id) == store.path:
+                    chosen.append(index)
+                    failed.add(video_id)
+            parts.append((store, chosen))
+        runs = {store.run_id for store in stores} - {None}
+        if len(runs) > 1:
+            raise StoreValueError(f"the stores were refreshed by different runs ({sorted(map(str, runs))})")
+        with building(Path(path)) as folder:
+            _rebuild(folder, stores[0]._header, parts, runs.pop() if runs else None, 1)
+    return Path(path)
+
+
+def reclaimable_rows(store: StoreReader) -> int:
+    """Rows that no video counts any more; `compact_store` gives their space back."""
+    records = store._table.records
+    live = records[(records["state"] == RESERVED) | (records["state"] == COMPLETE)]
+    kept = np.where(live["state"] == COMPLETE, live["num_rows"], live["reserved_rows"])
+    return store.num_rows - int(kept.sum())
+
+
+@disk_errors
+def compact_store(path: str | Path) -> int:
+    """Rewrite a store without the rows of removed and failed videos; bytes given back. The generation stays.
+
+    Needs the space of the live rows meanwhile; the new store takes the old one's place in one step.
+    """
+    path = Path(path)
+    with FeatureStore.open(path, "r+", run=read_commit(path).run_id) as store:
+        rows = reclaimable_rows(store)
+        if not rows:
+            return 0
+        target = path.with_name(f".{path.name}.compact")
+        if target.exists():
+            shutil.rmtree(target)
+        parts = [(store, _of_states(store, RESERVED, COMPLETE, FAILED))]
+        with building(target) as folder:
+            _rebuild(folder, store._header, parts, store.run_id, store.generation)
+        _exchange(target, path)
+        FileOps().sync_dir(path.parent)
+        shutil.rmtree(target)
+        return rows * store.spec.row_bytes
+
+
+def _of_states(store: StoreReader, *states: int) -> list[int]:
+    return np.flatnonzero(np.isin(store._table.records["state"], states)).tolist()
+
+
+def _rebuild(
+    folder: Path,
+    header: Header,
+    parts: list[tuple[FeatureStore, list[int]]],
+    run_id: str | None,
+    generation: int,
+) -> None:
+    """Fill a new folder with videos (table positions) of other stores."""
+    folder.rmdir()
+    create_folder(folder, header)
+    base = Base(folder, header, FileOps())
+    text = b""
+    records = np.zeros(sum(len(chosen) for _, chosen in parts), VIDEO)
+    sources = [(store, index) for store, chosen in parts for index in chosen]
+    next_row = 0
+    for record, (store, index) in zip(records, sources, strict=True):
+        record[...] = store._table.records[index]
+        count = {FAILED: 0, COMPLETE: int(record["num_rows"])}.get(
+            int(record["state"]), int(record["reserved_rows"])
+        )
+        data = store._table.ids[index].encode()
+        record["id_start"], record["id_stop"] = len(text), len(text) + len(data)
+        record["first_row"], record["reserved_rows"], record["num_rows"] = next_row, count, count
+        text += data
+        next_row += count
+    free = shutil.disk_usage(folder).free
+    if next_row * header.spec.row_bytes > free:
+        raise StoreWriteError(
+            errno.ENOSPC,
+            f"{folder.parent} has {free >> 20} MiB free, the rows need {next_row * header.spec.row_bytes >> 20} MiB",
+        )
+    base.reserve_rows(0, next_row)
+    base.reserve_videos(0, len(records), 0, len(text))
+    for record, (store, index) in zip(records, sources, strict=True):
+        first, old = int(record["first_row"]), int(store._table.records["first_row"][index])
+        for start in range(0, int(record["reserved_rows"]), _BLOCK_ROWS):
+            stop = min(int(record["reserved_rows"]), start + _BLOCK_ROWS)
+            rows = np.empty((stop - start, header.spec.channels), header.spec.numpy_dtype)
+            store._rows_into(old + start, old + stop, rows)
+            base.features.put(first + start, rows)
+            for name, array in base.ledger.items():
+                array.put(first + start, store._ledger_column(name, old + start, old + stop))
+    for name, array in base.videos.items():
+        array.put(0, np.ascontiguousarray(records[name]))
+    base.text.put(0, np.frombuffer(text, np.uint8))
+    for array in base.arrays:
+        array.sync()
+    commit = Commit(
+        generation, next_row, len(records), len(text), next_row, len(records), run_id, time.time()
+    )
+    base.write_shapes(commit)
+    base.close()
+    write_new_commit(folder, commit)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Swap two folders; where the system cannot do so in one step, in two, the old one set aside meanwhile."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "renameat2"):
+        done = libc.renameat2(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE)
+        if done == 0:
+            return
+    aside = old.with_name(f"{old.name}.before-compact")
+    os.rename(old, aside)
+    os.rename(new, old)
+    os.rename(aside, new)
