@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from pipelines.init.survey import Survey
+from tal.memory.clips import num_sampled
 
 # Sampling rates offered: round numbers, so that frames fall on the pictures of usual videos.
 RATES = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.5, 10.0, 12.5, 15.0, 20.0, 25.0, 30.0)
@@ -145,8 +146,8 @@ def _windows_per_video(durations: np.ndarray, row_s: float, num_rows: int) -> Ch
 
 
 def _ratio(num_clips: int) -> Choice:
-    ratio = 0.15 if num_clips >= 7 else round(1 / num_clips, 3)
-    encoded = max(1, round(ratio * num_clips))
+    ratio = 0.15 if num_clips >= 7 else math.ceil(1000 / num_clips) / 1000
+    encoded = num_sampled(num_clips, ratio)
     return Choice(
         ratio,
         f"{encoded} of a window's {num_clips} clips are encoded anew in a step, the rest is read from the "

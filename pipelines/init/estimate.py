@@ -15,6 +15,7 @@ from tal.decoders.base import Targets
 from tal.encoders import build_encoder
 from tal.grid import ClipGrid
 from tal.localizer import Localizer
+from tal.memory.clips import num_sampled
 
 # A row's part of the ledger: time, step, written_at, writes, checksum.
 _LEDGER_BYTES = 8 + 8 + 8 + 4 + 4
@@ -79,7 +80,7 @@ def estimate(
         localizer, lambda: localizer.losses(localizer(features, mask), [target])["loss"], where
     )
     windows = config.train.batch_size // config.train.accumulate
-    fresh = max(1, round(config.memory.ratio * config.window.num_rows / grid.rows_per_clip))
+    fresh = num_sampled(config.window.num_rows // grid.rows_per_clip, config.memory.ratio)
     parameters = sum(p.numel() for p in encoder.parameters()) + sum(p.numel() for p in localizer.parameters())
     step_s = config.train.batch_size * (fresh * clip_s + window_s)
     steps = -(-num_train // config.train.batch_size) * config.window.windows_per_video

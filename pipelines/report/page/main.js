@@ -169,15 +169,15 @@ function showCards() {
     cards.push(["Average mAP", percent(data.averageMAP), low === high ? `tIoU ${low}` : `tIoU ${low} to ${high}`]);
     if (middle >= 0 && low !== high) cards.push(["mAP at 0.5", percent(data.mAP[middle]), `${data.perClass.filter(Boolean).length} classes`]);
   }
+  const where = state.ownThresholds ? "calibrated by class" : `score ≥ ${state.threshold.toFixed(2)}`;
   if (result.hasTruth) {
     const rate = rates(total);
-    const where = state.ownThresholds ? "own thresholds" : `score ≥ ${state.threshold.toFixed(2)}`;
     cards.push(["Actions", short(total.actions), `${short(total.missed)} missed`]);
     cards.push(["Detections", short(total.found), where]);
     cards.push(["Precision", percent(rate.precision), `${short(total.right)} right, ${short(total.wrong)} wrong`]);
     cards.push(["Recall", percent(rate.recall), `tIoU ≥ ${state.tiou}`]);
     cards.push(["F1", percent(rate.f1), where]);
-  } else cards.push(["Detections", short(total.found), `score ≥ ${state.threshold.toFixed(2)}`]);
+  } else cards.push(["Detections", short(total.found), where]);
   byId("cards").replaceChildren(
     ...cards.map(([name, value, note]) =>
       el("div", { class: "card" }, el("dt", {}, name), el("dd", {}, el("strong", { class: "num" }, value), el("small", {}, note))),

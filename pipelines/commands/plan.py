@@ -1,0 +1,104 @@
+"""`longtal plan`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--config", "source", required=True, metavar="YAML|PRESET", help="Configuration to plan for.")
+@click.option("--set", "sets", metavar="A.B=C", multiple=True, help="Change one value; may be given often.")
+@click.option("--memory", required=True, help="Budget: 12GB, 11.5GiB, 800MB.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: the configuration's.")
+@click.option(
+    "--steps", type=click.IntRange(2), default=3, show_default=True, help="Steps a candidate trains."
+)
+@click.option("--write", type=click.Path(path_type=Path), help="Write a configuration with what was chosen.")
+@click.option("--overwrite", is_flag=True, help="Replace the file of --write.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+def command(
+    source: str,
+    sets: tuple[str, ...],
+    memory: str,
+    device: str | None,
+    steps: int,
+    write: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Measure a few training steps and choose what fits a memory budget.
+
+    Picks the largest share r of a window's clips that can be encoded anew in a step, then the largest
+    number of windows at once; what a step is short of train.batch_size is accumulated. Pictures and rows
+    are made up, so no video, weights or store is needed for a run end to end.
+
+    \b
+    Examples:
+      longtal plan --config project/longtal.yaml --memory 12GB
+      longtal plan --config project/longtal.yaml --memory 4GB --device cpu --write project/small.yaml
+    """
+    from pipelines import console
+    from pipelines.config import load_config
+    from pipelines.files import require_new, write_text
+    from pipelines.plan import parse_bytes, plan
+
+    budget = parse_bytes(memory)
+    if write is not None:
+        require_new([write], overwrite)
+    config = load_config(source, [*sets, *([f"train.device={device}"] if device else [])])
+    found = plan(config, budget, steps)
+    if write is not None:
+        text = f"# Chosen by `longtal plan --memory {memory}`.\nextends: {Path(source).resolve()}\n"
+        write_text(write, text + _sections([*sets, *found.sets]), overwrite)
+    if as_json:
+        console.print_json(
+            {
+                "ratio": found.ratio,
+                "clips": found.clips,
+                "num_clips": found.num_clips,
+                "micro_batch": found.micro_batch,
+                "batch_size": found.batch_size,
+                "accumulate": found.accumulate,
+                "peak_bytes": int(found.peak_bytes),
+                "optimizer_step_s": round(found.optimizer_step_s, 4),
+                "set": found.sets,
+                "probes": [vars(probe) for probe in found.probes],
+            }
+        )
+        return
+    import pandas as pd
+
+    rows = [
+        {
+            "clips": f"{probe.clips} of {found.num_clips}" if found.num_clips else "stored",
+            "windows at once": probe.micro_batch,
+            "peak GB": f"{probe.peak_bytes / 1e9:.2f}" if probe.peak_bytes else "too much",
+            "s a micro-batch": f"{probe.step_s:.2f}" if probe.step_s else "",
+            "": "fits" if probe.peak_bytes and probe.peak_bytes <= budget else "does not fit",
+        }
+        for probe in found.probes
+    ]
+    console.print_table(pd.DataFrame(rows), title=f"within {budget / 1e9:.2f} GB")
+    console.out.print(
+        f"{found.peak_bytes / 1e9:.2f} GB and {found.optimizer_step_s:.2f} s an optimizer step, with:",
+        *(f"--set {setting}" for setting in found.sets),
+        sep="\n  ",
+        markup=False,
+    )
+
+
+def _sections(sets: list[str]) -> str:
+    """`a.b=c` settings as YAML sections."""
+    import yaml
+
+    tree: dict[str, dict] = {}
+    for setting in sets:
+        key, value = setting.split("=", 1)
+        node = tree
+        *parents, last = key.split(".")
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[last] = yaml.safe_load(value)
+    return yaml.safe_dump(tree, sort_keys=False)
