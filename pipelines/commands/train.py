@@ -36,14 +36,16 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
         config = saved_config(out)
         if source is not None and load_config(source, sets) != config:
             raise ConfigError(
-                f"{out} was begun with another configuration than {source} with these settings; leave --config "
-                f"out to go on with its own, or give another --out"
+                f"{out} was begun with another configuration than {source} with these settings; leave "
+                f"--config out to go on with its own, or give another --out"
             )
     elif source is None:
         raise click.UsageError("give --config YAML|PRESET (or --resume with the folder of a run)")
     else:
         config = load_config(source, sets)
     result = train(config, out, resume=resume, command=sys.argv)
+    if not result.is_main:
+        return
     if as_json:
         console.print_json(
             {

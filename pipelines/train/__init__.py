@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from pipelines.config import RunConfig, parse_config, save_resolved
-from pipelines.console import log
+from pipelines.console import log, set_quiet
 from pipelines.provenance import provenance
 from tal.errors import ConfigError
 
@@ -31,6 +31,7 @@ class TrainResult:
     best: float | None
     best_step: int | None
     num_parameters: int
+    is_main: bool = True  # false in all but one of several processes
 
 
 def train(
@@ -46,6 +47,8 @@ def train(
 
     out = Path(out)
     accelerator = build_accelerator(config)
+    if not accelerator.is_main_process:
+        set_quiet(True)
     if (out / "config.yaml").exists() and not resume:
         raise ConfigError(f"{out} holds a run already: --resume goes on with it, or give another --out")
     accelerator.wait_for_everyone()
@@ -68,7 +71,9 @@ def train(
             trainer.stepper.store.close()
         trainer.log.close()
     best = state.best[0] if state.best else {"value": None, "step": None}
-    return TrainResult(out, state.step, best["value"], best["step"], _count(trainer.network))
+    return TrainResult(
+        out, state.step, best["value"], best["step"], _count(trainer.network), accelerator.is_main_process
+    )
 
 
 def saved_config(out: str | Path) -> RunConfig:

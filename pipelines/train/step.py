@@ -73,7 +73,8 @@ class Stepper:
                 with self.accelerator.no_sync(self.network):
                     output = self._forward_backward(batch, stored, len(batches))
             self._account(record, batch, stored, output, writes, len(batches))
-        record.finite &= self._all_agree(record.finite)
+        if self.accelerator.num_processes > 1:
+            self._combine(record)
         record.grad_norm = float(self._clip())
         record.finite &= record.grad_norm < float(
             "inf"
@@ -140,11 +141,19 @@ class Stepper:
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), limit)
         return torch.as_tensor(norm if norm is not None else 0.0)
 
-    def _all_agree(self, finite: bool) -> bool:
-        if self.accelerator.num_processes == 1:
-            return finite
-        flag = torch.tensor(float(finite), device=self.accelerator.device)
-        return float(self.accelerator.reduce(flag, "sum")) == self.accelerator.num_processes
+    def _combine(self, record: StepRecord) -> None:
+        """The record of all processes: mean losses and times, summed rows, finite only if all are."""
+        names, processes = sorted(record.losses), self.accelerator.num_processes
+        ages = record.age_mean * record.stored_rows
+        values = [float(record.finite), record.fresh_rows, record.stored_rows, ages, record.decode_s]
+        values += [record.encode_s, *(record.losses[name] for name in names)]
+        local = torch.tensor(values, dtype=torch.float32, device=self.accelerator.device)
+        total = self.accelerator.reduce(local, "sum").tolist()
+        record.finite = total[0] == processes
+        record.fresh_rows, record.stored_rows = round(total[1]), round(total[2])
+        record.age_mean = total[3] / max(1, record.stored_rows)
+        record.decode_s, record.encode_s = total[4] / processes, total[5] / processes
+        record.losses = {name: value / processes for name, value in zip(names, total[6:], strict=True)}
 
     def _undo(self, buffers: dict[str, Tensor]) -> None:
         """Statistics and loss normalisers that the forward moved go back; gradients are dropped."""

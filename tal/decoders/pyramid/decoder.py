@@ -271,16 +271,20 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         }
 
     def _update_normaliser(self, num_positive: Tensor) -> Tensor:
-        """Move the running mean (in training) and return it; all processes see the mean over processes."""
+        """Move the running mean of positives over all processes (in training); a process's share of it.
+
+        Gradients are averaged over processes: with the share as divisor their mean is that of one process with the
+        whole batch, and the buffer does not depend on the number of processes.
+        """
+        processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         if self.training:
             count = num_positive.float()
-            if dist.is_available() and dist.is_initialized():
+            if processes > 1:
                 dist.all_reduce(count)
-                count = count / dist.get_world_size()
             self.loss_normaliser.lerp_(
                 count.clamp(min=1).to(self.loss_normaliser), 1 - self.config.normaliser_momentum
             )
-        return self.loss_normaliser.clone()
+        return self.loss_normaliser / processes
 
     # -- decoding -------------------------------------------------------------------------------------------------
 
