@@ -29,8 +29,14 @@ from tal.suppression import suppress
 
 RTOL, ATOL, LOSS_RTOL = 1e-4, 1e-5, 1e-4
 # Parts of a file name -> system; the first that matches.
-_NAMES = (("cltdr", "cltdr"), ("tridet", "tridet"), ("actionformer", "actionformer"), ("af", "actionformer"),
-          ("temporalmaxer", "temporalmaxer"), ("tmax", "temporalmaxer"))
+_NAMES = (
+    ("cltdr", "cltdr"),
+    ("tridet", "tridet"),
+    ("actionformer", "actionformer"),
+    ("af", "actionformer"),
+    ("temporalmaxer", "temporalmaxer"),
+    ("tmax", "temporalmaxer"),
+)
 _LOSSES = {"cls_loss": "classification", "reg_loss": "regression", "final_loss": "loss"}
 
 
@@ -271,7 +277,10 @@ def main(arguments: list[str]) -> int:
             )
             for note in deviation.notes[:3]:
                 print(f"{'':<38}{note}")
-    print("beyond tolerance" if failed else "all within tolerance", f"(rtol {RTOL:g}, atol {ATOL:g}, losses {LOSS_RTOL:g})")
+    print(
+        "beyond tolerance" if failed else "all within tolerance",
+        f"(rtol {RTOL:g}, atol {ATOL:g}, losses {LOSS_RTOL:g})",
+    )
     return 1 if failed else 0
 
 

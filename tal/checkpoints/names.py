@@ -93,7 +93,9 @@ _RULES = {
     "cltdr": [*_COMMON, *_GMG],
 }
 # Tables that are computed here, and parameters that the released code declares and never uses.
-_UNUSED = re.compile(r"point_generator\..*|backbone\.pos_embd|.*\.num_batches_tracked|refineHead\.scale\.\d+\.scale")
+_UNUSED = re.compile(
+    r"point_generator\..*|backbone\.pos_embd|.*\.num_batches_tracked|refineHead\.scale\.\d+\.scale"
+)
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,9 @@ def locate(system: str, name: str) -> Place | None:
             target = match.expand(replacement)
             element = re.fullmatch(r"(.*)\[(\d+)\]", target)
             return Place(element[1], int(element[2])) if element else Place(target)
-    raise CheckpointError(f"{name!r} is no parameter of {system}'s released code: is this a checkpoint of another system?")
+    raise CheckpointError(
+        f"{name!r} is no parameter of {system}'s released code: is this a checkpoint of another system?"
+    )
 
 
 def to_state(system: str, weights: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -136,7 +140,9 @@ def to_state(system: str, weights: Mapping[str, Tensor], like: Mapping[str, Tens
             )
         target = state[place.name]
         part = target if place.index is None else target[place.index : place.index + 1]
-        if part.numel() != value.numel() or [n for n in part.shape if n > 1] != [n for n in value.shape if n > 1]:
+        if part.numel() != value.numel() or [n for n in part.shape if n > 1] != [
+            n for n in value.shape if n > 1
+        ]:
             raise CheckpointError(
                 f"{name!r} is {list(value.shape)}, this configuration of {system} needs {list(part.shape)}"
             )

@@ -44,7 +44,12 @@ _TRIDENT = {
     "input_noise": 0.0,
 }
 _OF_SYSTEM: dict[str, dict[str, Any]] = {
-    "actionformer": {"backbone_type": "convTransformer", "n_head": 4, "n_mha_win_size": -1, "use_rel_pe": False},
+    "actionformer": {
+        "backbone_type": "convTransformer",
+        "n_head": 4,
+        "n_mha_win_size": -1,
+        "use_rel_pe": False,
+    },
     "temporalmaxer": {
         "backbone_type": "convPooler",
         "backbone_arch": (2, 5),
@@ -80,7 +85,6 @@ _TEST = {
 }
 
 
-
 def complete_options(system: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Model options of a released YAML file (sections dataset, model, train_cfg, test_cfg) with the loader's defaults.
 
@@ -96,7 +100,9 @@ def complete_options(system: str, options: Mapping[str, Any]) -> dict[str, Any]:
     completed = {**_MODEL, **_OF_SYSTEM[system], **model, "train_cfg": train, "test_cfg": test}
     for key in ("input_dim", "num_classes", "max_seq_len"):
         if key not in completed:
-            raise CheckpointError(f"the configuration does not say {key!r} (section `dataset` of a released YAML file)")
+            raise CheckpointError(
+                f"the configuration does not say {key!r} (section `dataset` of a released YAML file)"
+            )
     return completed
 
 
@@ -104,7 +110,9 @@ def decoder_config(system: str, options: Mapping[str, Any]) -> PyramidConfig:
     """Configuration of the decoder that computes as the released one; ``options`` as `complete_options` gives them."""
     expected = _OF_SYSTEM[system]["backbone_type"]
     if options["backbone_type"] != expected:
-        raise CheckpointError(f"backbone_type {options['backbone_type']!r} of {system} is not supported, only {expected!r}")
+        raise CheckpointError(
+            f"backbone_type {options['backbone_type']!r} of {system} is not supported, only {expected!r}"
+        )
     for key, only in (("fpn_type", "identity"), ("scale_factor", 2)):
         if options[key] != only:
             raise CheckpointError(f"{key} {options[key]!r} is not supported, only {only!r}")

@@ -35,7 +35,15 @@ def read_weights(path: str | Path, ema: bool = True) -> dict[str, Tensor]:
             content: Any = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError, KeyError, ValueError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        SafetensorError,
+        pickle.UnpicklingError,
+        KeyError,
+        ValueError,
+    ) as error:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {_first_line(error)}") from error
     weights = _unwrapped(content, ema)
     if not weights:

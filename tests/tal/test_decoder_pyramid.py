@@ -1,0 +1,347 @@
+"""One body of tests for every pyramid decoder and variant."""
+
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from tal.decoders import Candidates, Targets, build_decoder
+from tal.decoders.actionformer import ActionFormerConfig
+from tal.decoders.cltdr_gmg import CltdrGmgConfig
+from tal.decoders.pyramid.heads import Ladder
+from tal.decoders.temporalmaxer import TemporalMaxerConfig
+from tal.decoders.tridet import TriDetConfig
+
+SMALL = {"embed_dim": 32, "head_dim": 32, "levels": 4, "max_positions": 64}
+TRIDENT = {**SMALL, "num_bins": 4, "mlp_dim": 48}
+STRICT = {
+    "actionformer": ActionFormerConfig(**SMALL, window=5),
+    "actionformer-full": ActionFormerConfig(**SMALL, window=(5, 5, 5, -1), absolute_position=True),
+    "actionformer-relative": ActionFormerConfig(**SMALL, window=5, relative_position=True),
+    "temporalmaxer": TemporalMaxerConfig(**SMALL),
+    "temporalmaxer-group": TemporalMaxerConfig(**SMALL, neck_norm="group"),
+    "temporalmaxer-ota": TemporalMaxerConfig(**SMALL, assignment="sim_ota"),
+    "tridet": TriDetConfig(**TRIDENT, window=3, scale=1.5),
+    "tridet-avg": TriDetConfig(**TRIDENT, downsampling="avg", absolute_position=True),
+    "tridet-direct": TriDetConfig(**TRIDENT, trident=False),
+    "cltdr": CltdrGmgConfig(**TRIDENT),
+    "cltdr-direct": CltdrGmgConfig(**TRIDENT, trident=False, score_rule="product"),
+    "cltdr-attention": CltdrGmgConfig(**TRIDENT, global_mixer="attention", instant="dense"),
+}
+RELEASE = {
+    "actionformer": ActionFormerConfig(**SMALL, masking="release", window=5),
+    "temporalmaxer": TemporalMaxerConfig(**SMALL, masking="release", assignment="sim_ota", shared_norm=True),
+    "tridet": TriDetConfig(**TRIDENT, masking="release"),
+    "cltdr": CltdrGmgConfig.release(**TRIDENT),
+    "cltdr-paper": CltdrGmgConfig.paper(**TRIDENT),
+}
+ALL = {**STRICT, **{f"{name}-release": config for name, config in RELEASE.items()}}
+CHANNELS, CLASSES = 12, 3
+
+
+def make(config, seed=0, scale=1.0):
+    torch.manual_seed(seed)
+    decoder = build_decoder(config, CHANNELS, CLASSES)
+    with torch.no_grad():
+        for name, parameter in decoder.named_parameters():
+            if parameter.ndim > 1 or "path" in name or "mixer" in name:
+                parameter.add_(scale * 0.1 * torch.randn_like(parameter))
+    return decoder
+
+
+def batch(lengths, padded=None, seed=1):
+    torch.manual_seed(seed)
+    total = padded or max(lengths)
+    features = torch.randn(len(lengths), CHANNELS, max(lengths))
+    features = torch.nn.functional.pad(features, (0, total - max(lengths)))
+    mask = torch.arange(total) < torch.tensor(lengths)[:, None]
+    return features, mask[:, None]
+
+
+TARGETS = [
+    Targets(torch.tensor([[2.0, 9.0], [11.0, 30.0], [11.0, 30.0]]), torch.tensor([0, 2, 1])),
+    Targets(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long)),
+]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_trains_and_detects(name):
+    decoder = make(ALL[name])
+    features, mask = batch([45, 31])
+    before = decoder.loss_normaliser.clone()
+    losses = decoder.losses(decoder(features, mask), mask, TARGETS)
+    assert set(losses) >= {"loss", "classification", "regression"}
+    assert all(value.ndim == 0 and value.isfinite() for value in losses.values())
+    losses["loss"].backward()
+    # every parameter that an output depends on has a finite gradient
+    for parameter_name, parameter in decoder.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+    assert decoder.loss_normaliser != before and "loss_normaliser" in decoder.state_dict()
+
+    decoder.eval()
+    with torch.no_grad():
+        found = decoder.candidates(decoder(features, mask), mask)
+    assert len(found) == 2 and all(isinstance(c, Candidates) for c in found)
+    for candidates in found:
+        assert len(candidates.scores) == len(candidates.labels) == len(candidates.segments) > 0
+        assert ((candidates.scores > decoder.config.min_score) & (candidates.scores <= 1)).all()
+        assert (candidates.segments[:, 1] - candidates.segments[:, 0] > decoder.config.min_duration).all()
+        assert candidates.labels.min() >= 0 and candidates.labels.max() < CLASSES
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_evaluation_leaves_the_normaliser_alone_and_no_action_is_no_error(name):
+    decoder = make(ALL[name]).eval()
+    features, mask = batch([40])
+    before = decoder.loss_normaliser.clone()
+    losses = decoder.losses(decoder(features, mask), mask, TARGETS[1:])
+    assert losses["regression"] == 0 and losses["loss"].isfinite()
+    assert decoder.loss_normaliser == before
+
+
+def largest_difference(a, b, lengths):
+    """Over valid positions of all maps of two outputs."""
+    worst = 0.0
+    for field in ("logits", "offsets", "start", "end", "start_shift", "end_shift", "confidence"):
+        levels_a, levels_b = getattr(a, field), getattr(b, field)
+        for level, (x, y) in enumerate(zip(levels_a or [], levels_b or [], strict=True)):
+            for sample, length in enumerate(lengths):
+                stop = -(-length // 2**level)
+                worst = max(worst, float((x[sample, :, :stop] - y[sample, :, :stop]).abs().max()))
+    return worst
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", STRICT)
+def test_padding_changes_no_valid_output(name, training):
+    config = STRICT[name].model_copy(update={"drop_path": 1e-30})
+    decoder = make(config).train(training)
+    lengths = [45, 31]
+    features, mask = batch(lengths)
+    with torch.no_grad():
+        plain = decoder(features, mask)
+        # garbage in the padding must not matter either
+        longer, longer_mask = batch(lengths, padded=131)
+        longer = torch.where(longer_mask, longer, 7.0)
+        assert largest_difference(plain, decoder(longer, longer_mask), lengths) < 1e-5
+        for sample, length in enumerate(lengths):
+            alone = decoder(features[sample : sample + 1, :, :length], mask[sample : sample + 1, :, :length])
+            single = [
+                type(plain)(
+                    **{
+                        key: [m[sample : sample + 1] for m in value] if isinstance(value, list) else value
+                        for key, value in vars(plain).items()
+                    }
+                )
+            ][0]
+            assert largest_difference(single, alone, [length]) < 1e-5
+
+
+@pytest.mark.parametrize("name", STRICT)
+def test_padding_changes_no_loss(name):
+    decoder = make(STRICT[name].model_copy(update={"drop_path": 1e-30})).eval()
+    with torch.no_grad():
+        features, mask = batch([45, 31])
+        plain = decoder.losses(decoder(features, mask), mask, TARGETS)
+        features, mask = batch([45, 31], padded=131)
+        longer = decoder.losses(decoder(features, mask), mask, TARGETS)
+    for key, value in plain.items():
+        torch.testing.assert_close(longer[key], value, rtol=1e-4, atol=1e-6)
+
+
+def test_the_release_depends_on_its_padding():
+    """The fault that strict masking mends is really there, and of the size that makes it worth mending."""
+    for name in ("tridet", "cltdr"):
+        decoder = make(RELEASE[name]).eval()
+        with torch.no_grad():
+            features, mask = batch([45], padded=64)
+            longer, longer_mask = batch([45], padded=128)
+            assert largest_difference(decoder(features, mask), decoder(longer, longer_mask), [45]) > 1e-3
+
+
+@pytest.mark.parametrize("name", ["actionformer", "cltdr"])
+def test_a_hole_in_the_mask_and_an_empty_sample(name):
+    decoder = make(STRICT[name]).eval()
+    features, mask = batch([40, 40])
+    mask[0, :, 10:14] = False
+    mask[1] = False
+    with torch.no_grad():
+        outputs = decoder(features, mask)
+        found = decoder.candidates(outputs, mask)
+        other = decoder(torch.where(mask, features, 5.0), mask)
+    assert len(found[0].scores) > 0 and len(found[1].scores) == 0
+    assert all(level.isfinite().all() for level in outputs.logits)
+    assert largest_difference(outputs, other, [40]) < 1e-5
+
+
+def test_scores_start_at_the_prior():
+    features, mask = batch([64])
+    means = {}
+    for rule in ("residual", "product", "product_logits"):
+        torch.manual_seed(0)
+        decoder = build_decoder(CltdrGmgConfig(**TRIDENT, score_rule=rule), CHANNELS, CLASSES).eval()
+        with torch.no_grad():
+            scores = decoder.level_scores(decoder(features, mask), 0)
+        means[rule] = float(scores.mean())
+    assert means["residual"] < 0.05 and means["product"] < 0.03
+    assert means["product_logits"] > 0.3  # the released rule
+
+
+ABLATIONS = [
+    *(
+        {"granularities": g}
+        for g in [("instant",), ("local",), ("global",), ("instant", "local"), ("local", "global")]
+    ),
+    {"gate": "none"},
+    {"gate": "linear"},
+    {"global_mixer": "attention"},
+    *({"class_neighbours": n} for n in ("none", "finer", "both")),
+    *({"regression_neighbours": n} for n in ("none", "coarser", "both")),
+    *({"refine": r} for r in ("none", "class", "offsets")),
+    *({"fusion": f} for f in ("addition", "concat")),
+    *({"refined_cls_loss": k} for k in ("focal", "quality_focal", "varifocal_label")),
+    *({"boundary_input": b} for b in ("pyramid", "regression")),
+    {"regression_loss": "giou", "assignment": "inside", "regression_weight": 0.0, "label_smoothing": 0.1},
+    {"shift_unit": "grid", "first_level": 1, "cls_loss": "quality_focal"},
+    {"embed_norm": False, "head_norm": False, "neck_norm": "none", "input_groups": ((8, 16), (4, 16))},
+    {"head_layers": 1, "head_kernel": 5, "boundary_kernel": 1, "stem_layers": 0, "embed_layers": 1},
+]
+
+
+@pytest.mark.parametrize("changes", ABLATIONS, ids=str)
+def test_ablations_train_and_keep_to_the_mask(changes):
+    config = CltdrGmgConfig(**{**TRIDENT, **changes})
+    decoder = make(config)
+    features, mask = batch([45, 31])
+    decoder.losses(decoder(features, mask), mask, TARGETS)["loss"].backward()
+    if config.refine in ("both",):
+        assert all(p.grad is not None for p in decoder.parameters())
+    decoder.eval()
+    longer, longer_mask = batch([45, 31], padded=100)
+    with torch.no_grad():
+        outputs = decoder(features, mask), decoder(longer, longer_mask)
+        a, b = (decoder.candidates(o, m) for o, m in zip(outputs, (mask, longer_mask), strict=True))
+    for x, y in zip(a, b, strict=True):
+        torch.testing.assert_close(x.scores.sort().values, y.scores.sort().values, atol=1e-5, rtol=1e-4)
+
+
+def test_switches_change_the_result():
+    features, mask = batch([45])
+    torch.manual_seed(0)
+    reference = build_decoder(CltdrGmgConfig(**TRIDENT), CHANNELS, CLASSES).eval()
+    state = {**reference.state_dict()}
+    state = {k: v + 0.1 * torch.randn_like(v) for k, v in state.items()}
+    for changes in ({"gate": "none"}, {"gate": "linear"}, {"score_rule": "product"}, {"shift_unit": "grid"}):
+        outputs = []
+        for config in (CltdrGmgConfig(**TRIDENT), CltdrGmgConfig(**TRIDENT, **changes)):
+            decoder = build_decoder(config, CHANNELS, CLASSES).eval()
+            decoder.load_state_dict(state)
+            with torch.no_grad():
+                found = decoder.candidates(decoder(features, mask), mask)[0]
+            outputs.append(torch.cat((found.segments.sum(1)[-9:], found.scores[-9:])))
+        assert not torch.allclose(*outputs, atol=1e-4), changes
+
+
+def test_heads_on_joined_levels_equal_heads_on_each_level():
+    decoder = make(STRICT["tridet"]).eval()
+    features, mask = batch([64])
+    with torch.no_grad():
+        pyramid = decoder.pyramid(features, mask)
+        outputs = decoder.heads(pyramid, 64)
+        for level, (x, m) in enumerate(zip(pyramid.maps, pyramid.masks, strict=True)):
+            alone = decoder.class_head(x, Ladder.build([m], 0))[0]
+            torch.testing.assert_close(alone, outputs.logits[level], atol=1e-5, rtol=1e-4)
+
+
+def test_release_variant_pads_as_the_release():
+    config = ActionFormerConfig(**SMALL, masking="release", pad_multiple=24)
+    decoder = build_decoder(config, CHANNELS, CLASSES)
+    assert [decoder.padded_length(n) for n in (1, 64, 65, 72, 73)] == [64, 64, 72, 72, 96]
+    strict = build_decoder(ActionFormerConfig(**SMALL), CHANNELS, CLASSES)
+    assert [strict.padded_length(n) for n in (1, 64, 65)] == [8, 64, 72]
+
+
+def test_normaliser_is_updated_once_or_as_released_twice():
+    features, mask = batch([45, 31])
+    for config, times in ((STRICT["cltdr"], 1), (RELEASE["cltdr"], 2), (STRICT["tridet"], 1)):
+        decoder = make(config)
+        outputs = decoder(features, mask)
+        positives = float(decoder.assign(outputs, TARGETS).num_positive)
+        decoder.losses(outputs, mask, TARGETS)
+        wanted = 100.0
+        for _ in range(times):
+            wanted = 0.9 * wanted + 0.1 * max(positives, 1.0)
+        assert float(decoder.loss_normaliser) == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["actionformer", "temporalmaxer", "tridet", "cltdr"])
+def test_half_precision_changes_little(name):
+    """bf16 autocast: scores within .02; the transform stays in float32."""
+    decoder = make(STRICT[name], scale=0.2).eval()
+    features, mask = batch([64])
+    with torch.no_grad():
+        plain = decoder(features, mask)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = decoder(features, mask)
+        losses = [decoder.losses(o, mask, TARGETS[:1])["loss"] for o in (plain, half)]
+    for level in range(4):
+        a, b = decoder.level_scores(plain, level), decoder.level_scores(half, level)
+        assert float((a - b).abs().max()) < 0.02
+    assert float(losses[1]) == pytest.approx(float(losses[0]), rel=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["actionformer", "temporalmaxer", "tridet", "cltdr"])
+def test_compiled_equals_eager(name):
+    decoder = make(STRICT[name]).eval()
+    features, mask = batch([64, 40])
+    with torch.no_grad():
+        plain, compiled = decoder(features, mask), torch.compile(decoder)(features, mask)
+    assert largest_difference(plain, compiled, [64, 40]) < 1e-4
+
+
+def test_one_overfits_a_batch():
+    """A few steps on one batch lower the loss and find the actions."""
+    torch.manual_seed(0)
+    decoder = build_decoder(
+        CltdrGmgConfig(**{**TRIDENT, "drop_path": 0.0, "initial_normaliser": 10.0}), CHANNELS, CLASSES
+    )
+    features, mask = batch([64])
+    features[0, 0, 20:33] += 6
+    target = [Targets(torch.tensor([[20.0, 32.0]]), torch.tensor([1]))]
+    optimizer = torch.optim.AdamW(decoder.parameters(), lr=3e-3)
+    for _ in range(60):
+        loss = decoder.losses(decoder(features, mask), mask, target)["loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    decoder.eval()
+    with torch.no_grad():
+        found = decoder.candidates(decoder(features, mask), mask)[0]
+    best = int(found.scores.argmax())
+    assert int(found.labels[best]) == 1
+    start, end = found.segments[best].tolist()
+    assert (min(end, 32) - max(start, 20)) / (max(end, 32) - min(start, 20)) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (lambda: ActionFormerConfig(window=(3, 3)), "window has 2 entries for 6 levels"),
+        (lambda: ActionFormerConfig(embed_dim=30), "no multiple of heads"),
+        (lambda: TriDetConfig(window=4), "even"),
+        (lambda: CltdrGmgConfig(granularities=()), "at least one"),
+        (lambda: CltdrGmgConfig(regression_ranges=((0, 4),)), "1 entries for 6 levels"),
+        (lambda: CltdrGmgConfig(head_kernel=2), "odd"),
+    ],
+)
+def test_impossible_configurations_say_why(config, message):
+    with pytest.raises(ValidationError, match=message):
+        config()
+
+
+def test_default_ranges_double():
+    assert ActionFormerConfig().ranges == ((0, 4), (4, 8), (8, 16), (16, 32), (32, 64), (64, 10000))
+    assert math.isclose(CltdrGmgConfig(levels=7).ranges[5][1], 128)
