@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tal.errors import VideoError
 from tal.video.index import TIME_SLACK_S, PacketIndex
 
 log = logging.getLogger("longtal.video")
@@ -20,6 +19,7 @@ log = logging.getLogger("longtal.video")
 # decord reads all packets each time a file is opened, PyAV's index is kept: from about ten minutes on that
 # costs more than the clips that are wanted.
 _LONGEST_PICTURES = 20_000
+_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
 _CHUNK_PICTURES = 32
 _KEPT_VERDICTS = 4096
 
@@ -59,14 +59,18 @@ def _differs(index: PacketIndex) -> str:
         return f"rotated by {index.rotation} degrees"
     if index.hidden:
         return f"an edit list hides {index.hidden} pictures"
+    if index.container not in _CONTAINERS:
+        return f"decord seeks wrongly in {index.container}"
     if index.counted:
         return "its packets do not tell their pictures' times"
+    if index.open_groups:
+        return "open groups of pictures, which decord gets wrong after a seek"
     if len(index.pts) > _LONGEST_PICTURES:
         return "long: decord would read all of it at each opening"
     try:
         reader = _open(index, -1, -1, 1)
         times_s = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0].astype(np.float64)
-    except (RuntimeError, OSError, IndexError, ValueError) as error:  # DECORDError is a RuntimeError
+    except (_decord_error(), RuntimeError, OSError, IndexError, ValueError) as error:
         return (
             f"decord cannot open it ({str(error).splitlines()[0][:80] if str(error) else 'no reason given'})"
         )
@@ -76,6 +80,10 @@ def _differs(index: PacketIndex) -> str:
     if not np.isfinite(apart_s).all() or apart_s.max() > TIME_SLACK_S:
         return "decord's time stamps differ from the container's"
     return ""
+
+
+class DecordFailedError(Exception):
+    """decord gave up in the middle: the reader goes on with PyAV."""
 
 
 class DecordDecoder:
@@ -95,13 +103,17 @@ class DecordDecoder:
                 self._size = (width, height)
             for start in range(0, len(wanted), _CHUNK_PICTURES):
                 yield from self._reader.get_batch(wanted[start : start + _CHUNK_PICTURES]).asnumpy()
-        except (RuntimeError, OSError) as error:
-            raise VideoError(
-                f"{self._index.path}: damaged where it is read ({_first_line(error)})"
-            ) from error
+        except (_decord_error(), RuntimeError, OSError) as error:
+            raise DecordFailedError(_first_line(error)) from error
 
     def close(self) -> None:
         self._reader = None
+
+
+def _decord_error() -> type[Exception]:
+    from decord._ffi.base import DECORDError
+
+    return DECORDError
 
 
 def _first_line(error: Exception) -> str:

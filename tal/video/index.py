@@ -51,6 +51,8 @@ class PacketIndex:
         pictures are told by their place in the decoder's output.
     hidden
         packets that the edit list hides.
+    open_groups
+        pictures shown before a key frame are stored after it, and need the group before.
     """
 
     path: Path
@@ -67,6 +69,7 @@ class PacketIndex:
     container: str
     counted: bool
     hidden: int
+    open_groups: bool
 
     @property
     def times_s(self) -> NDArray[np.float64]:
@@ -133,16 +136,16 @@ def _build(path: Path) -> PacketIndex:
         codec, format_name, one_frame = context.name, container.format.name, _one_frame(stream)
         reorders = bool(context.has_b_frames)
         try:
-            pts, keys, hidden, timed = _scan(container, stream)
+            packets = _scan(container, stream)
         except av.FFmpegError as error:
             raise VideoError(f"{path}: damaged ({_cause(error)})") from error
-        if not len(pts) and not hidden:
+        if not len(packets.pts) and not packets.hidden:
             raise VideoError(f"{path}: no pictures in its video stream")
-        _check_complete(path, container, stream, len(pts) + hidden, pts, timed)
+        _check_complete(path, container, stream, packets)
     rotation, width, height = _first_picture(path)
-    counted = not timed or (format_name == "avi" and reorders)
-    keys = keys[np.argsort(keys[:, 0], kind="stable")]
-    pts = np.unique(pts)
+    counted = not packets.timed or (format_name == "avi" and reorders)
+    keys = packets.keys[np.argsort(packets.keys[:, 0], kind="stable")]
+    pts = np.unique(packets.pts)
     if counted:
         log.info("%s: its packets do not tell their pictures' times; decoded once to count them", path)
         num_pictures, key_pictures = _count_pictures(path)
@@ -170,54 +173,59 @@ def _build(path: Path) -> PacketIndex:
         codec=codec,
         container=format_name,
         counted=counted,
-        hidden=hidden,
+        hidden=packets.hidden,
+        open_groups=packets.open_groups,
     )
 
 
-def _scan(
-    container: InputContainer, stream: av.VideoStream
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int, bool]:
-    """Demux all packets -> (pts of shown pictures, keys [K, (pts, dts)], number hidden, all timed)."""
+@dataclass(frozen=True)
+class _Packets:
+    """What demuxing shows: pts of shown pictures, keys [K, (pts, dts)], counts, and what the packets are
+    like.
+    """
+
+    pts: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    hidden: int
+    timed: bool
+    open_groups: bool
+
+
+def _scan(container: InputContainer, stream: av.VideoStream) -> _Packets:
     pts: list[int] = []
     keys: list[tuple[int, int]] = []
     hidden = 0
-    timed = True
+    timed, open_groups = True, False
     for packet in container.demux(stream):
         if not packet.size:  # the flush packet at the end, and AVI's empty packets
             continue
-        if packet.pts is None:
-            timed = False
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is None:
-            stamp = 0
+        timed = timed and packet.pts is not None
+        stamp = packet.pts if packet.pts is not None else packet.dts or 0
         if packet.is_keyframe:
             keys.append((stamp, packet.dts if packet.dts is not None else stamp))
+        elif keys and len(keys) > 1 and stamp < keys[-1][0]:
+            open_groups = True
         if packet.is_discard:
             hidden += 1
         else:
             pts.append(stamp)
-    return np.asarray(pts, dtype=np.int64), np.asarray(keys, dtype=np.int64).reshape(-1, 2), hidden, timed
+    table = np.asarray(keys, dtype=np.int64).reshape(-1, 2)
+    return _Packets(np.asarray(pts, dtype=np.int64), table, hidden, timed, open_groups)
 
 
-def _check_complete(
-    path: Path,
-    container: InputContainer,
-    stream: av.VideoStream,
-    packets: int,
-    pts: NDArray[np.int64],
-    timed: bool,
-) -> None:
+def _check_complete(path: Path, container: InputContainer, stream: av.VideoStream, packets: _Packets) -> None:
     """Raise when the header promises clearly more than the file holds."""
-    promised = stream.frames
-    if promised and container.format.name in _EXACT_COUNT and packets < promised:
-        raise VideoError(f"{path}: truncated: the header promises {promised} pictures, {packets} are there")
-    if promised and packets < _TRUNCATED_BELOW * promised:
-        raise VideoError(f"{path}: truncated: the header promises {promised} pictures, {packets} are there")
-    if not timed or container.duration is None or stream.time_base is None or promised:
+    promised, found = stream.frames, len(packets.pts) + packets.hidden
+    exact = container.format.name in _EXACT_COUNT
+    if promised and found < (promised if exact else _TRUNCATED_BELOW * promised):
+        raise VideoError(f"{path}: truncated: the header promises {promised} pictures, {found} are there")
+    if not packets.timed or container.duration is None or stream.time_base is None or promised:
         return
-    end_s = float(pts.max() * stream.time_base) - (container.start_time or 0) / av.time_base
+    # Matroska's duration counts from zero, others' from the start
+    end_s = float(packets.pts.max() * stream.time_base)
     whole_s = container.duration / av.time_base
-    if end_s < _TRUNCATED_BELOW * whole_s - 1 and _last_time_s(path) < _TRUNCATED_BELOW * whole_s - 1:
+    enough_s = min(_TRUNCATED_BELOW * whole_s, whole_s - 0.5)
+    if end_s < enough_s and _last_time_s(path) < enough_s:
         raise VideoError(f"{path}: truncated: the header promises {whole_s:.1f} s, {end_s:.1f} s are there")
 
 
@@ -229,7 +237,7 @@ def _last_time_s(path: Path) -> float:
         for packet in container.demux():
             if packet.pts is not None and packet.time_base is not None:
                 last = max(last, float(packet.pts * packet.time_base))
-        return last - (container.start_time or 0) / av.time_base
+        return last
 
 
 def _first_picture(path: Path) -> tuple[int, int, int]:

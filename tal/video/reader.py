@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -14,10 +16,12 @@ from numpy.typing import NDArray
 
 from tal.errors import ConfigError
 from tal.grid import ClipGrid
-from tal.video.decord_decoder import DecordDecoder, is_installed, why_not
+from tal.video.decord_decoder import DecordDecoder, DecordFailedError, is_installed, why_not
 from tal.video.index import TIME_SLACK_S, PacketIndex, read_index
 from tal.video.info import VideoInfo
 from tal.video.pyav_decoder import PyavDecoder
+
+log = logging.getLogger("longtal.video")
 
 BACKENDS = ("auto", "decord", "pyav")
 
@@ -103,12 +107,21 @@ class VideoReader:
         places = np.flatnonzero(valid)
         indices = self.pictures_at(wanted[places] / fps)
         order = np.argsort(indices, kind="stable")
+        try:
+            self._fill(out, places[order], indices[order])
+        except DecordFailedError as error:
+            log.warning("%s: decord fails (%s), read with PyAV", self.info.path, error)
+            self.close()
+            self.info = replace(self.info, backend="pyav", reason=f"decord fails: {error}")
+            self._fill(out, places[order], indices[order])
+        return out, valid
+
+    def _fill(self, out: NDArray[np.uint8], places: NDArray[np.intp], indices: NDArray[np.int64]) -> None:
         if self._decoder is None:
             self._decoder = self._open_decoder()
-        pictures = self._decoder.pictures(indices[order], width, height)
-        for place, picture in zip(places[order].tolist(), pictures, strict=True):
+        pictures = self._decoder.pictures(indices, out.shape[2], out.shape[1])
+        for place, picture in zip(places.tolist(), pictures, strict=True):
             out[place] = picture
-        return out, valid
 
     def _open_decoder(self) -> Decoder:
         if self.info.backend == "decord":
