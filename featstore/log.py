@@ -1,6 +1,6 @@
 """Write-ahead logs: what a writer has written since the last commit.
 
-LOG.rows     64-byte head, then slots of one row each. A row written again before the commit takes its old slot,
+LOG.rows     one page of head, then slots of one row each. A row written again before the commit takes its old slot,
              so a log is never longer than its rows.
 LOG.journal  records, appended: kind, checksum, length, payload. Changes of the video table are written when they
              are made, the ledger entries of all slots when a commit is prepared.
@@ -28,7 +28,7 @@ from featstore.layout import VIDEO, LogEntry
 
 _ROWS_MAGIC = b"LTROWS1\n"
 _HEAD = struct.Struct("<8sIIqI")  # magic, row bytes, writer, generation, crc32c of what stands before
-HEAD_BYTES = 64
+HEAD_BYTES = 4096  # rows begin at a page: writes that straddle pages cost a third more
 _RECORD = struct.Struct("<4sIQ")  # kind, crc32c of the payload, its length
 _CHANGE, _ENTRIES = b"CHNG", b"ENTR"
 _CHANGE_HEAD = struct.Struct("<QqQQQ")

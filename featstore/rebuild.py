@@ -113,8 +113,9 @@ def _rebuild(
     records = np.zeros(sum(len(chosen) for _, chosen in parts), VIDEO)
     sources = [(store, index) for store, chosen in parts for index in chosen]
     next_row = 0
-    for record, (store, index) in zip(records, sources, strict=True):
-        record[...] = store._table.records[index]
+    for i, (store, index) in enumerate(sources):
+        records[i] = store._table.records[index]
+        record = records[i]
         count = {FAILED: 0, COMPLETE: int(record["num_rows"])}.get(
             int(record["state"]), int(record["reserved_rows"])
         )

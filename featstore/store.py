@@ -413,7 +413,8 @@ def _check_finite(id: str, values: NDArray[Any]) -> None:
     # Read as whole numbers, the largest positive and the largest negative float come out on top; two reductions
     # are several times faster than np.isfinite on halves.
     size, limit = values.dtype.itemsize, 0x7C00 if values.dtype.itemsize == 2 else 0x7F800000
-    top, bottom = values.view(f"i{size}").max(), values.view(f"u{size}").max()
+    flat = values.reshape(-1)
+    top, bottom = np.maximum.reduce(flat.view(f"i{size}")), np.maximum.reduce(flat.view(f"u{size}"))
     if top >= limit or bottom >= limit | (1 << (8 * size - 1)):
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise StoreValueError(
