@@ -118,6 +118,8 @@ def read_model(path: str | os.PathLike[str]) -> ModelFolder:
     if not (isinstance(labels, list) and labels and all(isinstance(x, str) for x in labels)):
         raise CheckpointError(f"{folder / 'labels.json'}: must be a list of class names")
     thresholds = _json(folder / "thresholds.json")
+    if isinstance(thresholds, dict) and isinstance(thresholds.get("thresholds"), dict):
+        thresholds = thresholds["thresholds"]  # as `evaluate --calibrate` writes them
     if not isinstance(thresholds, dict) or not all(isinstance(v, int | float) for v in thresholds.values()):
         raise CheckpointError(f"{folder / 'thresholds.json'}: must give a score for each class name")
     provenance = _json(folder / "provenance.json")
