@@ -1,0 +1,122 @@
+"""What holds for every command: help imports little, options are explained, exit codes, completion."""
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+# Numbers and models: none of them is needed to show help.
+HEAVY = ("torch", "numpy", "pandas", "zarr", "matplotlib", "pydantic", "av", "accelerate")
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def leaves(command, name):
+    """(name, command) of a command and of those below it."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for child in command.list_commands(context):
+            yield from leaves(command.get_command(context, child), f"{name} {child}")
+    else:
+        yield name, command
+
+
+def commands():
+    for name in cli.COMMANDS:
+        yield from leaves(importlib.import_module(f"pipelines.commands.{name}").command, name)
+
+
+def test_help_of_every_command_imports_nothing_heavy():
+    code = (
+        "import sys, cli\n"
+        "from click.testing import CliRunner\n"
+        "for words in [[], *[[name] for name in cli.COMMANDS]]:\n"
+        "    result = CliRunner().invoke(cli.cli, [*words, '--help'])\n"
+        "    assert result.exit_code == 0, (words, result.output, result.exception)\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_command_has_help_with_an_example():
+    lacking = [name for name, command in commands() if not command.help or "longtal " not in command.help]
+    assert lacking == []
+
+
+def test_every_option_is_explained():
+    silent = [
+        f"{name} {parameter.opts[0]}"
+        for name, command in commands()
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not (parameter.help or parameter.show_default)
+    ]
+    assert silent == []
+
+
+def test_docs_name_every_command_once():
+    table = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "commands.md").read_text(), flags=re.M)
+    assert table == list(cli.COMMANDS)
+
+
+def test_exit_codes(tmp_path):
+    assert run("--version").returncode == 0
+    for wrong in (["nosuch"], ["report"], ["report", tmp_path / "none.json"], ["predict", "--nosuch"]):
+        done = run(*wrong)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, wrong
+    done = run("report", tmp_path / "none.json")
+    assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+    assert "Traceback" in run("--debug", "report", tmp_path / "none.json").stderr
+
+
+def test_output_for_scripts(tmp_path):
+    (tmp_path / "p.json").write_text('{"results": {"a": [{"label": "x", "score": 0.5, "segment": [1, 2]}]}}')
+    done = run("report", tmp_path / "p.json", "--out", tmp_path / "r.html", "--json")
+    assert done.returncode == 0 and json.loads(done.stdout)["videos"] == 1
+    quiet = run("--quiet", "report", tmp_path / "p.json", "--out", tmp_path / "q.html")
+    assert quiet.stderr == "" and "q.html" in quiet.stdout
+    plain = run("presets", NO_COLOR="1", FORCE_COLOR="1")
+    assert plain.returncode == 0 and "\x1b[3" not in plain.stdout
+    again = run("report", tmp_path / "p.json", "--out", tmp_path / "r.html")
+    assert again.returncode == 2 and "--overwrite" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("longtal rep", "report"), ("longtal predict --form", "--format")]
+)
+def test_shell_completion(words, expected):
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, cli; sys.argv[0] = 'longtal'; cli.main()"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "_LONGTAL_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(words.count(" ")),
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert f"plain,{expected}" in done.stdout.split()
