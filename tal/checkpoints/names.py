@@ -88,7 +88,8 @@ _GMG = [
 ]
 _RULES = {
     "actionformer": [*_COMMON, *_TRANSFORMER],
-    "temporalmaxer": _COMMON,
+    # the released neck holds one norm under every level's name
+    "temporalmaxer": [(r"neck\.fpn_norms\.\d+\.(\w+)", r"neck.norms.0.\1"), *_COMMON],
     "tridet": [*_COMMON, *_SGP],
     "cltdr": [*_COMMON, *_GMG],
 }

@@ -93,7 +93,7 @@ def valid_lengths(mask: Tensor) -> list[int]:
 
 
 class Neck(nn.Module):
-    """A norm a level: over channels, over groups of channels and time, or none. ``shared``: one norm for all levels."""
+    """A norm a level: over channels, over groups of channels and time, or none. One norm alone serves all levels."""
 
     def __init__(self, norms: Sequence[nn.Module], strict: bool, first_level: int) -> None:
         super().__init__()
@@ -103,7 +103,8 @@ class Neck(nn.Module):
     def forward(self, maps: Sequence[Tensor], masks: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         kept = list(masks[self.first_level :])
         found = []
-        for x, mask, norm in zip(maps[self.first_level :], kept, self.norms, strict=True):
+        norms = list(self.norms) if len(self.norms) == len(kept) else [self.norms[0]] * len(kept)
+        for x, mask, norm in zip(maps[self.first_level :], kept, norms, strict=True):
             y = norm(x) if isinstance(norm, ChannelNorm | nn.Identity) else norm(x, mask)
             found.append(masked(y, mask) if self.strict else y)
         return found, kept

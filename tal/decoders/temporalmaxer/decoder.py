@@ -33,7 +33,7 @@ class TemporalMaxer(PyramidDecoder[TemporalMaxerConfig]):
 
     def build_norms(self) -> list[nn.Module]:
         norms = super().build_norms()
-        return norms[:1] * len(norms) if self.config.shared_norm else norms
+        return norms[:1] if self.config.shared_norm else norms
 
     @property
     def sim_ota_options(self) -> dict[str, float]:

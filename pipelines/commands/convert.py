@@ -1,0 +1,75 @@
+"""`longtal convert`: a released checkpoint becomes a model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("convert")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "--from",
+    "-f",
+    "system",
+    required=True,
+    type=click.Choice(["actionformer", "temporalmaxer", "tridet", "cltdr"]),
+    help="Code base that wrote the checkpoint.",
+)
+@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Model folder to make.")
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    help="YAML file it was trained with, in that code base's keys.",
+)
+@click.option(
+    "--labels",
+    "-l",
+    type=click.Path(path_type=Path),
+    help="Class names in order: a JSON list, or a line each.",
+)
+@click.option(
+    "--last", is_flag=True, help="The last weights, not their running average, where the file has both."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    checkpoint: Path,
+    system: str,
+    out: Path,
+    config: Path | None,
+    labels: Path | None,
+    last: bool,
+    as_json: bool,
+) -> None:
+    """Turn a released CHECKPOINT (.pth, .pth.tar, .safetensors) into a model folder.
+
+    Without --config, what the shapes of the weights do not tell is assumed and listed.
+
+    \b
+    Example:
+      longtal convert epoch_040.pth.tar --from tridet --config thumos_i3d.yaml --out models/tridet
+    """
+    from pipelines import console
+    from pipelines.convert import convert, read_labels
+
+    made = convert(checkpoint, system, out, config, read_labels(labels) if labels else None, ema=not last)
+    if as_json:
+        console.print_json(
+            {
+                "model": str(made.folder),
+                "decoder": made.decoder,
+                "parameters": made.parameters,
+                "channels": made.channels,
+                "classes": made.classes,
+                "assumed": list(made.assumed),
+            }
+        )
+        return
+    console.out.print(
+        f"{made.folder}: {made.decoder}, {made.parameters / 1e6:.2f} M parameters, features of {made.channels} channels, "
+        f"{made.classes} classes"
+    )
+    if made.assumed:
+        console.log.warning("assumed, for want of --config: %s", "; ".join(made.assumed))
