@@ -86,11 +86,13 @@ def localize(
     found = [*_candidates(localizer, rows, config, valid)]
     step = grid.downsampled(localizer.downsample)
     segments = torch.cat([c.segments for c in found]) if found else torch.zeros(0, 2)
-    seconds = step.to_seconds(segments.double()).clamp(0.0, duration_s)
+    seconds = step.to_seconds(segments.double())
     scores = torch.cat([c.scores for c in found]) if found else torch.zeros(0)
     labels = torch.cat([c.labels for c in found]) if found else torch.zeros(0, dtype=torch.long)
-    keep = seconds[:, 1] > seconds[:, 0]
+    keep = seconds.clamp(0.0, duration_s).diff(dim=1)[:, 0] > 0
     seconds, scores, labels = suppress(seconds[keep], scores[keep], labels[keep], config.suppression)
+    # only now, as the published post-processing does: what reaches beyond the video competes at its full length
+    seconds = seconds.clamp(0.0, duration_s)
     order = torch.argsort(scores, descending=True, stable=True)
     return pd.DataFrame(
         {
