@@ -3,7 +3,8 @@
     python -m benchmarks.golden DIR
 
 Reads every *.safetensors file of DIR; the system is told by the file's name (cltdr, tridet, af, tmax), the
-configuration by its metadata. Prints the largest deviation by output and exits with 1 when one is beyond tolerance.
+configuration by its metadata. Prints the largest deviation by output and exits with 1 when one is beyond
+tolerance.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def compare(path: Path, system: str) -> dict[str, Deviation]:
 
 
 def _decoder(system: str, options: dict[str, Any], tensors: dict[str, Tensor]) -> PyramidDecoder[Any]:
-    # the reference losses were made with drop path, dropout and noise off; keep the scales that drop path brings
+    # the reference losses were made with drop path, dropout and noise off; keep the scales that drop path
+    # brings
     config = decoder_config(system, options)
     if config.drop_path > 0:
         config = config.model_copy(update={"drop_path": 1e-30})
@@ -178,7 +180,9 @@ def _compare_final(
     video: dict[str, Any],
     deviation: Deviation,
 ) -> None:
-    """Detections as a set: of equal scores the order is nobody's, so each is compared with the nearest of its class."""
+    """Detections as a set: of equal scores the order is nobody's, so each is compared with the nearest of
+    its class.
+    """
     chosen = decoder.candidates(outputs, mask)[0]
     segments, scores, labels = suppress(
         chosen.segments, chosen.scores, chosen.labels, suppression_config(system, options)

@@ -1,4 +1,6 @@
-"""A checkpoint of a released code base -> a model folder that `predict`, `train` and `Detector.load` understand."""
+"""A checkpoint of a released code base -> a model folder that `predict`, `train` and `Detector.load`
+understand.
+"""
 
 from __future__ import annotations
 
@@ -52,9 +54,9 @@ def convert(
 ) -> Conversion:
     """Convert ``checkpoint`` of ``system`` (one of `SYSTEMS`) and write the model folder ``out``.
 
-    ``config``: the YAML file that the checkpoint was trained with, in the released code's own keys; without it what
-    the shapes of the weights tell is used, and ``assumed`` of the result names the rest. ``labels`` name the classes,
-    in order.
+    ``config``: the YAML file that the checkpoint was trained with, in the released code's own keys;
+    without it what the shapes of the weights tell is used, and ``assumed`` of the result names the rest.
+    ``labels`` name the classes, in order.
 
     Raises
     ------
@@ -178,7 +180,8 @@ def _labels(labels: Sequence[str] | None, classes: int) -> list[str]:
         return [f"class_{index:03d}" for index in range(classes)]
     if len(labels) != classes or len(set(labels)) != classes:
         raise ConfigError(
-            f"{len(set(labels))} different class names for a model of {classes} classes; give each class one, in order"
+            f"{len(set(labels))} different class names for a model of {classes} classes; "
+            "give each class one, in order"
         )
     return list(labels)
 

@@ -68,8 +68,8 @@ def command(
         )
         return
     console.out.print(
-        f"{made.folder}: {made.decoder}, {made.parameters / 1e6:.2f} M parameters, features of {made.channels} channels, "
-        f"{made.classes} classes"
+        f"{made.folder}: {made.decoder}, {made.parameters / 1e6:.2f} M parameters, "
+        f"features of {made.channels} channels, {made.classes} classes"
     )
     if made.assumed:
         console.log.warning("assumed, for want of --config: %s", "; ".join(made.assumed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
@@ -14,8 +15,8 @@ from tal.errors import CheckpointError
 def infer_config(system: str, weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """Released model options that can be read off the shapes; the others stay at the released defaults.
 
-    Not to be seen: ActionFormer's number of heads and window, the training length, position codes, regression ranges
-    beyond doubling, and everything about losses and post-processing.
+    Not to be seen: ActionFormer's number of heads and window, the training length, position codes,
+    regression ranges beyond doubling, and everything about losses and post-processing.
     """
     try:
         return _infer(system, weights)
@@ -90,4 +91,4 @@ def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
 def _doubling(first: int, levels: int) -> tuple[tuple[int, int], ...]:
     edges = [0, *(4 * 2 ** (first + level) for level in range(levels))]
     edges[-1] = 10000
-    return tuple(zip(edges[:-1], edges[1:], strict=True))
+    return tuple(pairwise(edges))

@@ -125,8 +125,9 @@ def locate(system: str, name: str) -> Place | None:
 def to_state(system: str, weights: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Released weights as a state for a decoder whose state is ``like``.
 
-    Shapes differ by axes of length 1 only. Entries of ``like`` that training makes (the loss normaliser, which the
-    released code does not save) are kept. CheckpointError names what is missing, left over or of another size.
+    Shapes differ by axes of length 1 only. Entries of ``like`` that training makes (the loss normaliser,
+    which the released code does not save) are kept. CheckpointError names what is missing, left over or
+    of another size.
     """
     state = {name: value.clone() for name, value in like.items()}
     missing = {name for name in like if name != "loss_normaliser"}

@@ -86,9 +86,11 @@ _TEST = {
 
 
 def complete_options(system: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Model options of a released YAML file (sections dataset, model, train_cfg, test_cfg) with the loader's defaults.
+    """Model options of a released YAML file (sections dataset, model, train_cfg, test_cfg) with the
+    loader's defaults.
 
-    A mapping that is the model section already (with ``input_dim`` and the two ``_cfg`` in it) is completed too.
+    A mapping that is the model section already (with ``input_dim`` and the two ``_cfg`` in it) is
+    completed too.
     """
     model = dict(options.get("model", options))
     dataset = options.get("dataset", {})
@@ -107,7 +109,9 @@ def complete_options(system: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def decoder_config(system: str, options: Mapping[str, Any]) -> PyramidConfig:
-    """Configuration of the decoder that computes as the released one; ``options`` as `complete_options` gives them."""
+    """Configuration of the decoder that computes as the released one; ``options`` as `complete_options`
+    gives them.
+    """
     expected = _OF_SYSTEM[system]["backbone_type"]
     if options["backbone_type"] != expected:
         raise CheckpointError(

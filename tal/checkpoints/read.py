@@ -22,8 +22,8 @@ _SUFFIXES = (".pth", ".pt", ".tar", ".ckpt", ".bin", ".safetensors")
 def read_weights(path: str | Path, ema: bool = True) -> dict[str, Tensor]:
     """Parameter name -> tensor. ``ema``: the averaged weights where the file has both.
 
-    Pickled files are read with ``weights_only``: nothing in them is executed. CheckpointError for a file that is
-    missing, is no checkpoint, or holds no tensors.
+    Pickled files are read with ``weights_only``: nothing in them is executed. CheckpointError for a file
+    that is missing, is no checkpoint, or holds no tensors.
     """
     path = Path(path)
     if not path.is_file():

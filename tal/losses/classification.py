@@ -10,7 +10,8 @@ from torch import Tensor
 
 
 def sigmoid_focal(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Focal loss (Lin et al., 2017), logits and targets in [0, 1] of one shape; ``alpha`` < 0 leaves classes unweighted.
+    """Focal loss (Lin et al., 2017), logits and targets in [0, 1] of one shape; ``alpha`` < 0 leaves
+    classes unweighted.
 
     Soft targets y weigh both parts: p_t = p y + (1 - p)(1 - y).
     """

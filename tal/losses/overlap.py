@@ -1,7 +1,7 @@
 """Overlap losses of segments, each 1 - a kind of IoU, one value a pair.
 
-A segment is [..., 2] = (start, end), or, in the ``*_offsets`` functions, the two distances (left, right) from a point
-inside it to its start and end.
+A segment is [..., 2] = (start, end), or, in the ``*_offsets`` functions, the two distances (left, right)
+from a point inside it to its start and end.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Greedy suppression of all classes at once: each step takes the best candidate of every class.
 
-Candidates of K classes stand in padded matrices [K, N]; a taken, removed or absent candidate has score -1. The work
-is a few passes over one matrix a step, so Python's overhead is shared by all classes.
+Candidates of K classes stand in padded matrices [K, N]; a taken, removed or absent candidate has score
+-1. The work is a few passes over one matrix a step, so Python's overhead is shared by all classes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _LENGTH_SLACK = 1e-6
 
 @dataclass
 class Picks:
-    """What was taken, in order of taking within each class: index into the candidates and score at that time."""
+    """What was taken, in order of taking within each class: index into the candidates and score at that
+    time.
+    """
 
     index: NDArray[np.intp]
     score: Array
@@ -63,9 +65,9 @@ def greedy(
 ) -> Picks:
     """Take the best of each group, lower what overlaps it, drop what falls below ``min_score``; repeat.
 
-    Arrays [n]; ``group`` is the class that each candidate competes in. With ``limit`` > 0 picks that cannot be among
-    the best ``limit`` of all groups are left out: scores only fall, so a group whose best is below the limit-th best
-    pick so far is done.
+    Arrays [n]; ``group`` is the class that each candidate competes in. With ``limit`` > 0 picks that
+    cannot be among the best ``limit`` of all groups are left out: scores only fall, so a group whose best
+    is below the limit-th best pick so far is done.
     """
     table = _Table.build(start, end, score, group)
     found_index: list[NDArray[np.intp]] = []

@@ -20,8 +20,9 @@ def suppress(
     """Detections, best first: segments [n, 2], scores [n], labels [n] -> the same, fewer.
 
     Semantics are those of the ActionFormer family's post-processing: within each class (or over all, without
-    ``multiclass``) candidates are taken best first; then all classes together are cut to ``max_segments``. The work
-    is done on the CPU, in float32 or, for float64 segments, float64; results keep device and type.
+    ``multiclass``) candidates are taken best first; then all classes together are cut to
+    ``max_segments``. The work is done on the CPU, in float32 or, for float64 segments, float64; results
+    keep device and type.
     """
     if len(scores) == 0 or config.method == "none":
         return _best(segments, scores, labels, config.max_segments)
@@ -72,7 +73,8 @@ def _weighted(
     threshold: float,
     with_iou: bool,
 ) -> Array:
-    """Each pick's segment replaced by the mean of the candidates of its group that overlap it by the threshold.
+    """Each pick's segment replaced by the mean of the candidates of its group that overlap it by the
+    threshold.
 
     Weights are the candidates' own scores, times the overlap when ``with_iou``. A block of picks at a time.
     """

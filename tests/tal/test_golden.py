@@ -1,4 +1,6 @@
-"""Release-exact variants against tensors written by the released code bases, through the checkpoint converter."""
+"""Release-exact variants against tensors written by the released code bases, through the checkpoint
+converter.
+"""
 
 import json
 

@@ -22,9 +22,9 @@ def local_attention(
 ) -> Tensor:
     """Each position sees ``reach`` positions to both sides: O(T reach) instead of O(T^2).
 
-    query, key, value [B, H, T, d], mask bool [B, 1, T] -> [B, H, T, d]. ``bias`` [H, 2 reach + 1] is added to the
-    logits by distance, key minus query. Queries are cut into chunks; the keys of a chunk are the chunk and ``reach``
-    on both sides.
+    query, key, value [B, H, T, d], mask bool [B, 1, T] -> [B, H, T, d]. ``bias`` [H, 2 reach + 1] is
+    added to the logits by distance, key minus query. Queries are cut into chunks; the keys of a chunk are
+    the chunk and ``reach`` on both sides.
     """
     batch, heads, length, width = query.shape
     chunk = max(_SMALLEST_CHUNK, reach)

@@ -9,7 +9,9 @@ from tal.decoders.pyramid.layers import ChannelNorm, MaskedConv1d, masked, max_p
 
 
 class ConvAttention(nn.Module):
-    """Queries, keys and values are each a depth-wise convolution (with the block's stride), a norm and a projection."""
+    """Queries, keys and values are each a depth-wise convolution (with the block's stride), a norm and a
+    projection.
+    """
 
     def __init__(
         self, width: int, heads: int, window: int, stride: int, dropout: float, relative: bool

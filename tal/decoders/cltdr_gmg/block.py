@@ -13,7 +13,9 @@ from tal.decoders.pyramid.layers import ChannelNorm, PositionGroupNorm, masked, 
 
 
 class GMGBlock(nn.Module):
-    """y = u + G + L + I with L = conv(u) gate(G), I = fc(u) gate(L); branches left out are not added and gate nothing."""
+    """y = u + G + L + I with L = conv(u) gate(G), I = fc(u) gate(L); branches left out are not added and
+    gate nothing.
+    """
 
     def __init__(self, config: CltdrGmgConfig, window: int, stride: int, drop_path: float) -> None:
         super().__init__()
@@ -40,7 +42,9 @@ class GMGBlock(nn.Module):
         self.path2 = residual_path(width, drop_path)
 
     def forward(self, x: Tensor, mask: Tensor, lengths: list[int] | None = None) -> Tensor:
-        """x [B, D, T] -> [B, D, T / stride]; ``lengths``: valid positions of each sample at the input's stride."""
+        """x [B, D, T] -> [B, D, T / stride]; ``lengths``: valid positions of each sample at the input's
+        stride.
+        """
         x, mask = self.downsampling(x, mask), strided(mask, self.stride)
         u = self.norm(x)
         u = masked(u, mask) if self.strict else u

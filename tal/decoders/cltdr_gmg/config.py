@@ -43,7 +43,7 @@ class CltdrGmgConfig(TridentConfig):
     refine: Literal["both", "class", "offsets", "none"] = Field("both", description="Table 10")
     score_rule: Literal["residual", "product", "product_logits"] = Field(
         "residual",
-        description="refined logit: a + r; logit of sigmoid(a) sigmoid(r); a r (as released: loses the prior)",
+        description="refined logit: a + r; logit of sigmoid(a) sigmoid(r); a r (released: loses the prior)",
     )
     shift_unit: Literal["stride", "grid"] = Field("stride", description="unit of the refined shifts")
     shift_kernel: int = Field(7, ge=1)
@@ -89,7 +89,7 @@ class CltdrGmgConfig(TridentConfig):
 
     @classmethod
     def paper(cls, **changes: Any) -> CltdrGmgConfig:
-        """The paper's equations where the code differs: ReLU gates, a local branch that sees neighbours, boundary
-        heads on the regression features."""
+        """The paper's equations where the code differs: ReLU gates, a local branch that sees neighbours,
+        boundary heads on the regression features."""
         values = {"gate": "relu", "window": 3, "stem_window": 3, "boundary_input": "regression"}
         return cls.release(**{**values, **changes})

@@ -79,7 +79,7 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
         start, end, confidence = self.refine_head(ladder.join(pyramid.refine_maps), ladder)
         return replace(outputs, start_shift=start, end_shift=end, confidence=confidence)
 
-    # -- refinement -----------------------------------------------------------------------------------------------
+    # -- refinement
 
     @property
     def refines_classes(self) -> bool:
@@ -121,7 +121,7 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
             unit,
         )
 
-    # -- training -------------------------------------------------------------------------------------------------
+    # -- training
 
     def losses(self, outputs: PyramidOutput, mask: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
         """``loss`` and its parts: of both sets together, each set's share by ``refined_weight``."""

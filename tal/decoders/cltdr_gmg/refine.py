@@ -32,9 +32,9 @@ class RefineHead(nn.Module):
 def refined_logits(logits: Tensor, confidence: Tensor, rule: str) -> Tensor:
     """Logits after refinement.
 
-    ``residual``: a + r. ``product``: the logit of sigmoid(a) sigmoid(r), which never exceeds either. Both start at the
-    class prior. ``product_logits``: a r, the released rule, which starts near probability 1/2 and turns two negatives
-    into a high score.
+    ``residual``: a + r. ``product``: the logit of sigmoid(a) sigmoid(r), which never exceeds either. Both
+    start at the class prior. ``product_logits``: a r, the released rule, which starts near probability
+    1/2 and turns two negatives into a high score.
     """
     if rule == "residual":
         return logits + confidence
@@ -48,6 +48,8 @@ def refined_logits(logits: Tensor, confidence: Tensor, rule: str) -> Tensor:
 def refined_distances(
     distances: Tensor, start_shift: Tensor, end_shift: Tensor, unit: float | Tensor
 ) -> Tensor:
-    """Distances [n, 2] in strides after moving start and end by shifts [n] of ``unit`` strides; never below 0."""
+    """Distances [n, 2] in strides after moving start and end by shifts [n] of ``unit`` strides; never
+    below 0.
+    """
     shift = torch.stack((-start_shift, end_shift), -1).float() * unit
     return (distances + shift).clamp(min=0)

@@ -1,1 +1,3 @@
-"""Parts that the anchor-free pyramid decoders are composed of: layers, backbone, heads, assignment, losses."""
+"""Parts that the anchor-free pyramid decoders are composed of: layers, backbone, heads, assignment,
+losses.
+"""

@@ -1,6 +1,7 @@
 """Which positions learn which action: centre sampling, and SimOTA as TemporalMaxer uses it.
 
-P points of all levels, N actions of one sample. A point has a time t (grid units), a stride and a regression range.
+P points of all levels, N actions of one sample. A point has a time t (grid units), a stride and a
+regression range.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ _SAME_LENGTH = 1e-3
 
 @dataclass(frozen=True)
 class Points:
-    """``time``, ``stride`` [P], ``low`` and ``high`` [P]: range of the larger distance, both ends included."""
+    """``time``, ``stride`` [P], ``low`` and ``high`` [P]: range of the larger distance, both ends
+    included.
+    """
 
     time: Tensor
     stride: Tensor
@@ -50,7 +53,9 @@ class Points:
 
 @dataclass(frozen=True)
 class Assignment:
-    """``classes`` [P, C] multi-hot, ``offsets`` [P, 2] distances in strides, ``weight`` [P] of positive points."""
+    """``classes`` [P, C] multi-hot, ``offsets`` [P, 2] distances in strides, ``weight`` [P] of positive
+    points.
+    """
 
     classes: Tensor
     offsets: Tensor
@@ -59,7 +64,8 @@ class Assignment:
 
 @dataclass(frozen=True)
 class BatchAssignment:
-    """`Assignment`s of a batch: ``valid``, ``positive`` bool [B, P], ``classes`` [B, P, C], ``offsets`` [B, P, 2],
+    """`Assignment`s of a batch: ``valid``, ``positive`` bool [B, P], ``classes`` [B, P, C], ``offsets``
+    [B, P, 2],
     ``weight`` [B, P], 1 where not positive."""
 
     points: Points
@@ -75,8 +81,8 @@ class BatchAssignment:
         return (self.weight * self.positive).sum()
 
     def pairs(self, per_class: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Sample, point and class of each positive, a class at a time; or (not ``per_class``) each point once, with
-        the first of its classes."""
+        """Sample, point and class of each positive, a class at a time; or (not ``per_class``) each point
+        once, with the first of its classes."""
         if per_class:
             sample, point, label = (self.classes * self.positive[..., None]).nonzero(as_tuple=True)
             return sample, point, label
@@ -91,7 +97,9 @@ def _distances(points: Points, segments: Tensor) -> Tensor:
 
 
 def _eligible(points: Points, segments: Tensor, distances: Tensor, radius: float | None) -> Tensor:
-    """Bool [P, N]: point strictly inside the action (near its centre, with a radius) and of the right range."""
+    """Bool [P, N]: point strictly inside the action (near its centre, with a radius) and of the right
+    range.
+    """
     near = distances.amin(-1) > 0
     if radius is not None:
         centre = segments.mean(-1)
@@ -104,7 +112,9 @@ def _eligible(points: Points, segments: Tensor, distances: Tensor, radius: float
 
 
 def _shortest(eligible: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
-    """Bool [P, N] of the shortest eligible actions (ties within 1e-3), and the index [P] of the first of them."""
+    """Bool [P, N] of the shortest eligible actions (ties within 1e-3), and the index [P] of the first of
+    them.
+    """
     length = (segments[:, 1] - segments[:, 0])[None].expand(eligible.shape)
     length = length.masked_fill(~eligible, torch.inf)
     best, index = length.min(dim=1)
@@ -114,8 +124,8 @@ def _shortest(eligible: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
 def assign_by_center(
     points: Points, segments: Tensor, labels: Tensor, num_classes: int, radius: float | None = 1.5
 ) -> Assignment:
-    """ActionFormer's rule: positive within ``radius`` strides of the centre (None: anywhere inside) of an action
-    whose larger distance is in the level's range; among several the shortest."""
+    """ActionFormer's rule: positive within ``radius`` strides of the centre (None: anywhere inside) of an
+    action whose larger distance is in the level's range; among several the shortest."""
     count = len(points.time)
     if len(segments) == 0:
         return _nothing(points, segments, num_classes)
@@ -138,11 +148,13 @@ def assign_sim_ota(
     keep_share: float = 1.0,
     confused_weight: float = 0.0,
 ) -> Assignment:
-    """TemporalMaxer's assignment: positive points as in `assign_by_center`; the action to regress to is the cheapest.
+    """TemporalMaxer's assignment: positive points as in `assign_by_center`; the action to regress to is
+    the cheapest.
 
     Cost of a pair: focal loss of the logits [P, C] against the action's class plus DIoU loss of the predicted
     distances [P, 2]. Of the points inside an action the ``keep_share`` cheapest weigh 1, the others
-    ``confused_weight``. ``valid`` bool [P]. Classes are taken one action at a time: memory is points x actions.
+    ``confused_weight``. ``valid`` bool [P]. Classes are taken one action at a time: memory is points x
+    actions.
     """
     if len(segments) == 0:
         return _nothing(points, segments, logits.shape[1])

@@ -48,8 +48,9 @@ class Backbone(nn.Module):
         if config.absolute_position:
             table = sinusoids(config.max_positions, width)
             self.register_buffer("position_table", table, persistent=False)
-        stem_layers = config.stem_layers if stem_block is not None else 0
-        self.stem = nn.ModuleList(stem_block(0, 1, config.drop_path) for _ in range(stem_layers))  # type: ignore[misc]
+        self.stem = nn.ModuleList()
+        if stem_block is not None:
+            self.stem.extend(stem_block(0, 1, config.drop_path) for _ in range(config.stem_layers))
         depth = config.first_level + config.levels - 1
         self.branch = nn.ModuleList(branch_block(level, 2, config.drop_path) for level in range(1, depth + 1))
 
@@ -76,7 +77,9 @@ class Backbone(nn.Module):
         return maps, masks
 
     def _positions(self, x: Tensor) -> Tensor:
-        """Position codes [1, C, T]; beyond the table more of the same, or (release) the table stretched in inference."""
+        """Position codes [1, C, T]; beyond the table more of the same, or (release) the table stretched
+        in inference.
+        """
         length, table = x.shape[2], self.position_table
         if length > table.shape[1]:
             if self.config.strict or self.training:
@@ -93,7 +96,9 @@ def valid_lengths(mask: Tensor) -> list[int]:
 
 
 class Neck(nn.Module):
-    """A norm a level: over channels, over groups of channels and time, or none. One norm alone serves all levels."""
+    """A norm a level: over channels, over groups of channels and time, or none. One norm alone serves all
+    levels.
+    """
 
     def __init__(self, norms: Sequence[nn.Module], strict: bool, first_level: int) -> None:
         super().__init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -79,7 +80,7 @@ class PyramidConfig(Config):
             return self.regression_ranges
         edges = [0.0, *(4.0 * stride for stride in self.strides)]
         edges[-1] = 10000.0
-        return tuple(zip(edges[:-1], edges[1:], strict=True))
+        return tuple(pairwise(edges))
 
     @model_validator(mode="after")
     def _fits(self) -> PyramidConfig:

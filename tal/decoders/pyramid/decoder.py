@@ -52,7 +52,7 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         # mean number of positive points a step; a buffer, so that training goes on from it
         self.register_buffer("loss_normaliser", torch.tensor(float(config.initial_normaliser)))
 
-    # -- how it is built ------------------------------------------------------------------------------------------
+    # -- how it is built
 
     @abstractmethod
     def build_backbone(self, in_channels: int) -> Backbone:
@@ -102,7 +102,7 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
             coarsest = max(coarsest, config.pad_multiple)
         return -(-length // coarsest) * coarsest
 
-    # -- forward --------------------------------------------------------------------------------------------------
+    # -- forward
 
     def forward(self, features: Tensor, mask: Tensor) -> PyramidOutput:
         return self.heads(self.pyramid(features, mask), features.shape[2])
@@ -136,10 +136,12 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
             features = features + noise * torch.randn_like(features)
         return (masked(features, mask) if self.config.strict else features), mask
 
-    # -- training -------------------------------------------------------------------------------------------------
+    # -- training
 
     def losses(self, outputs: PyramidOutput, mask: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
-        """``loss``, and its parts ``classification`` and ``regression``, sums over the running mean of positives."""
+        """``loss``, and its parts ``classification`` and ``regression``, sums over the running mean of
+        positives.
+        """
         assigned = self.assign(outputs, targets)
         with torch.no_grad():
             normaliser = self._update_normaliser(assigned.num_positive)
@@ -205,9 +207,9 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
     ) -> tuple[Tensor, Tensor]:
         """Classification and regression loss of one set of predictions.
 
-        logits [B, P, C]; ``decode`` gives the distances of (sample, point, class) triples. With ``iou_power`` the
-        classification loss of positives is multiplied by IoU^power, ``iou_gradient`` says whether that factor teaches
-        the distances too.
+        logits [B, P, C]; ``decode`` gives the distances of (sample, point, class) triples. With
+        ``iou_power`` the classification loss of positives is multiplied by IoU^power, ``iou_gradient``
+        says whether that factor teaches the distances too.
         """
         config = self.config
         where = assigned.pairs(per_class=self.offsets_per_class)
@@ -273,8 +275,8 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
     def _update_normaliser(self, num_positive: Tensor) -> Tensor:
         """Move the running mean of positives over all processes (in training); a process's share of it.
 
-        Gradients are averaged over processes: with the share as divisor their mean is that of one process with the
-        whole batch, and the buffer does not depend on the number of processes.
+        Gradients are averaged over processes: with the share as divisor their mean is that of one process
+        with the whole batch, and the buffer does not depend on the number of processes.
         """
         processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         if self.training:
@@ -286,10 +288,12 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
             )
         return self.loss_normaliser / processes
 
-    # -- decoding -------------------------------------------------------------------------------------------------
+    # -- decoding
 
     def distances(self, outputs: PyramidOutput, where: Where) -> Tensor:
-        """Distances [n, 2] in strides of (sample, point, class) triples; points of all levels counted through."""
+        """Distances [n, 2] in strides of (sample, point, class) triples; points of all levels counted
+        through.
+        """
         return joined(outputs.offsets)[where[0], where[1]]
 
     def level_distances(self, outputs: PyramidOutput, level: int, where: Where) -> Tensor:

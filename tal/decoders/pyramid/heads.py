@@ -1,7 +1,7 @@
 """Heads shared by all levels: a tower of convolutions and an output layer.
 
-Levels go through a head as one sequence with gaps of zeros between them, so that a head costs a few large operations,
-not a few a level.
+Levels go through a head as one sequence with gaps of zeros between them, so that a head costs a few large
+operations, not a few a level.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from tal.decoders.pyramid.layers import ChannelNorm, MaskedConv1d, masked
 
 @dataclass(frozen=True)
 class Ladder:
-    """Where each level lies in the joined sequence. ``mask`` [B, 1, N] valid, ``inside`` [1, 1, N] not a gap."""
+    """Where each level lies in the joined sequence. ``mask`` [B, 1, N] valid, ``inside`` [1, 1, N] not a
+    gap.
+    """
 
     lengths: tuple[int, ...]
     gap: int

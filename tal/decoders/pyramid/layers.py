@@ -1,8 +1,9 @@
 """Layers on [B, C, T] with a mask bool [B, 1, T].
 
-Two ways of treating padding run through this package. ``strict``: positions outside the mask are zero after every
-layer and take part in no statistics, so that nothing inside depends on how much padding follows. Not strict: what the
-released code bases do, where a bias or a norm fills the padding again and leaks back at the end of the video.
+Two ways of treating padding run through this package. ``strict``: positions outside the mask are zero
+after every layer and take part in no statistics, so that nothing inside depends on how much padding
+follows. Not strict: what the released code bases do, where a bias or a norm fills the padding again and
+leaks back at the end of the video.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from torch import Tensor
 class Pyramid:
     """One tensor a level, finest first: ``maps`` [B, D, T_l] after the neck, ``masks`` bool [B, 1, T_l].
 
-    ``class_maps``, ``offset_maps``, ``boundary_maps`` and ``refine_maps`` are what each head looks at; ``backbone``
-    and ``backbone_masks`` are the maps before the neck, of all levels.
+    ``class_maps``, ``offset_maps``, ``boundary_maps`` and ``refine_maps`` are what each head looks at;
+    ``backbone`` and ``backbone_masks`` are the maps before the neck, of all levels.
     """
 
     backbone: list[Tensor]
@@ -29,7 +29,8 @@ class Pyramid:
 class PyramidOutput:
     """Per level, finest first. ``length``: positions of the input; the maps may be padded beyond it.
 
-    ``logits`` [B, C, T_l]; ``offsets`` [B, 2, T_l] distances in strides, or [B, 2 (bins + 1), T_l] bin logits for
+    ``logits`` [B, C, T_l]; ``offsets`` [B, 2, T_l] distances in strides, or [B, 2 (bins + 1), T_l] bin
+    logits for
     `trident_distances`; ``start``, ``end`` boundary logits [B, C, T_l]; ``start_shift``, ``end_shift`` and
     ``confidence`` [B, C, T_l] of the refinement.
     """

@@ -1,8 +1,8 @@
 """Trident decoding (TriDet): a boundary is the mean position over bins, weighted by softmax.
 
-The start of an action at position t of a class c lies 0 … B positions to the left; bin logits are the start logits of
-those positions plus the centre head's own. Only the (position, class) pairs asked for are decoded, so memory does not
-grow with positions x classes x bins.
+The start of an action at position t of a class c lies 0 … B positions to the left; bin logits are the
+start logits of those positions plus the centre head's own. Only the (position, class) pairs asked for are
+decoded, so memory does not grow with positions x classes x bins.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ def trident_distances(
 ) -> Tensor:
     """Distances (left, right) [n, 2] in strides of the level.
 
-    start, end: boundary logits [B, C, T]. centre: bin logits [B, 2 (bins + 1), T], left bins first, the left ones
-    from far to near. where: sample, position and class of each pair, [n] each. mask bool [B, 1, T]: positions outside
-    cannot be boundaries; None: they compete with logit 0, as in the released code.
+    start, end: boundary logits [B, C, T]. centre: bin logits [B, 2 (bins + 1), T], left bins first, the
+    left ones from far to near. where: sample, position and class of each pair, [n] each. mask bool [B, 1,
+    T]: positions outside cannot be boundaries; None: they compete with logit 0, as in the released code.
     """
     sample, position, label = where
     bins = centre.shape[1] // 2 - 1

@@ -18,7 +18,9 @@ from tal.decoders.tridet.config import TriDetConfig
 
 
 class SGPBlock(nn.Module):
-    """y = fc(u) ReLU(gfc(mean u)) + (conv_w(u) + conv_kw(u)) psi(u) + u with u = norm(x), then a feed-forward part."""
+    """y = fc(u) ReLU(gfc(mean u)) + (conv_w(u) + conv_kw(u)) psi(u) + u with u = norm(x), then a
+    feed-forward part.
+    """
 
     def __init__(self, config: TriDetConfig, window: int, stride: int, drop_path: float) -> None:
         super().__init__()
