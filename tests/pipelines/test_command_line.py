@@ -60,7 +60,19 @@ def test_help_of_every_command_imports_nothing_heavy():
 
 
 def test_every_command_has_help_with_an_example():
-    lacking = [name for name, command in commands() if not command.help or "longtal " not in command.help]
+    with_example = {
+        name.split()[0] for name, command in commands() if command.help and "longtal " in command.help
+    }
+    assert sorted(set(cli.COMMANDS) - with_example) == []
+
+
+def test_commands_with_tables_give_json_too():
+    folder = ROOT / "pipelines" / "commands"
+    lacking = [
+        path.name
+        for path in folder.glob("*.py")
+        if "print_table" in (text := path.read_text()) and "--json" not in text
+    ]
     assert lacking == []
 
 
