@@ -1,0 +1,67 @@
+"""`longtal study`."""
+
+from __future__ import annotations
+
+import click
+
+NAMES = ("hapt", "gym-memory")  # of pipelines.study.studies, which is not imported for --help
+
+
+@click.command()
+@click.argument("name", type=click.Choice(NAMES))
+@click.option(
+    "--data", required=True, metavar="DIR", type=click.Path(exists=True, file_okay=False), help="Data set."
+)
+@click.option("--out", required=True, metavar="DIR", type=click.Path(file_okay=False), help="Runs and table.")
+@click.option(
+    "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Trainings of each variant."
+)
+@click.option(
+    "--first-seed", default=0, show_default=True, type=click.IntRange(0), help="Seeds count from here."
+)
+@click.option("--only", metavar="VARIANT", multiple=True, help="Only these variants; may be given often.")
+@click.option("--set", "sets", metavar="A.B=C", multiple=True, help="Change one value of every training.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def command(
+    name: str,
+    data: str,
+    out: str,
+    seeds: int,
+    first_seed: int,
+    only: tuple[str, ...],
+    sets: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Run a comparison of several trainings, one after another, and write its table (mean, sd, time, size).
+
+    Interrupted, the same command goes on where it stood.
+
+    \b
+    Example:
+      longtal study hapt --data shared/data/hapt --out studies/hapt
+      longtal study gym-memory --data shared/data/gym --out studies/gym --seeds 3
+    """
+    import sys
+    from pathlib import Path
+
+    from pipelines import console
+    from pipelines.study.matrix import as_records, run_matrix
+    from pipelines.study.studies import STUDIES, data_settings, make_store
+    from pipelines.study.table import markdown, write_study
+
+    study, folder = STUDIES[name], Path(out)
+    variants = study.variants([*data_settings(name, Path(data), folder), *sets])
+    known = {v.folder: v for v in variants}
+    if unknown := [v for v in only if v not in known]:
+        raise click.UsageError(f"no variant {unknown[0]!r} in {name}; there are {', '.join(known)}")
+    chosen = [v for v in variants if not only or v.folder in only]
+    folder.mkdir(parents=True, exist_ok=True)
+    make_store(name, Path(data), variants)
+    made_by = "longtal " + " ".join(sys.argv[1:])
+    for results in run_matrix(chosen, range(first_seed, first_seed + seeds), folder, study.protocols):
+        written, _ = write_study(folder, results, study.yardsticks, made_by)
+    if as_json:
+        console.print_json(as_records(results))
+    else:
+        console.out.print(markdown(results, study.yardsticks, made_by), markup=False)
+        console.out.print(f"written to {written}")

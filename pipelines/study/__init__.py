@@ -1,0 +1,1 @@
+"""Comparisons of several trainings, each made by one command: `longtal study NAME`."""

@@ -1,0 +1,134 @@
+"""A matrix of trainings, one process each, one after another; finished ones are not run again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import RunConfig, save_resolved
+from pipelines.console import log
+from pipelines.train.run_log import clock, read_log
+from tal.annotations import read_annotations, read_predictions
+from tal.errors import LongtalError
+from tal.metrics import evaluate
+
+
+class StudyError(LongtalError, RuntimeError):
+    """A training of a study failed."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a study's table: a name and the configuration that all its seeds share."""
+
+    name: str
+    config: RunConfig
+
+    @property
+    def folder(self) -> str:
+        """The name as a folder's."""
+        return "".join(c if c.isalnum() or c in "-_." else "_" for c in self.name).strip("_")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One training, measured on the validation subset at both moments that a user may choose.
+
+    ``last`` and ``best``: name of a set of tIoU thresholds -> mean mAP of the last, and of the best, weights.
+    """
+
+    variant: str
+    seed: int
+    last: dict[str, float]
+    best: dict[str, float]
+    best_step: int
+    hours: float
+    peak_memory_mib: float
+    parameters: int
+
+
+# A name and the tIoU thresholds whose mean mAP it stands for.
+Protocols = dict[str, tuple[float, ...]]
+
+
+def run_matrix(
+    variants: Sequence[Variant], seeds: Sequence[int], out: Path, protocols: Protocols
+) -> Iterator[list[RunResult]]:
+    """Train each variant with each seed in OUT/VARIANT/seed_N and measure it; seeds vary slowest.
+
+    Yields the results so far after each run. A run that was interrupted goes on from its checkpoint; a
+    finished one is only measured again.
+    """
+    todo = [(v, s) for s in seeds for v in variants]
+    results: list[RunResult] = []
+    start = time.perf_counter()
+    for number, (variant, seed) in enumerate(todo):
+        run = out / variant.folder / f"seed_{seed}"
+        config = with_seed(variant.config, seed)
+        log.info("run %d of %d: %s, seed %d (%s)", number + 1, len(todo), variant.name, seed, run)
+        _train(config, run)
+        results.append(measure_run(run, variant.name, seed, config, protocols))
+        log.info("%s, seed %d: %s", variant.name, seed, _short(results[-1]))
+        log.info("study: %s passed", clock(time.perf_counter() - start))
+        yield results
+
+
+def with_seed(config: RunConfig, seed: int) -> RunConfig:
+    return config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
+
+
+def _train(config: RunConfig, run: Path) -> None:
+    done = run / "study.json"
+    if done.exists():
+        return
+    resume = (run / "config.yaml").exists()
+    path = save_resolved(config, run.parent, f"{run.name}.yaml")
+    command = [sys.executable, "-m", "cli", "train", "--config", str(path), "--out", str(run), "--json"]
+    finished = subprocess.run(
+        [*command, *(["--resume"] if resume else [])], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if finished.returncode:
+        raise StudyError(
+            f"the training in {run} ended with code {finished.returncode}; its messages are above"
+        )
+    done.write_text(finished.stdout)
+
+
+def measure_run(run: Path, variant: str, seed: int, config: RunConfig, protocols: Protocols) -> RunResult:
+    """Read a finished run: mAP of its last and its best validation under each protocol, cost, size."""
+    validations = read_log(run, "validation")
+    last_step = validations[-1]["step"]
+    best_step = max(validations, key=lambda r: (r["mAP"], -r["step"]))["step"]
+    epochs = read_log(run, "epoch")
+    truth = read_annotations(config.data.annotations).subset(config.data.val_subset)
+
+    def score(step: int) -> dict[str, float]:
+        found = read_predictions(run / "validation" / f"step_{step:08d}_predictions.json")
+        return {name: evaluate(truth, found, tiou).average_mAP for name, tiou in protocols.items()}
+
+    seconds = sum(r["seconds"] for r in epochs)
+    return RunResult(
+        variant=variant,
+        seed=seed,
+        last=score(last_step),
+        best=score(best_step),
+        best_step=best_step,
+        hours=seconds / 3600,
+        peak_memory_mib=max(r["peak_memory_mib"] for r in epochs),
+        parameters=json.loads((run / "study.json").read_text())["parameters"],
+    )
+
+
+def _short(result: RunResult) -> str:
+    parts = [f"{name} {value:.3f}" for name, value in result.last.items()]
+    return f"{', '.join(parts)} in {clock(result.hours * 3600)}"
+
+
+def as_records(results: Sequence[RunResult]) -> list[dict[str, Any]]:
+    return [r.__dict__ for r in results]

@@ -1,0 +1,115 @@
+"""The studies: what is compared, on which data, against which yardsticks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.config import load_config
+from pipelines.extract import ExtractConfig, extract
+from pipelines.import_features import ImportOptions, import_features
+from pipelines.study.matrix import Protocols, Variant
+from pipelines.study.table import Yardstick
+from tal.annotations import read_annotations
+
+STRICT = ("0.5:0.95", tuple(round(0.5 + 0.05 * i, 2) for i in range(10)))
+USUAL = ("0.3:0.7", (0.3, 0.4, 0.5, 0.6, 0.7))
+
+
+@dataclass(frozen=True)
+class Study:
+    """``variants(sets)`` builds the rows; ``sets`` are further ``--set`` values for all of them."""
+
+    description: str
+    protocols: Protocols
+    yardsticks: tuple[Yardstick, ...]
+    variants: Callable[[Sequence[str]], list[Variant]]
+
+
+_HAPT_SETTING = (
+    "released code of each method on the same features: 128 channels, 6 levels, 40 epochs, batch 4, lr 1e-3, "
+    "one seed"
+)
+_GYM_SETTING = "released ActionFormer code on the frozen features: 256 channels, 30 epochs, one seed"
+
+# What differs between the decoders on HAPT beside the shared preset.
+_HAPT_DECODERS: dict[str, tuple[str, ...]] = {
+    "actionformer": (),
+    "temporalmaxer": (),
+    "tridet": ("localizer.decoder.iou_weight_power=0.2",),
+    "cltdr_gmg": (),
+}
+
+
+def _hapt(sets: Sequence[str]) -> list[Variant]:
+    variants = []
+    for name, own in _HAPT_DECODERS.items():
+        size = [f"localizer.decoder.{key}=128" for key in ("embed_dim", "head_dim")]
+        chosen = [f"localizer.decoder.name={name}", *size, *own, *sets]
+        variants.append(Variant(name, load_config("hapt", chosen)))
+    return variants
+
+
+def _gym(sets: Sequence[str]) -> list[Variant]:
+    frozen = load_config("gym", ["memory.ratio=0", *sets])
+    return [Variant("frozen (r = 0)", frozen), Variant("memory (r = 0.15)", load_config("gym", sets))]
+
+
+STUDIES: dict[str, Study] = {
+    "hapt": Study(
+        "The pyramid decoders on stored features of UCI HAPT.",
+        dict([STRICT, USUAL]),
+        tuple(
+            Yardstick(name, {"0.5:0.95": strict, "0.3:0.7": usual}, _HAPT_SETTING)
+            for name, strict, usual in (
+                ("ActionFormer, released", 0.796, 0.965),
+                ("TemporalMaxer, released", 0.798, 0.961),
+                ("TriDet, released", 0.809, 0.980),
+                ("CLTDR-GMG, released", 0.802, 0.958),
+            )
+        ),
+        _hapt,
+    ),
+    "gym-memory": Study(
+        "A frozen encoder against the same encoder trained end to end through the memory, on real footage.",
+        dict([USUAL]),
+        (Yardstick("ActionFormer, released, frozen features", {"0.3:0.7": 0.228}, _GYM_SETTING),),
+        _gym,
+    ),
+}
+
+
+def data_settings(study: str, data: Path, out: Path) -> list[str]:
+    """Where a study's data set lies and where its store is made."""
+    values = [f"data.annotations={data / 'annotations.json'}", f"data.store={out / 'features.zarr'}"]
+    return values + ([f"data.videos={data / 'videos'}"] if study == "gym-memory" else [])
+
+
+def make_store(study: str, data: Path, variants: Sequence[Variant]) -> None:
+    """Import the features, or extract them with the configured encoder, unless the store is there."""
+    config = variants[0].config
+    store = Path(config.data.store)
+    if study == "hapt":
+        if not store.exists():
+            _import_hapt(data, store)
+        return
+    assert config.encoder is not None
+    extract(
+        ExtractConfig(
+            videos=Path(config.data.videos),
+            store=store,
+            annotations=Path(config.data.annotations),
+            encoder=config.encoder,
+            fps=config.data.fps,
+            max_frames=config.data.max_frames,
+        )
+    )
+
+
+def _import_hapt(data: Path, store: Path) -> None:
+    """One row every 16 samples of 50 Hz, each of a window of 64."""
+    videos = read_annotations(data / "annotations.json").videos
+    options = ImportOptions("tc", fps=50.0, stride=16, window=64, encoder="hapt", dtype="float32")
+    known = {v.id: {"fps": 50.0, "duration_s": v.duration_s} for v in videos.values()}
+    import_features(data / "features", store, options, known)

@@ -1,0 +1,77 @@
+"""A study's table: mean and standard deviation over seeds, beside yardsticks from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.files import write_text
+from pipelines.study.matrix import RunResult, as_records
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """A figure of somebody else's code on the same data: protocol name -> mAP, and how it was made."""
+
+    name: str
+    values: dict[str, float]
+    setting: str
+
+
+def mean_sd(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation (0 of a single value)."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+
+
+def _cell(values: Sequence[float], digits: int = 3) -> str:
+    mean, sd = mean_sd(values)
+    return f"{mean:.{digits}f} ± {sd:.{digits}f}" if len(values) > 1 else f"{mean:.{digits}f}"
+
+
+def markdown(results: Sequence[RunResult], yardsticks: Sequence[Yardstick], command: str) -> str:
+    """The table as Markdown; one row a variant, in the order they were run."""
+    names = list(dict.fromkeys(r.variant for r in results))
+    protocols = list(results[0].last)
+    head = ["", "seeds", *(f"mAP {p}, last" for p in protocols), *(f"mAP {p}, best" for p in protocols)]
+    head += ["minutes", "peak MiB", "parameters"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name in names:
+        runs = [r for r in results if r.variant == name]
+        cells = [name, str(len(runs))]
+        cells += [_cell([r.last[p] for r in runs]) for p in protocols]
+        cells += [_cell([r.best[p] for r in runs]) for p in protocols]
+        cells += [
+            f"{np.mean([r.hours * 60 for r in runs]):.1f}",
+            f"{max(r.peak_memory_mib for r in runs):.0f}",
+        ]
+        cells.append(f"{runs[0].parameters / 1e6:.2f} M")
+        lines.append("| " + " | ".join(cells) + " |")
+    for yardstick in yardsticks:
+        values = [f"{yardstick.values[p]:.3f}" if p in yardstick.values else "" for p in protocols]
+        blank = [""] * (len(head) - 2 - len(values))
+        lines.append("| " + " | ".join([f"*{yardstick.name}*", "1", *values, *blank]) + " |")
+    notes = ["", "`last`: the weights at the end of training; `best`: those of the highest validation mAP."]
+    settings = dict.fromkeys(y.setting for y in yardsticks)
+    notes += [f"*Italic*: {setting}." for setting in settings]
+    notes += [f"Made by `{command}`.", ""]
+    return "\n".join([*lines, *notes])
+
+
+def write_study(
+    out: Path, results: Sequence[RunResult], yardsticks: Sequence[Yardstick], command: str
+) -> tuple[Path, Path]:
+    """OUT/study.md and OUT/study.json; replaced as more runs finish."""
+    tree = {
+        "command": command,
+        "runs": as_records(results),
+        "yardsticks": [y.__dict__ for y in yardsticks],
+    }
+    text = json.dumps(tree, indent=1)
+    return (
+        write_text(out / "study.md", markdown(results, yardsticks, command), overwrite=True),
+        write_text(out / "study.json", text, overwrite=True),
+    )
