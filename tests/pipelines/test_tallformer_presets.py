@@ -1,6 +1,7 @@
 """Every TALLFormer preset loads, its notes are true to it, and it trains a step at reduced size."""
 
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -79,6 +80,11 @@ def test_every_reported_figure_has_a_preset():
         assert not missing, (table, missing)
     for data in ("thumos14", "activitynet", "hacs", "multithumos", "epic-verb", "epic-noun"):
         assert preset(f"tallformer/flagship-{data}").localizer.decoder.name == "cltdr_gmg"
+
+
+def test_documentation_lists_every_preset():
+    text = (Path(__file__).parents[2] / "docs" / "tallformer.md").read_text(encoding="utf-8")
+    assert not [name for name in PRESETS if f"`{name.removeprefix('tallformer/')}`" not in text]
 
 
 @pytest.mark.parametrize("name", PRESETS)
