@@ -155,7 +155,7 @@ def suppression_config(system: str, options: Mapping[str, Any]) -> SuppressionCo
     test = options["test_cfg"]
     method = {"soft": "soft_nms", "hard": "nms", "none": "none"}[test["nms_method"]]
     return SuppressionConfig(
-        method=method,  # type: ignore[arg-type]
+        method=method,
         sigma=test["nms_sigma"],
         iou_threshold=test["iou_threshold"],
         min_score=test["min_score"],

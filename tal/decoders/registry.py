@@ -40,7 +40,7 @@ def build_decoder(config: DecoderConfig, in_channels: int, num_classes: int) -> 
         raise ConfigError(
             f"a decoder needs channels and classes; got {in_channels} channels, {num_classes} classes"
         )
-    return _BUILDERS[type(config)](config, in_channels, num_classes)  # type: ignore[call-arg]
+    return _BUILDERS[type(config)](config, in_channels, num_classes)
 
 
 def list_decoders() -> list[str]:

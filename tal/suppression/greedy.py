@@ -147,5 +147,8 @@ class _Table:
             return self
         columns = np.argsort(~alive[keep], axis=1, kind="stable")[:, :width]
         rows = np.flatnonzero(keep)[:, None]
-        fields = (self.start, self.end, self.length, self.score, self.index)
-        return _Table(*(np.ascontiguousarray(field[rows, columns]) for field in fields))
+        start, end, length, score = (
+            np.ascontiguousarray(field[rows, columns])
+            for field in (self.start, self.end, self.length, self.score)
+        )
+        return _Table(start, end, length, score, np.ascontiguousarray(self.index[rows, columns]))

@@ -27,8 +27,8 @@ def suppress(
     if len(scores) == 0 or config.method == "none":
         return _best(segments, scores, labels, config.max_segments)
     dtype = np.float64 if segments.dtype == torch.float64 else np.float32
-    place = segments.detach().cpu().numpy().astype(dtype, copy=False)
-    score = scores.detach().float().cpu().numpy().astype(dtype, copy=False)
+    place: Array = segments.detach().cpu().numpy().astype(dtype, copy=False)
+    score: Array = scores.detach().float().cpu().numpy().astype(dtype, copy=False)
     label = labels.detach().cpu().numpy()
     group = label if config.multiclass else np.zeros_like(label)
     start, end = np.ascontiguousarray(place[:, 0]), np.ascontiguousarray(place[:, 1])

@@ -43,12 +43,12 @@ class Points:
             [torch.arange(n, device=device) * s for n, s in zip(lengths, strides, strict=True)]
         ).float()
         count = torch.tensor(list(lengths), device=device)
-        repeated = [
+        stride, low, high = (
             torch.tensor(values, dtype=torch.float32, device=device).repeat_interleave(count)
-            for values in (list(strides), [low for low, _ in ranges], [high for _, high in ranges])
-        ]
+            for values in (list(strides), [pair[0] for pair in ranges], [pair[1] for pair in ranges])
+        )
         level = torch.arange(len(lengths), device=device).repeat_interleave(count)
-        return cls(time, *repeated, level)
+        return cls(time, stride, low, high, level)
 
 
 @dataclass(frozen=True)

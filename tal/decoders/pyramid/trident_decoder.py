@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import torch
@@ -91,7 +92,9 @@ class TridentDecoder(PyramidDecoder[TridentConfigT], ABC):
         )
 
 
-def by_level(decode, outputs: PyramidOutput, where: Where) -> Tensor:  # type: ignore[no-untyped-def]
+def by_level(
+    decode: Callable[[PyramidOutput, int, Where], Tensor], outputs: PyramidOutput, where: Where
+) -> Tensor:
     """``decode(outputs, level, where)`` of points counted through all levels, in the order given."""
     sample, point, label = where
     found, order, first = [], [], 0
