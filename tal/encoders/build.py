@@ -32,7 +32,7 @@ def build_encoder(config: EncoderConfig, seed: int = 0) -> Encoder:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = _create(config)
+        encoder = create_encoder(config)
     has_statistics = any(isinstance(m, _BatchNorm) for m in encoder.modules())
     if config.checkpointing and not config.norm_frozen and has_statistics:
         raise ConfigError(
@@ -47,7 +47,10 @@ def build_encoder(config: EncoderConfig, seed: int = 0) -> Encoder:
     return encoder
 
 
-def _create(config: EncoderConfig) -> Encoder:
+def create_encoder(config: EncoderConfig) -> Encoder:
+    """The network with its weights; nothing frozen, no digest, random weights from the caller's random
+    state.
+    """
     name = ALIASES.get(config.name, config.name)
     if name.startswith("timm:"):
         from tal.encoders.timm_encoder import TimmEncoder

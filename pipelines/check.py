@@ -1,0 +1,207 @@
+"""Everything that is wrong with a data set: annotations against themselves, videos, and a store."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from featstore import FeatureStore
+from pipelines import console
+from pipelines.extract.sources import find_sources
+from tal.annotations import AnnotationSet, VideoAnnotation, find_video, read_annotations
+from tal.annotations.types import drop_duplicates
+from tal.errors import VideoError
+from tal.video import VideoInfo
+from tal.video.pool import ClipShape, DecodeTask, Finished, decode_all
+
+# Annotated durations are often rounded, and count a last picture or not.
+_DURATION_SHARE, _DURATION_S = 0.02, 0.5
+# A label this rare beside a near namesake this much more frequent is a slip of the pen.
+_RARE, _MORE_FREQUENT, _ALIKE = 3, 5, 0.84
+_END_SLACK_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding: which check, where, and what. ``severity`` error: wrong; warning: worth a look."""
+
+    check: str
+    video: str
+    severity: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """Findings, and counts by subset: videos, videos found, instances, seconds."""
+
+    problems: tuple[Problem, ...]
+    subsets: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_errors(self) -> int:
+        return sum(p.severity == "error" for p in self.problems)
+
+    def table(self) -> pd.DataFrame:
+        columns = ["severity", "check", "video", "detail"]
+        return pd.DataFrame([[getattr(p, c) for c in columns] for p in self.problems], columns=columns)
+
+
+def check(
+    annotations: Path | None, videos: Path | None = None, store: Path | None = None, workers: int = 0
+) -> CheckReport:
+    """Look at all of it, decode nothing but one picture a video.
+
+    Raises
+    ------
+    AnnotationError, VideoError, StoreFormatError
+        when annotations, folder or store cannot be read at all.
+    """
+    named = read_annotations(annotations) if annotations else None
+    problems: list[Problem] = []
+    infos: dict[str, VideoInfo] | None = None
+    if videos is not None:
+        paths = _paths(named, videos, problems)
+        infos = _look(paths, workers, problems)
+    if named is not None:
+        problems += _labels(named)
+        for video in named.videos.values():
+            problems += _segments(video, infos.get(video.id) if infos is not None else None)
+        problems += [
+            Problem("excluded", e.video_id, "warning", e.reason) for e in named.excluded if e.segment is None
+        ]
+        problems += _subsets(named)
+    if store is not None:
+        problems += _store(store, named, infos)
+    order = {"error": 0, "warning": 1}
+    problems.sort(key=lambda p: (order[p.severity], p.check, p.video))
+    return CheckReport(tuple(problems), _counts(named, infos), named.notes if named else ())
+
+
+def _paths(named: AnnotationSet | None, videos: Path, problems: list[Problem]) -> dict[str, Path]:
+    if named is None:
+        return dict(find_sources(videos).paths)
+    if not videos.is_dir():
+        raise VideoError(f"{videos}: does not exist, or is no folder; --videos takes a folder of video files")
+    paths = {}
+    for video_id in named.videos:
+        path = find_video(videos, video_id)
+        if path is None:
+            problems.append(Problem("missing", video_id, "error", f"no file for it in {videos}"))
+        else:
+            paths[video_id] = path
+    return paths
+
+
+def _look(paths: dict[str, Path], workers: int, problems: list[Problem]) -> dict[str, VideoInfo]:
+    infos = {}
+    with console.progress("videos") as bar:
+        task = bar.add_task("look at", total=len(paths))
+        tasks = [DecodeTask(k, p) for k, p in paths.items()]
+        for event in decode_all(tasks, ClipShape(1, 32, 32), workers):
+            assert isinstance(event, Finished)
+            if event.info is None:
+                problems.append(Problem("unreadable", event.key, "error", event.error))
+            else:
+                infos[event.key] = event.info
+            bar.advance(task)
+    return infos
+
+
+def _segments(video: VideoAnnotation, info: VideoInfo | None) -> Iterator[Problem]:
+    said_s, real_s = video.duration_s, info.duration_s if info else None
+    if said_s and real_s and abs(said_s - real_s) > max(_DURATION_S, _DURATION_SHARE * real_s):
+        yield Problem("duration", video.id, "error", f"annotated {said_s:.2f} s, the file has {real_s:.2f} s")
+    end_s = real_s or said_s
+    for segment in video.counted:
+        where = f"{segment.label!r} {segment.start_s:.2f}-{segment.end_s:.2f} s"
+        if segment.end_s <= segment.start_s:
+            yield Problem("empty segment", video.id, "error", f"{where} ends before it begins")
+        elif segment.start_s < 0:
+            yield Problem("out of range", video.id, "error", f"{where} begins before the video")
+        elif end_s and segment.start_s >= end_s:
+            yield Problem("out of range", video.id, "error", f"{where} lies behind the end, {end_s:.2f} s")
+        elif end_s and segment.end_s > end_s + _END_SLACK_S:
+            yield Problem("out of range", video.id, "error", f"{where} goes beyond the end, {end_s:.2f} s")
+    for segment in drop_duplicates(video.counted)[1]:
+        where = f"{segment.label!r} {segment.start_s:.2f}-{segment.end_s:.2f} s"
+        yield Problem("duplicate", video.id, "warning", f"{where} is there twice")
+
+
+def _labels(named: AnnotationSet) -> Iterator[Problem]:
+    """Labels that look like slips of a more frequent one."""
+    counts = Counter(s.label for v in named.videos.values() for s in v.counted)
+    first = {s.label: v.id for v in reversed(list(named.videos.values())) for s in v.counted}
+    for label, count in counts.items():
+        same = [o for o in counts if o != label and _plain(o) == _plain(label) and counts[o] > count]
+        frequent = [o for o in counts if counts[o] >= _MORE_FREQUENT * count]
+        near = same or difflib.get_close_matches(label, frequent, n=1, cutoff=_ALIKE) * (count <= _RARE)
+        if near:
+            detail = f"{label!r} ({count} times) looks like {near[0]!r} ({counts[near[0]]} times)"
+            yield Problem("label", first[label], "error", detail)
+
+
+def _plain(label: str) -> str:
+    return "".join(c for c in label.casefold() if c.isalnum())
+
+
+def _subsets(named: AnnotationSet) -> Iterator[Problem]:
+    per_subset: dict[str, set[str]] = {}
+    for video in named.videos.values():
+        per_subset.setdefault(video.subset, set()).update(s.label for s in video.counted)
+    for name, labels in per_subset.items():
+        if not labels:
+            yield Problem("subset", "", "warning", f"{name!r} has videos but no segments")
+        elif lacking := sorted(set(named.labels) - labels):
+            shown = ", ".join(lacking[:5]) + (", …" if len(lacking) > 5 else "")
+            yield Problem(
+                "subset", "", "warning", f"{name!r} has no segment of {len(lacking)} labels: {shown}"
+            )
+
+
+def _store(path: Path, named: AnnotationSet | None, infos: dict[str, VideoInfo] | None) -> Iterator[Problem]:
+    with FeatureStore.open(path) as store:
+        table = store.videos().set_index("id")
+        for video_id, row in table[table["state"] == "failed"].iterrows():
+            yield Problem("store", str(video_id), "error", f"failed in extraction: {row['reason']}")
+        for video_id in table.index[table["state"] == "reserved"]:
+            yield Problem("store", video_id, "error", "its extraction is not finished")
+        for video_id in sorted(set(named.videos if named else infos or ()) - set(table.index)):
+            yield Problem("store", video_id, "error", "not in the store")
+        for video_id, info in (infos or {}).items():
+            said_s = table["duration_s"].get(video_id)
+            if said_s is not None and abs(said_s - info.duration_s) > _DURATION_S:
+                detail = f"extracted from a file of {said_s:.2f} s, it now has {info.duration_s:.2f} s"
+                yield Problem("store", video_id, "error", detail)
+        damaged = store.verify()
+    for video_id, rows in damaged.groupby("video"):
+        yield Problem(
+            "store", str(video_id), "error", f"{len(rows)} rows fail their checksum: extract --repair"
+        )
+
+
+def _counts(named: AnnotationSet | None, infos: dict[str, VideoInfo] | None) -> pd.DataFrame:
+    if named is None:
+        total_s = sum(i.duration_s for i in (infos or {}).values())
+        return pd.DataFrame([{"subset": "all files", "videos": len(infos or {}), "hours": total_s / 3600}])
+    rows = []
+    for name in named.subsets:
+        videos = [v for v in named.videos.values() if v.subset == name]
+        seconds = (infos[v.id].duration_s if infos and v.id in infos else v.duration_s or 0.0 for v in videos)
+        rows.append(
+            {
+                "subset": name,
+                "videos": len(videos),
+                "readable": len(videos) if infos is None else sum(v.id in infos for v in videos),
+                "instances": sum(len(v.counted) for v in videos),
+                "labels": len({s.label for v in videos for s in v.counted}),
+                "hours": sum(seconds) / 3600,
+            }
+        )
+    return pd.DataFrame(rows)

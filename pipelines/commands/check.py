@@ -1,0 +1,55 @@
+"""`longtal check`: everything wrong with a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option("--annotations", type=_PATH, help="Annotations, in any format that is known.")
+@click.option("--videos", type=_PATH, help="Folder of video files.")
+@click.option("--store", type=_PATH, help="Feature store of these videos.")
+@click.option("--workers", type=int, default=0, help="Processes that look at videos.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def command(
+    annotations: Path | None, videos: Path | None, store: Path | None, workers: int, as_json: bool
+) -> None:
+    """Report everything wrong with a data set; exit code 1 when something is.
+
+    Missing and unreadable videos, durations that do not match, segments out of range, empty or doubled,
+    labels that look misspelt, subsets without a label, videos that a store lacks, rows that fail their
+    checksum.
+
+    \b
+    Example:
+      longtal check --annotations anno.json --videos clips --store features.zarr
+    """
+    if annotations is None and videos is None:
+        raise click.UsageError("give --annotations, --videos, or both")
+    from pipelines import console
+    from pipelines.check import check
+
+    report = check(annotations, videos, store, workers)
+    if as_json:
+        console.print_json(
+            {
+                "errors": report.num_errors,
+                "problems": report.table().to_dict("records"),
+                "subsets": report.subsets.to_dict("records"),
+                "notes": list(report.notes),
+            }
+        )
+    else:
+        console.print_table(report.subsets, title="subsets", digits=2)
+        for note in report.notes:
+            console.out.print(f"note: {note}")
+        if report.problems:
+            console.print_table(report.table(), title="findings")
+        warnings = len(report.problems) - report.num_errors
+        console.out.print(f"{report.num_errors} errors, {warnings} warnings")
+    if report.num_errors:
+        click.get_current_context().exit(1)

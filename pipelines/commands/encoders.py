@@ -1,0 +1,30 @@
+"""`longtal encoders`: the encoders that there are."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+def command(names: tuple[str, ...], as_json: bool) -> None:
+    """List the encoders: channels, frames a row, parameters, operations a clip, weights.
+
+    \b
+    Example:
+      longtal encoders
+      longtal encoders timm:resnet18 timm:convnext_small
+    """
+    from pipelines import console
+    from pipelines.encoders_table import encoders_table
+
+    table = encoders_table(list(names))
+    if as_json:
+        console.print_json(table.to_dict("records"))
+        return
+    console.print_table(table, digits=1)
+    if not names:
+        console.out.print(
+            "Any other timm image model: timm:NAME. `stride`: frames a row of the network itself."
+        )
