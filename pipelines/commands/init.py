@@ -16,13 +16,6 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--encoder", default="timm:tf_efficientnet_lite0", show_default=True, help="See `longtal encoders`."
 )
-@click.option(
-    "--format",
-    "annotation_format",
-    default="auto",
-    show_default=True,
-    help="See `longtal annotations formats`.",
-)
 @click.option("--seed", default=0, show_default=True, help="Of a new split.")
 @click.option("--estimate/--no-estimate", default=True, help="Compute a clip and a window to estimate costs.")
 @click.option("--device", help="Device to estimate for: cpu, cuda. Default: the best there is.")
@@ -33,7 +26,6 @@ def command(
     annotations: Path,
     out: Path,
     encoder: str,
-    annotation_format: str,
     seed: int,
     estimate: bool,
     device: str | None,
@@ -55,9 +47,7 @@ def command(
     from pipelines import console
     from pipelines.init import InitOptions, init_project
 
-    project = init_project(
-        InitOptions(videos, annotations, out, encoder, annotation_format, seed, overwrite, estimate, device)
-    )
+    project = init_project(InitOptions(videos, annotations, out, encoder, seed, overwrite, estimate, device))
     if as_json:
         console.print_json(
             {

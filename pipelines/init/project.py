@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.check import CheckReport, Problem, check
 from pipelines.config import parse_config
 from pipelines.files import output_errors, require_new, write_text
 from pipelines.init.choices import Choice, Choices, choose
@@ -33,7 +34,6 @@ class InitOptions:
     annotations: Path
     out: Path
     encoder: str = DEFAULT_ENCODER
-    annotation_format: str = "auto"
     seed: int = 0
     overwrite: bool = False
     estimate: bool = True
@@ -81,7 +81,7 @@ def init_project(options: InitOptions) -> Project:
     require_new([config_path, annotations_path], options.overwrite)
     if not options.videos.is_dir():
         raise ConfigError(f"{options.videos} is no folder: --videos takes the folder with the video files")
-    seen = survey(read_annotations(options.annotations, options.annotation_format), options.videos)
+    seen = survey(read_annotations(options.annotations), options.videos)
     parts = split(seen.annotations, options.seed)
     num_train = sum(v.subset == parts.train for v in parts.annotations.videos.values())
     clip_frames, frame_stride = encoder_needs(options.encoder)
@@ -93,7 +93,7 @@ def init_project(options: InitOptions) -> Project:
         from pipelines.init.estimate import estimate
 
         cost = estimate(config, seen.durations_s, num_train, options.device)
-    notes = [*seen.annotations.notes, *_notes(seen)]
+    notes = [*seen.annotations.notes, *_notes(check(options.annotations, options.videos), seen, options)]
     with output_errors(annotations_path):
         write_annotations(_with_durations(parts.annotations, seen), annotations_path)
     write_text(config_path, yaml_text(_head(options, seen, cost, notes), settings), options.overwrite)
@@ -149,26 +149,25 @@ def _with_durations(annotations: AnnotationSet, seen: Survey) -> AnnotationSet:
     return replace(annotations, videos=videos)
 
 
-def _notes(seen: Survey) -> list[str]:
-    notes = []
-    if seen.missing:
+def _notes(found: CheckReport, seen: Survey, options: InitOptions) -> list[str]:
+    """What `check` found, one line a kind, and classes that are too small."""
+    kinds: dict[tuple[str, str], list[Problem]] = {}
+    for problem in found.problems:
+        kinds.setdefault((problem.severity, problem.check), []).append(problem)
+    notes = [
+        f"{severity}, {kind}: {len(problems)}, such as {problems[0].video or 'all'}: {problems[0].detail}"
+        for (severity, kind), problems in kinds.items()
+    ]
+    if notes:
         notes.append(
-            f"{len(seen.missing)} annotated videos have no file and are left out: "
-            f"{', '.join(seen.missing[:5])}"
+            f"all of it: longtal check --annotations {options.annotations} --videos {options.videos}"
         )
-    for video_id, reason in list(seen.broken.items())[:5]:
-        notes.append(f"{video_id} cannot be decoded and is left out: {reason}")
+    if seen.missing or seen.broken:
+        notes.append(f"{len(seen.missing) + len(seen.broken)} videos without a usable file are left out")
     if few := [label for label, count in seen.class_counts.items() if count < _FEW]:
         notes.append(
             f"{len(few)} classes have fewer than {_FEW} actions, too few to count on: {', '.join(few[:8])}"
         )
-    late = sum(
-        segment.end_s > seen.infos[video.id].duration_s + 1
-        for video in seen.annotations.videos.values()
-        for segment in video.segments
-    )
-    if late:
-        notes.append(f"{late} actions end more than a second after their video; `longtal check` lists them")
     return notes
 
 

@@ -203,7 +203,9 @@ def test_missing_and_broken_videos_are_named_and_left_out(data, tmp_path):
     project = init_project(InitOptions(videos, tmp_path / "truth.json", tmp_path / "p", estimate=False))
     assert project.survey.missing == ["nowhere"] and list(project.survey.broken) == ["broken"]
     assert len(read_annotations(project.annotations)) == 6
-    assert "nowhere" in project.config.read_text()
+    text = " ".join(line.lstrip("# ") for line in project.config.read_text().splitlines())
+    assert "missing: 1, such as nowhere" in text and "unreadable: 1, such as broken" in text
+    assert "2 videos without a usable file are left out" in text and "longtal check" in text
 
 
 def test_wrong_input(data, tmp_path):
