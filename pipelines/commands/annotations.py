@@ -15,13 +15,22 @@ def command() -> None:
 
 
 @command.command()
-def formats() -> None:
-    """List the formats that are known."""
+@click.option("--json", "as_json", is_flag=True, help="Print the formats as JSON.")
+def formats(as_json: bool) -> None:
+    """List the formats that are known.
+
+    \b
+    Example:
+      longtal annotations formats
+    """
     import pandas as pd
 
     from pipelines import console
     from tal.annotations.read import FORMATS
 
+    if as_json:
+        console.print_json({name: known.title for name, known in FORMATS.items()})
+        return
     console.print_table(pd.DataFrame([(n, f.title) for n, f in FORMATS.items()], columns=["format", "what"]))
 
 
@@ -40,6 +49,7 @@ def formats() -> None:
 @click.option("--keep-duplicates", is_flag=True, help="Keep annotations that repeat another within 1e-3 s.")
 @click.option("--ignore-label", multiple=True, default=("Ambiguous",), show_default=True)
 @click.option("--manifest", type=_FILE, help="Write which videos and instances were kept, by id.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def convert(
     paths: tuple[Path, ...],
     out: Path,
@@ -53,6 +63,7 @@ def convert(
     keep_duplicates: bool,
     ignore_label: tuple[str, ...],
     manifest: Path | None,
+    as_json: bool,
 ) -> None:
     """Convert annotations; several files become one.
 
@@ -71,18 +82,25 @@ def convert(
     found = load_many(paths, source, subsets, target, labels, info, keep_duplicates, ignore_label)
     found = rename_subsets(found, renames)
     name = save(found, out, to)
+    if manifest is not None:
+        write_text(manifest, json.dumps(account(found), indent=1, ensure_ascii=False) + "\n")
+    if as_json:
+        subsets_found = overview(found).to_dict("records")
+        console.print_json(
+            {"out": str(out), "format": name, "subsets": subsets_found, "notes": list(found.notes)}
+        )
+        return
     for note in found.notes:
         console.log.warning(note)
     console.print_table(overview(found))
     console.out.print(f"{found.source} ({found.format}) -> {out} ({name})", markup=False)
-    if manifest is not None:
-        write_text(manifest, json.dumps(account(found), indent=1, ensure_ascii=False) + "\n")
 
 
 @command.command()
 @click.argument("paths", nargs=-1, required=True, type=_FILE)
 @click.option("--from", "source", default="auto", show_default=True, help="Format of the files.")
-def show(paths: tuple[Path, ...], source: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def show(paths: tuple[Path, ...], source: str, as_json: bool) -> None:
     """Say what is in annotation files: subsets, videos, instances, labels.
 
     \b
@@ -93,6 +111,17 @@ def show(paths: tuple[Path, ...], source: str) -> None:
     from pipelines.annotations_convert import load_many, overview
 
     found = load_many(paths, source)
+    if as_json:
+        console.print_json(
+            {
+                "source": found.source,
+                "format": found.format,
+                "labels": list(found.labels),
+                "subsets": overview(found).to_dict("records"),
+                "notes": list(found.notes),
+            }
+        )
+        return
     for note in found.notes:
         console.log.warning(note)
     console.print_table(overview(found), title=f"{found.source} ({found.format})")
