@@ -1,0 +1,68 @@
+"""`longtal staleness`: how old the rows of a store are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--by", type=click.Choice(["video", "clip", "row"]), default="video", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json", "parquet"]),
+    default="table",
+    show_default=True,
+)
+@click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write the table to a file instead of printing it."
+)
+@click.option("--now-step", type=int, help="Step that ages count from; default: the newest in the store.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Also draw histogram and heat map into this PNG."
+)
+@click.option("--limit", type=int, default=40, show_default=True, help="Lines of the printed table; 0: all.")
+def command(
+    store: Path,
+    by: str,
+    form: str,
+    as_json: bool,
+    out: Path | None,
+    now_step: int | None,
+    plot: Path | None,
+    limit: int,
+) -> None:
+    """Show how old the rows of STORE are, in optimizer steps since they were written.
+
+    never: share of rows never written; never_refreshed: share that training has not written since extraction.
+
+    \b
+    Example:
+      longtal staleness run/memory.zarr --plot ages.png
+      longtal staleness run/memory.zarr --by clip --format csv > ages.csv
+    """
+    from pipelines import console
+    from pipelines import staleness as pipeline
+
+    frame = pipeline.staleness_table(store, by, now_step)
+    form = "json" if as_json else form
+    if form == "table" and out is None:
+        shown = frame if not limit or len(frame) <= limit else frame.head(limit)
+        console.print_table(pipeline.readable(shown), title=pipeline.headline(store))
+        if len(shown) < len(frame):
+            console.out.print(
+                f"... {len(frame) - len(shown)} more; --limit 0 shows all, --format csv writes all"
+            )
+    else:
+        text = pipeline.render(frame, "csv" if form == "table" else form, out)
+        if text is not None:
+            click.echo(text, nl=False)
+        elif out:
+            console.err.print(f"wrote {len(frame)} lines to {out}")
+    if plot:
+        pipeline.plot(store, plot, now_step)
+        console.err.print(f"drew {plot}")

@@ -1,0 +1,236 @@
+"""`longtal store`: look after feature stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.group()
+def command() -> None:
+    """Look after feature stores, the long memory.
+
+    \b
+    Example:
+      longtal store info features.zarr
+      longtal store import --features i3d/ --store i3d.zarr --layout tc --fps 30 --stride 4 --window 16
+    """
+
+
+@command.command()
+@click.argument("store", type=_PATH)
+@click.option("--videos", is_flag=True, help="List the videos too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def info(store: Path, videos: bool, as_json: bool) -> None:
+    """What STORE holds: encoder, videos, rows, generation, size, who writes it."""
+    import pandas as pd
+
+    from featstore import FeatureStore
+    from pipelines import console
+    from pipelines.store_tools import human_bytes, store_info
+
+    facts = store_info(store)
+    if as_json:
+        console.print_json(facts)
+        return
+    spec, counts, writer = facts["spec"], facts["videos"], facts["writer"]
+    on_disk, holes = human_bytes(facts["bytes_on_disk"]), human_bytes(facts["bytes_with_holes"])
+    lines = {
+        "encoder": f"{spec['encoder']} (weights {str(spec['weights'])[:16]})",
+        "rows": f"{facts['rows']:,} of {spec['channels']} x {spec['dtype']}, {spec['frame_stride']} frames each",
+        "videos": f"{counts['complete']} complete, {counts['reserved']} unfinished, {counts['failed']} failed; "
+        f"{facts['hours']} h",
+        "generation": f"{facts['generation']}"
+        + (f", run {facts['run_id']}" if facts["run_id"] else ", pristine"),
+        "on disk": f"{on_disk} in {facts['files']} files ({holes} with holes)",
+        "to reclaim": human_bytes(facts["reclaimable_bytes"]) + " (longtal store compact)",
+        "writer": f"process {writer['pid']} on {writer['host']}, {facts['uncommitted_rows']} rows not committed"
+        if writer
+        else "none",
+    }
+    console.print_table(pd.DataFrame({"": list(lines), "value": list(lines.values())}), title=str(store))
+    if videos:
+        with FeatureStore.open(store) as opened:
+            frame = opened.videos()[["id", "state", "num_rows", "fps", "duration_s", "num_frames", "reason"]]
+        console.print_table(frame)
+
+
+@command.command()
+@click.argument("store", type=_PATH)
+@click.option("--sample", type=float, default=1.0, show_default=True, help="Share of the videos to look at.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def verify(store: Path, sample: float, as_json: bool) -> None:
+    """Compare every row of STORE with its checksum; exit code 1 when some fail."""
+    from pipelines import console
+    from pipelines.store_tools import verify_store
+
+    failing = verify_store(store, sample)
+    if as_json:
+        console.print_json(failing.to_dict("records"))
+    elif len(failing):
+        console.print_table(failing, title=f"{store}: rows whose checksum fails")
+        console.out.print("next: longtal store repair, then longtal extract --repair")
+    else:
+        console.out.print(f"{store}: sound")
+    if len(failing):
+        click.get_current_context().exit(1)
+
+
+@command.command()
+@click.argument("store", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def repair(store: Path, as_json: bool) -> None:
+    """Recover STORE and mend its chunk files; list the rows to extract again (`longtal extract --repair`)."""
+    from pipelines import console
+    from pipelines.store_tools import repair_store
+
+    mended, failing = repair_store(store)
+    if as_json:
+        console.print_json({"mended": mended, "rows": failing.to_dict("records")})
+    else:
+        for path in mended:
+            console.out.print(f"mended {path}")
+        if len(failing):
+            console.print_table(failing, title="rows to extract again: longtal extract --repair")
+        else:
+            console.out.print(f"{store}: sound")
+    if len(failing):
+        click.get_current_context().exit(1)
+
+
+@command.command()
+@click.argument("store", type=_PATH)
+def compact(store: Path) -> None:
+    """Give back the space of removed and failed videos."""
+    from featstore import compact_store
+    from pipelines import console
+    from pipelines.store_tools import human_bytes
+
+    console.out.print(f"{store}: gave back {human_bytes(compact_store(store))}")
+
+
+@command.command()
+@click.argument("store", type=_PATH)
+@click.argument("ids", nargs=-1, required=True)
+def remove(store: Path, ids: tuple[str, ...]) -> None:
+    """Take the videos IDS out of STORE; `compact` gives their space back."""
+    from featstore import FeatureStore
+    from featstore.layout import read_commit, read_header
+    from pipelines import console
+    from pipelines.store_tools import human_bytes
+
+    read_header(store)
+    with FeatureStore.open(store, "r+", run=read_commit(store).run_id) as opened:
+        freed = opened.remove(ids)
+        opened.commit()
+    console.out.print(f"{store}: {len(ids)} videos removed, {human_bytes(freed)} to reclaim")
+
+
+@command.command()
+@click.argument("store", type=_PATH)
+@click.argument("target", type=_PATH)
+@click.option("--run", "run_id", help="Name of the run that the copy is for; it alone may then write it.")
+def copy(store: Path, target: Path, run_id: str | None) -> None:
+    """Copy the last commit of STORE to TARGET, sharing blocks where the file system can."""
+    from pipelines import console
+    from pipelines.store_tools import copy_store
+
+    console.out.print(f"copied {store} to {copy_store(store, target, run_id)}")
+
+
+@command.command()
+@click.argument("stores", type=_PATH, nargs=-1, required=True)
+@click.option("--out", type=_PATH, required=True, help="The new store.")
+def merge(stores: tuple[Path, ...], out: Path) -> None:
+    """Make one store of several that were extracted the same way, say on several machines.
+
+    \b
+    Example:
+      longtal store merge host1.zarr host2.zarr --out all.zarr
+    """
+    from featstore import FeatureStore, merge_stores
+    from pipelines import console
+
+    merge_stores(out, stores)
+    with FeatureStore.open(out) as opened:
+        console.out.print(f"{out}: {len(opened)} videos of {len(stores)} stores")
+
+
+@command.command(name="import")
+@click.option("--features", type=_PATH, required=True, help="Folder of ID.npy, ID.npz or ID.pt files.")
+@click.option("--store", type=_PATH, required=True, help="The new store.")
+@click.option(
+    "--layout", type=click.Choice(["tc", "ct"]), required=True, help="tc: [rows, C]; ct: [C, rows]."
+)
+@click.option("--stride", type=int, required=True, help="Frames between rows.")
+@click.option("--window", type=int, default=0, help="Frames that one row looks at; default: the stride.")
+@click.option(
+    "--fps", type=float, default=0.0, help="Frames a second; default: each video's, of --annotations."
+)
+@click.option("--annotations", type=_PATH, help="Annotation file with the videos' fps and duration.")
+@click.option("--encoder", default="imported", show_default=True, help="Name of what made the features.")
+@click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
+@click.option("--key", help="Array in .npz files, entry in .pt dictionaries.")
+@click.option("--prefix", default="", help="What file names have before the id, such as v_.")
+@click.option("--suffix", default="", help="What file names have after the id.")
+@click.option("--skip-bad", is_flag=True, help="List files that cannot be taken, instead of stopping.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def import_command(
+    features: Path,
+    store: Path,
+    layout: str,
+    stride: int,
+    window: int,
+    fps: float,
+    annotations: Path | None,
+    encoder: str,
+    dtype: str,
+    key: str | None,
+    prefix: str,
+    suffix: str,
+    skip_bad: bool,
+    as_json: bool,
+) -> None:
+    """Make a store of features made elsewhere. Row g stands for second (g * stride + window / 2) / fps.
+
+    \b
+    Example:
+      longtal store import --features i3d/ --store i3d.zarr --layout tc --fps 30 --stride 4 --window 16
+    """
+    from pipelines import console
+    from pipelines.import_features import ImportOptions, import_features
+    from pipelines.store_tools import annotated_videos
+
+    options = ImportOptions(layout, fps, stride, window, encoder, dtype, key, prefix, suffix)
+    videos = annotated_videos(annotations) if annotations else None
+    report = import_features(features, store, options, videos, skip_bad)
+    if as_json:
+        console.print_json(report)
+    else:
+        console.out.print(
+            f"{store}: {report['videos']} videos, {report['rows']:,} rows of {report['channels']}"
+        )
+        for video_id, reason in report["failed"].items():
+            console.err.print(f"failed: {video_id}: {reason}", markup=False)
+        missing = report["annotated_without_file"]
+        if missing:
+            console.err.print(
+                f"{len(missing)} annotated videos have no feature file: {', '.join(missing[:5])} ..."
+            )
+    if report["failed"]:
+        click.get_current_context().exit(1)
+
+
+@command.command()
+@click.argument("store", type=_PATH)
+@click.argument("folder", type=_PATH)
+@click.option("--layout", type=click.Choice(["tc", "ct"]), default="tc", show_default=True)
+def export(store: Path, folder: Path, layout: str) -> None:
+    """Write each complete video of STORE as FOLDER/ID.npy, and features.json with the grid."""
+    from pipelines import console
+    from pipelines.import_features import export_features
+
+    console.out.print(f"{folder}: {export_features(store, folder, layout)} files")
