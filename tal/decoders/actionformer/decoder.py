@@ -28,3 +28,14 @@ class ActionFormer(PyramidDecoder[ActionFormerConfig]):
             )
 
         return Backbone(config, in_channels, block, block)
+
+    @property
+    def receptive_margin(self) -> int | None:
+        config = self.config
+        windows = config.per_level(config.window, "window")
+        if min(windows) <= 1 or config.absolute_position or config.neck_norm == "group":
+            return None
+        # a block sees its window at its level, and one position more before its stride (convolution of keys)
+        stem = config.stem_layers * (windows[0] // 2 + 1)
+        branch = sum(w // 2 * 2**level + 2 ** (level - 1) for level, w in enumerate(windows) if level > 0)
+        return config.conv_margin + stem + branch

@@ -95,6 +95,13 @@ class PyramidConfig(Config):
                 )
         return self
 
+    @property
+    def conv_margin(self) -> int:
+        """Positions to each side that embedding, pooling and heads can see."""
+        pooling = sum(2**level for level in range(self.first_level + self.levels - 1))
+        heads = self.head_layers * (self.head_kernel // 2) * self.strides[-1]
+        return self.embed_layers * (self.embed_kernel // 2) + pooling + heads
+
     def per_level(self, value: int | tuple[int, ...], name: str) -> tuple[int, ...]:
         """One value a backbone level (the levels below ``first_level`` included)."""
         total = self.first_level + self.levels

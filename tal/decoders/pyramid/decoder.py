@@ -19,7 +19,7 @@ from tal.decoders.pyramid.assign import Assignment, BatchAssignment, Points, ass
 from tal.decoders.pyramid.backbone import Backbone, Neck
 from tal.decoders.pyramid.config import PyramidConfig
 from tal.decoders.pyramid.heads import ClassHead, Ladder, OffsetHead, Tower
-from tal.decoders.pyramid.layers import ChannelNorm, TimeGroupNorm, masked
+from tal.decoders.pyramid.layers import ChannelNorm, TimeGroupNorm, masked, strided
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
 from tal.losses import diou_offsets, giou_offsets, quality_focal, sigmoid_focal, smooth_labels, varifocal
 
@@ -90,6 +90,11 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
     def head_gap(self) -> int:
         """Zeros between levels in a head's joined sequence: half of its widest kernel."""
         return self.config.head_kernel // 2
+
+    @property
+    def receptive_margin(self) -> int | None:
+        """Positions to each side that an output can depend on; None: the whole sequence."""
+        return None
 
     def padded_length(self, length: int) -> int:
         """Positions that an input is padded to: a multiple of the coarsest stride; with release masking also
@@ -306,10 +311,15 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
 
     @torch.no_grad()
     def candidates(self, outputs: PyramidOutput, mask: Tensor) -> list[Candidates]:
-        """Of each level the best ``topk_per_level`` (position, class) pairs above ``min_score``."""
+        """Of each level the best ``topk_per_level`` (position, class) pairs above ``min_score``.
+
+        Only positions inside ``mask`` [B, 1, T] report: the one given to `forward`, or a part of it.
+        """
         config = self.config
         found: list[list[Candidates]] = [[] for _ in range(outputs.logits[0].shape[0])]
-        for level, (valid, stride) in enumerate(zip(outputs.masks, config.strides, strict=True)):
+        for level, (seen, stride) in enumerate(zip(outputs.masks, config.strides, strict=True)):
+            wanted = strided(mask, stride)
+            valid = seen & F.pad(wanted, (0, seen.shape[2] - wanted.shape[2]))
             scores = masked(self.level_scores(outputs, level), valid).transpose(1, 2).flatten(1)  # [B, T C]
             for sample, row in enumerate(scores):
                 kept = torch.nonzero(row > config.min_score).squeeze(1)

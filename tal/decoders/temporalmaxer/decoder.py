@@ -36,6 +36,10 @@ class TemporalMaxer(PyramidDecoder[TemporalMaxerConfig]):
         return norms[:1] if self.config.shared_norm else norms
 
     @property
+    def receptive_margin(self) -> int | None:
+        return None if self.config.neck_norm == "group" else self.config.conv_margin
+
+    @property
     def sim_ota_options(self) -> dict[str, float]:
         config = self.config
         return {
