@@ -107,7 +107,7 @@ def test_output_for_scripts(tmp_path):
     assert done.returncode == 0 and json.loads(done.stdout)["videos"] == 1
     quiet = run("--quiet", "report", tmp_path / "p.json", "--out", tmp_path / "q.html")
     assert quiet.stderr == "" and "q.html" in quiet.stdout
-    plain = run("presets", NO_COLOR="1", FORCE_COLOR="1")
+    plain = run("annotations", "formats", NO_COLOR="1", FORCE_COLOR="1")
     assert plain.returncode == 0 and "\x1b[3" not in plain.stdout
     again = run("report", tmp_path / "p.json", "--out", tmp_path / "r.html")
     assert again.returncode == 2 and "--overwrite" in again.stderr
