@@ -16,6 +16,8 @@ from tal.annotations.videos import VIDEO_SUFFIXES
 from tal.errors import LongtalError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from featstore import FeatureStore
 
 # Stores with more rows are counted clip by clip.
@@ -198,8 +200,11 @@ def memory_age(path: Path, notes: list[str]) -> dict[str, Any] | None:
 
     try:
         with FeatureStore.open(path) as store:
-            videos = store.staleness(by="video")
-            now, counts, edges = _age_histogram(store, int(videos["rows"].sum()))
+            everything = store.staleness(by="video")
+            # Validation videos are in the store too, and no step ever writes them.
+            touched = everything[everything["never_refreshed"] < 1]
+            videos = touched if len(touched) else everything
+            now, counts, edges = _age_histogram(store, videos)
     except LongtalError as error:
         notes.append(f"The memory's age is not shown: {error}")
         return None
@@ -210,6 +215,7 @@ def memory_age(path: Path, notes: list[str]) -> dict[str, Any] | None:
     oldest = videos.sort_values(["age_mean", "video"], ascending=[False, True]).head(12)
     return {
         "now": now,
+        "untouched": len(everything) - len(videos),
         "neverShare": float((shares * rows).sum() / rows.sum()),
         "edges": edges,
         "counts": counts,
@@ -227,10 +233,11 @@ def memory_age(path: Path, notes: list[str]) -> dict[str, Any] | None:
     }
 
 
-def _age_histogram(store: FeatureStore, num_rows: int) -> tuple[int, list[int], list[float]]:
-    """(newest step, rows by age, edges of the ages); of very large stores whole clips are counted."""
-    by_row = num_rows <= _ROWS_ONE_BY_ONE
+def _age_histogram(store: FeatureStore, videos: pd.DataFrame) -> tuple[int, list[int], list[float]]:
+    """(newest step, rows of ``videos`` by age, edges of the ages); of very large stores clips are counted."""
+    by_row = int(videos["rows"].sum()) <= _ROWS_ONE_BY_ONE
     table = store.staleness(by="row" if by_row else "clip")
+    table = table[table["video"].isin(videos["video"].tolist())]
     age = table["age" if by_row else "age_mean"].to_numpy(np.float64)
     weight = np.ones(len(table)) if by_row else table["rows"].to_numpy(np.float64)
     known = np.isfinite(age) & (age >= 0)

@@ -165,20 +165,21 @@ def test_a_run_brings_its_own_truth_curves_and_thresholds(files, tmp_path):
 def test_the_memorys_age(tmp_path):
     spec = FeatureSpec(encoder="e", weights="w", channels=4, clip_frames=8, frame_stride=1, dtype="float32")
     with FeatureStore.create(tmp_path / "memory.zarr", spec) as store:
-        for name in ("a", "b"):
+        for name in ("a", "b", "validation"):
             store.add_video(name, num_rows=16, fps=5.0, duration_s=3.2, num_frames=16)
             store.write(name, 0, np.zeros((16, 4), np.float32), step=0)
             store.complete(name)
         store.commit()
         store.write("a", 0, np.ones((8, 4), np.float32), step=10)
+        store.write("b", 4, np.ones((4, 4), np.float32), step=10)
         store.commit()
     notes = []
     age = memory_age(tmp_path / "memory.zarr", notes)
     assert notes == [] and age["now"] == 10
-    assert age["neverShare"] == pytest.approx(24 / 32)
-    assert sum(age["counts"]) == 32 and age["counts"][0] == 8 and age["counts"][-1] == 24
+    assert age["untouched"] == 1 and age["neverShare"] == pytest.approx(20 / 32)
+    assert sum(age["counts"]) == 32 and age["counts"][0] == 12 and age["counts"][-1] == 20
     assert [(v["id"], v["ageMean"], v["ageMax"], v["never"], v["writes"]) for v in age["videos"]] == [
-        ("b", 10, 10, 1.0, 1.0),
+        ("b", 7.5, 10, 0.75, 1.25),
         ("a", 5, 10, 0.5, 1.5),
     ]
     (tmp_path / "broken.zarr").mkdir()

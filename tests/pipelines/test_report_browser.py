@@ -357,6 +357,19 @@ def test_predictions_alone(opened, data, tmp_path):
     assert page.page.locator("#video").is_visible()
 
 
+def test_a_run_without_videos_yet(opened, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("data: {}\n")
+    make_log(run / "log.jsonl")
+    write_report(collect(run), tmp_path / "r.html")
+    page = opened((tmp_path / "r.html").as_uri())
+    for key in ("n", "Space", "v", "]", "+", "?"):
+        page.page.keyboard.press(key)
+    assert page.page.locator("#training svg").count() == 6
+    assert not page.page.locator("#explore").is_visible()
+
+
 def test_a_missing_video_file_is_explained(opened, data, tmp_path):
     shutil.copy(data[0] / "report.html", tmp_path / "moved.html")
     page = opened((tmp_path / "moved.html").as_uri())

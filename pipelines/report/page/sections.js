@@ -70,8 +70,9 @@ function showTraining() {
 function showMemory() {
   const memory = data.memory;
   byId("memory-text").textContent =
-    `Rows of the store at optimizer step ${short(memory.now)}: how many steps ago each was last written. ` +
-    `${percent(memory.neverShare)} still come from the extraction.`;
+    `Rows of the training videos at optimizer step ${short(memory.now)}: how many steps ago each was last written. ` +
+    `${percent(memory.neverShare)} of them still come from the extraction.` +
+    (memory.untouched ? ` ${short(memory.untouched)} other videos of the store are never written by training.` : "");
   const heads = ["Video", "Rows", "From extraction", "Mean age", "Oldest", "Writes a row"];
   const rows = memory.videos.map((v) => [v.id, v.rows, percent(v.never), v.ageMean, v.ageMax, v.writes]);
   byId("memory-body").replaceChildren(
@@ -124,7 +125,7 @@ function onKey(event) {
   const own = { Space: "button, input, summary, video", "←": "input, video, .scroll", "→": "input, video, .scroll" }[key];
   if (typing || (own && target.matches(own))) return;
   const entry = KEYS.find(([name]) => name === key);
-  if (!entry) return;
+  if (!entry || (!result.videos.length && key !== "?")) return;
   event.preventDefault();
   entry[2]();
 }
@@ -211,7 +212,7 @@ function start() {
   if (data.training.length) showTraining();
   if (data.memory) showMemory();
   if (result.videos.length) openVideo(0);
-  else showCards();
+  byId("cards").hidden = !result.videos.length;
 }
 
 start();
