@@ -214,8 +214,8 @@ def test_other_keys(page):
     page.page.keyboard.press("j")
     assert page.page.locator(".seg.selected").count() == 1
     page.page.keyboard.press("Space")
-    page.until("!document.getElementById('video').paused")
-    assert page.page.locator("#play").inner_text() == "Pause"
+    page.until("document.getElementById('play').textContent === 'Pause'")
+    assert not page.page.evaluate("document.getElementById('video').paused")
     page.page.keyboard.press("Space")
     page.page.keyboard.press("v")
     assert page.page.locator("#video-title").inner_text() == "video_01"
