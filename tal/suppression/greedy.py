@@ -49,7 +49,7 @@ def hard(threshold: float) -> Decay:
     """Candidates that overlap by the threshold or more go."""
 
     def decay(overlap: Array, score: Array) -> None:
-        score[overlap >= threshold] = _GONE
+        np.putmask(score, overlap >= threshold, _GONE)
 
     return decay
 
@@ -72,22 +72,23 @@ def greedy(
     table = _Table.build(start, end, score, group)
     found_index: list[NDArray[np.intp]] = []
     found_score: list[Array] = []
+    # gone candidates stay below 0, or reach -0 after many decays
+    least = max(min_score, float(np.finfo(score.dtype).tiny))
     step = 0
     while table.score.size:
         rows = np.arange(len(table.score))
         column = table.score.argmax(axis=1)
         best = table.score[rows, column]
-        active = best >= 0
+        # a score only falls, so dropping what is below the least score can wait until it would be taken;
+        # the first of a group is taken whatever its score, as in the releases
+        active = best >= (least if step else 0.0)
         found_index.append(table.index[rows, column][active])
         found_score.append(best[active])
         table.score[rows, column] = _GONE
-        overlap = table.overlap(rows, column)
-        decay(overlap, table.score)
-        table.score[table.score < min_score] = _GONE
+        decay(table.overlap(rows, column), table.score)
         step += 1
         if step % _STEPS_BETWEEN_PACKING == 0 or not active.any():
-            floor = _limit_th(found_score, limit)
-            table = table.packed(floor)
+            table = table.packed(least, _limit_th(found_score, limit))
     if not found_index:
         return Picks(np.zeros(0, np.intp), score[:0])
     return Picks(np.concatenate(found_index), np.concatenate(found_score))
@@ -110,6 +111,7 @@ class _Table:
     length: Array
     score: Array
     index: NDArray[np.intp]
+    _scratch: tuple[Array, Array] | None = None
 
     @classmethod
     def build(cls, start: Array, end: Array, score: Array, group: NDArray[np.integer]) -> _Table:
@@ -129,19 +131,23 @@ class _Table:
         return cls(matrices[0], matrices[1], length, matrices[2], index)
 
     def overlap(self, rows: NDArray[np.intp], column: NDArray[np.intp]) -> Array:
-        """IoU [K, N] of each row's chosen candidate with all of the row."""
-        overlap = np.minimum(self.end, self.end[rows, column][:, None])
-        overlap -= np.maximum(self.start, self.start[rows, column][:, None])
+        """IoU [K, N] of each row's chosen candidate with all of the row; the array is used again."""
+        if self._scratch is None:
+            self._scratch = np.empty_like(self.start), np.empty_like(self.start)
+        overlap, other = self._scratch
+        np.minimum(self.end, self.end[rows, column][:, None], out=overlap)
+        np.maximum(self.start, self.start[rows, column][:, None], out=other)
+        overlap -= other
         np.maximum(overlap, 0, out=overlap)
-        union = self.length + self.length[rows, column][:, None]
-        union -= overlap
-        overlap /= union
+        np.add(self.length, self.length[rows, column][:, None], out=other)
+        other -= overlap
+        overlap /= other
         return overlap
 
-    def packed(self, floor: float) -> _Table:
+    def packed(self, least: float, floor: float) -> _Table:
         """Without rows that are done, and with the columns of candidates that are gone squeezed out."""
-        alive = self.score >= 0
-        keep = self.score.max(axis=1) >= max(floor, 0.0)
+        alive = self.score >= least
+        keep = self.score.max(axis=1) >= max(floor, least)
         width = int(alive[keep].sum(axis=1).max(initial=0))
         if keep.all() and width > 0.8 * self.score.shape[1]:
             return self

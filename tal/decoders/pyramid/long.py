@@ -23,10 +23,10 @@ def chunked_candidates(
 ) -> Iterator[Candidates]:
     """Candidates of each chunk in turn, segments in positions of the whole sequence.
 
-    ``read(start, stop)`` gives features [C, stop - start]; ``chunk`` is rounded up to the coarsest
-    stride. The union over chunks is what one pass gives, but for ``topk_per_level``, which counts a
-    chunk. ConfigError for a decoder that looks at the whole sequence (TriDet, CLTDR-GMG, full attention)
-    or whose masking is not strict.
+    ``read(start, stop)`` gives features [C, stop - start]; ``chunk`` is rounded up to the coarsest stride.
+    The union over chunks is what one pass gives, but for ``topk_per_level``, which counts a chunk.
+    ConfigError for a decoder that looks at the whole sequence (TriDet, CLTDR-GMG, full attention) or whose
+    masking is not strict.
     """
     margin = decoder.receptive_margin
     if margin is None or not decoder.config.strict:
