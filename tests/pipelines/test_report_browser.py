@@ -56,7 +56,7 @@ class Watched:
     def __init__(self, browser, address, **options):
         self.context = browser.new_context(**{"viewport": {"width": 1366, "height": 900}, **options})
         self.page = self.context.new_page()
-        self.page.set_default_timeout(10_000)
+        self.page.set_default_timeout(30_000)
         self.complaints, self.requests, self.answers = [], [], []
         self.page.on("console", lambda m: self.complaints.append(m.text))
         self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
@@ -69,7 +69,7 @@ class Watched:
 
     def until(self, expression):
         """Wait; the page's policy forbids Playwright's own way, which evaluates a string in the page."""
-        for _ in range(400):
+        for _ in range(1200):
             if self.page.evaluate(expression):
                 return self
             self.page.wait_for_timeout(25)
