@@ -28,6 +28,7 @@ class CommittingStore(StoreReader):
     writers: int
     _log: LogWriter
     _lock: WriterLock | None
+    _write_places: dict[str, tuple[int, int]]  # as _places, for videos that this process may write
 
     _prepared: LogEntry | None = None
     _forked = False
@@ -48,7 +49,6 @@ class CommittingStore(StoreReader):
             if not commit.applied:
                 self._base.apply(commit, check=True)
             self._base.remove_stray_logs()
-        self._write_places: dict[str, tuple[int, int]] = {}
         self._new_owners: dict[int, int] = {}
         self._follows = False
         self._restart()
@@ -128,6 +128,8 @@ class CommittingStore(StoreReader):
         In writer 0 of several, every other writer must have prepared. In another writer: wait for writer 0's commit.
         """
         with self._guard:
+            if self._prepared is None or self._closed:
+                self._check_writing()
             if self.writer:
                 return self._await_commit(timeout_s)
             if self._prepared is None:

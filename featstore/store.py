@@ -46,6 +46,7 @@ class FeatureStore(CommittingStore):
         super().__init__(path, files)
         self.mode, self.run, self.writer, self.writers = mode, run, writer, writers
         self._lock: WriterLock | None = None
+        self._write_places = {}
         self._dtype, self._channels = self.spec.numpy_dtype, self.spec.channels
         if mode == "r":
             self._load()

@@ -2,22 +2,12 @@
 
 import random
 import shutil
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from featstore import FeatureStore
 from tests.featstore.simulation import SMALL, Disk, RecordingOps, small_history, state
-
-
-@pytest.fixture
-def memory():
-    """A folder in memory where there is one: syncs are recorded here, the disk need not do them."""
-    shm = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as folder:
-        yield Path(folder)
 
 
 def replay(tmp_path, seed, commits, share, variants):
@@ -67,9 +57,9 @@ def test_cut_anywhere_opens_at_a_commit(memory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_every_cut_opens_at_a_commit(memory, seed):
-    replay(memory, seed=seed + 10, commits=8, share=1.0, variants=(0.0, 0.2, 0.5, 0.8, 1.0))
+    replay(memory, seed=seed + 10, commits=5, share=1.0, variants=(0.0, 0.3, 0.7, 1.0))
 
 
 def test_the_model_notices_a_missing_sync(memory, monkeypatch):

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -227,13 +228,14 @@ class FailingDisk(FileOps):
         super().allocate(fd, offset, length)
 
 
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
-def test_a_failing_disk_leaves_a_committed_state(tmp_path, error):
-    """Fail each change in turn, of a life of changes and commits; go on after rollback."""
-    failed = 0
-    for number in range(1, 400):
-        path = tmp_path / f"{number}.zarr"
-        FeatureStore.create(path, SMALL, chunk_bytes=4096).close()
+def fail_each_change(folder, error, start, stride):
+    """Fail the n-th change of a life of changes and commits, for n = start, start + stride, ...; then go on."""
+    failed, reached, number = 0, True, start
+    template = folder / "template.zarr"
+    FeatureStore.create(template, SMALL, chunk_bytes=4096).close()
+    while reached:
+        path = folder / "s.zarr"
+        shutil.copytree(template, path)
         disk = FailingDisk()
         disk.error = error
         with FeatureStore.open(path, "r+", files=disk) as store:
@@ -261,9 +263,20 @@ def test_a_failing_disk_leaves_a_committed_state(tmp_path, error):
         with FeatureStore.open(path) as store:
             assert (store.generation, state(store)) == (generation, last)
             assert not len(store.verify())
-        if not reached:
-            break
-    assert failed > 20 and not reached
+        shutil.rmtree(path)
+        number += stride
+    return failed
+
+
+@pytest.mark.parametrize(("error", "start"), [(errno.ENOSPC, 1), (errno.EIO, 7)])
+def test_a_failing_disk_leaves_a_committed_state(memory, error, start):
+    assert fail_each_change(memory, error, start, 13) > 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
+def test_every_failing_change_leaves_a_committed_state(memory, error):
+    assert fail_each_change(memory, error, 1, 1) > 100
 
 
 def test_works_with_few_file_descriptors(tmp_path):

@@ -72,13 +72,13 @@ def run_race(path, writers, count, commits):
         assert not len(store.verify())
 
 
-def test_four_writers_lose_nothing(tmp_path):
-    run_race(tmp_path / "s.zarr", 4, 400, 4)
+def test_four_writers_lose_nothing(memory):
+    run_race(memory / "s.zarr", 4, 400, 4)
 
 
 @pytest.mark.slow
-def test_four_writers_ten_thousand_writes_each(tmp_path):
-    run_race(tmp_path / "s.zarr", 4, 10_000, 5)
+def test_four_writers_ten_thousand_writes_each(memory):
+    run_race(memory / "s.zarr", 4, 10_000, 5)
 
 
 def test_a_second_run_is_refused_with_the_holders_pid(tmp_path):
@@ -198,21 +198,23 @@ def test_a_forked_child_reads_and_its_parents_lock_ends_with_the_parent(tmp_path
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def _follow(path, stop, found):
+def _follow(path, started, stop, found):
     """Every read must be of one generation: all rows of a video carry the same value."""
     with FeatureStore.open(path) as reader:
         reads = torn = 0
         while not stop.is_set():
             rows = reader.read("v0", 0, 16)
+            started.set()
             reads, torn = reads + 1, torn + (len(np.unique(rows)) != 1)
         found.put((reads, torn))
 
 
-def test_a_reader_never_sees_half_a_commit(tmp_path):
-    path = filled(tmp_path / "s.zarr")
-    stop, found = _CONTEXT.Event(), _CONTEXT.Queue()
-    process = _CONTEXT.Process(target=_follow, args=(str(path), stop, found))
+def test_a_reader_never_sees_half_a_commit(memory):
+    path = filled(memory / "s.zarr")
+    started, stop, found = _CONTEXT.Event(), _CONTEXT.Event(), _CONTEXT.Queue()
+    process = _CONTEXT.Process(target=_follow, args=(str(path), started, stop, found))
     process.start()
+    assert started.wait(60)
     with FeatureStore.open(path, "r+") as store:
         for step in range(1, 120):
             store.write("v0", 0, np.full((16, 4), step, np.float32), step)
