@@ -5,8 +5,8 @@
 Training step and inference of each decoder at D 512, T 2304, batch 2, 20 classes: milliseconds (median) and
 peak memory, beside the same weights computed plainly: attention over T x T with a mask, heads level by level,
 trident distributions of every position and class. Each case runs in a process of its own; on a CPU on one
-thread, in CPU time. Then soft-NMS of 20 classes x 2,000 and 65 x 8,000 segments against loops in plain Python,
-timed on one class (or the part of it that fits the time given) and scaled to all.
+thread, in CPU time. Then soft-NMS of 20 classes x 2,000 and 65 x 8,000 segments against loops in plain
+Python, timed on one class (or the part of it that fits the time given) and scaled to all.
 """
 
 from __future__ import annotations
@@ -67,20 +67,16 @@ def make_plain(decoder: PyramidDecoder[Any]) -> None:
         found: list[PyramidOutput] = []
         scales = decoder.offset_head.scales
         for level in range(len(pyramid.maps)):
+            refine = pyramid.refine_maps
             part = Pyramid(
                 [],
                 [],
-                *(
-                    [maps[level]] if maps is not None else None  # type: ignore[misc]
-                    for maps in (
-                        pyramid.maps,
-                        pyramid.masks,
-                        pyramid.class_maps,
-                        pyramid.offset_maps,
-                        pyramid.boundary_maps,
-                        pyramid.refine_maps,
-                    )
-                ),
+                pyramid.maps[level : level + 1],
+                pyramid.masks[level : level + 1],
+                pyramid.class_maps[level : level + 1],
+                pyramid.offset_maps[level : level + 1],
+                pyramid.boundary_maps[level : level + 1],
+                None if refine is None else refine[level : level + 1],
             )
             del decoder.offset_head.scales
             decoder.offset_head.scales = scales[level : level + 1]  # type: ignore[assignment]

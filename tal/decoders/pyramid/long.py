@@ -31,8 +31,8 @@ def chunked_candidates(
     margin = decoder.receptive_margin
     if margin is None or not decoder.config.strict:
         raise ConfigError(
-            f"{type(decoder).__name__} as configured looks at the whole sequence: its result in chunks differs; "
-            "use overlapping windows of the training length"
+            f"{type(decoder).__name__} as configured looks at the whole sequence: its result in chunks "
+            "differs; use overlapping windows of the training length"
         )
     device = decoder.loss_normaliser.device
     coarsest = decoder.config.strides[-1]
