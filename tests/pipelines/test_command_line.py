@@ -132,3 +132,28 @@ def test_shell_completion(words, expected):
         check=False,
     )
     assert f"plain,{expected}" in done.stdout.split()
+
+
+def documented_commands():
+    """(file, line) of each command line in a code block of README and docs."""
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]:
+        for block in re.findall(r"^```\w*\n(.*?)^```", path.read_text(), flags=re.S | re.M):
+            for line in block.replace("\\\n", " ").splitlines():
+                if found := re.match(r"\s*(?:\$ )?(?:python cli\.py|(?:\.venv/bin/)?longtal) (.+)", line):
+                    yield path.name, found.group(1).split("  #")[0]
+
+
+def test_documented_commands_and_options_exist():
+    wrong = []
+    for name, line in documented_commands():
+        words = [word for word in line.split() if word not in ("--quiet", "--debug")]
+        command, path = cli.cli, []
+        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+            path.append(words.pop(0))
+            command = command.get_command(click.Context(command), path[-1])
+        known = {option for parameter in getattr(command, "params", []) for option in parameter.opts}
+        known |= {option for p in getattr(command, "params", []) for option in p.secondary_opts} | {"--help"}
+        options = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        if command is None or (path and options - known):
+            wrong.append((name, line, sorted(options - known)))
+    assert wrong == []
