@@ -1,0 +1,215 @@
+"""Peak memory and time of a training step against the share r of clips encoded. Hold: .35 at r = .15 of r = 1.
+
+    python -m benchmarks.train_step                  # CPU: Video Swin-T 112 px and tf_efficientnet_lite0
+    python -m benchmarks.train_step --device cuda    # also Swin-B 224 px, 480 frames, batch 4 (TALLFormer Table 5)
+
+A step is forward, backward and optimizer of `MemoryNetwork` on random pictures and stored rows: what a run does,
+without decoding. CPU memory is the peak of anonymous memory above that before the first step, each r in a process
+of its own; CUDA memory is torch's most allocated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+RATIOS = (0.15, 0.3, 0.4, 0.6, 1.0)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An encoder, its window of ``clips`` clips, and the paper's memory column (GB by r) if it has one."""
+
+    encoder: str
+    clip_frames: int
+    frame_stride: int
+    crop: int
+    clips: int
+    batch: int
+    frozen_stages: int = 0
+    checkpointing: bool = False
+    paper_gb: dict[float, float] | None = None
+
+
+SETTINGS = {
+    "swin-t-112": Setting("swin3d_t", 16, 2, 112, 15, 1),
+    "efficientnet-lite0-112": Setting("timm:tf_efficientnet_lite0", 16, 2, 112, 15, 1),
+    "swin-b-224": Setting("swin3d_b", 32, 2, 224, 15, 4, 2, True, {0.15: 12, 0.3: 22, 0.4: 29, 0.6: 45}),
+}
+
+
+def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str, float]:
+    """One ratio: seconds a step (median, the first left out), peak MiB, clips encoded."""
+    import torch
+
+    from tal.decoders import Targets
+    from tal.encoders import EncoderConfig, build_encoder
+    from tal.localizer import Localizer, LocalizerConfig
+    from tal.memory.clips import num_sampled
+    from tal.memory.mixing import ClipPlaces, StoredRows
+    from tal.memory.network import ClipFrames, MemoryNetwork
+
+    torch.manual_seed(0)
+    encoder = build_encoder(
+        EncoderConfig(
+            name=setting.encoder,
+            clip_frames=setting.clip_frames,
+            frame_stride=setting.frame_stride,
+            size=setting.crop,
+            crop=setting.crop,
+            frozen_stages=setting.frozen_stages,
+            checkpointing=setting.checkpointing,
+        )
+    )
+    rows_per_clip = setting.clip_frames // setting.frame_stride
+    window = setting.clips * rows_per_clip
+    localizer = Localizer(
+        LocalizerConfig.model_validate(
+            {
+                "downsample": 4,
+                "tcm": {"layers": 3, "heads": 16},
+                "decoder": {"name": "actionformer", "embed_dim": 256, "head_dim": 256, "levels": 4},
+            }
+        ),
+        encoder.channels,
+        20,
+        window,
+    )
+    network = MemoryNetwork(encoder, localizer).to(device).train()
+    optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=1e-3, momentum=0.9)
+    rng, batch = np.random.default_rng(0), setting.batch
+    count = num_sampled(setting.clips, ratio)
+    chosen = [rng.choice(setting.clips, count, replace=False) for _ in range(batch)]
+    shape = (batch * count, setting.clip_frames, setting.crop, setting.crop, 3)
+    clips = ClipFrames(
+        torch.randint(0, 256, shape, dtype=torch.uint8),
+        ClipPlaces(
+            torch.arange(batch).repeat_interleave(count),
+            torch.from_numpy(np.concatenate(chosen)) * rows_per_clip,
+        ),
+        torch.ones(batch * count, dtype=torch.bool),
+    ).to(device)
+    full = torch.ones(batch, window, dtype=torch.bool)
+    stored = StoredRows(torch.randn(batch, window, encoder.channels), full, full, full.long()).to(device)
+    targets = [Targets(torch.tensor([[5.0, 12.0]]), torch.tensor([1])) for _ in range(batch)]
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        network(stored, clips, targets).losses["loss"].backward()
+        optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    times = []
+    with PeakMemory(device) as peak:
+        for _ in range(steps + 1):
+            start = time.perf_counter()
+            step()
+            times.append(time.perf_counter() - start)
+    frames = batch * setting.clips * setting.clip_frames
+    seconds = float(np.median(times[1:]))
+    rate = frames / seconds
+    return {"r": ratio, "clips": count, "seconds": seconds, "mib": peak.mib, "frames_per_s": rate}
+
+
+class PeakMemory:
+    """Peak anonymous memory of this process above what it is now, looked at every 10 ms; on CUDA torch's own."""
+
+    def __init__(self, device: str) -> None:
+        self.device, self.mib = device, 0.0
+        self._stop = threading.Event()
+
+    @staticmethod
+    def anonymous_mib() -> float:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
+    def __enter__(self) -> PeakMemory:
+        if self.device == "cuda":
+            import torch
+
+            torch.cuda.reset_peak_memory_stats()
+            return self
+        self._base, self._most = self.anonymous_mib(), 0.0
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.01):
+            self._most = max(self._most, self.anonymous_mib())
+
+    def __exit__(self, *_: object) -> None:
+        if self.device == "cuda":
+            import torch
+
+            self.mib = torch.cuda.max_memory_allocated() / 2**20
+            return
+        self._stop.set()
+        self._thread.join()
+        self.mib = self._most - self._base
+
+
+def run(name: str, device: str, steps: int, ratios: tuple[float, ...]) -> None:
+    setting, found = SETTINGS[name], []
+    print(
+        f"{name}: window {setting.clips} clips of {setting.clip_frames} frames, batch {setting.batch}, {device}"
+    )
+    for ratio in ratios:
+        command = [sys.executable, "-m", "benchmarks.train_step", "--one", name, str(ratio)]
+        command += ["--device", device, "--steps", str(steps)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            print(f"  r = {ratio:<4}: failed ({last[:120]})")
+            continue
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+        one = found[-1]
+        paper = (setting.paper_gb or {}).get(ratio)
+        beside = f"  paper {paper:.0f} GB" if paper else ""
+        print(
+            f"  r = {ratio:<4} ({one['clips']:2} clips): {one['seconds']:7.2f} s, {one['mib']:8.0f} MiB, "
+            f"{one['frames_per_s']:6.0f} frames of window/s{beside}"
+        )
+    if len(found) < 2:
+        return
+    clips = np.array([f["clips"] for f in found], float)
+    for key, unit in (("mib", "MiB"), ("seconds", "s")):
+        values = np.array([f[key] for f in found])
+        slope, base = np.polyfit(clips, values, 1)
+        misfit = np.abs(values - (slope * clips + base)).max() / values.max()
+        ratio = values[0] / values[-1]
+        print(
+            f"  {key}: {base:.3g} + {slope:.3g} {unit} a clip (largest misfit {misfit:.1%} of the largest); "
+            f"r = {found[0]['r']} / r = {found[-1]['r']}: {ratio:.2f} (hold 0.35)"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--only", choices=sorted(SETTINGS), action="append")
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        name, ratio = options.one
+        print(json.dumps(measure(SETTINGS[name], float(ratio), options.device, options.steps)))
+        return
+    names = options.only or [n for n in SETTINGS if options.device == "cuda" or n != "swin-b-224"]
+    for name in names:
+        run(name, options.device, options.steps, RATIOS)
+
+
+if __name__ == "__main__":
+    main()
