@@ -79,9 +79,7 @@ def report(name: str, videos: list[TrainingVideo], rounds: int) -> float:
     seconds_a_sample(videos, 0.15, 1)  # the files are in the page cache from here on
     few, every = (seconds_a_sample(videos, ratio, rounds) for ratio in (0.15, 1.0))
     ratio = few / every
-    print(
-        f"{name}: r = 0.15 {few * 1e3:.0f} ms, r = 1 {every * 1e3:.0f} ms a sample, ratio {ratio:.2f} (hold 0.35)"
-    )
+    print(f"{name}: r = 0.15 {few * 1e3:.0f} ms, r = 1 {every * 1e3:.0f} ms a sample, ratio {ratio:.2f}")
     return ratio
 
 

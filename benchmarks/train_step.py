@@ -1,11 +1,11 @@
-"""Peak memory and time of a training step against the share r of clips encoded. Hold: .35 at r = .15 of r = 1.
+"""Peak memory and time of a training step against the share r of clips encoded. Hold: r = .15, .35 of r = 1.
 
-    python -m benchmarks.train_step                  # CPU: Video Swin-T 112 px and tf_efficientnet_lite0
-    python -m benchmarks.train_step --device cuda    # also Swin-B 224 px, 480 frames, batch 4 (TALLFormer Table 5)
+    python -m benchmarks.train_step                  # CPU: Swin-T 112 px, efficientnet-lite0
+    python -m benchmarks.train_step --device cuda    # also Swin-B 224 px (TALLFormer, Table 5)
 
-A step is forward, backward and optimizer of `MemoryNetwork` on random pictures and stored rows: what a run does,
-without decoding. CPU memory is the peak of anonymous memory above that before the first step, each r in a process
-of its own; CUDA memory is torch's most allocated.
+A step is forward, backward and optimizer of `MemoryNetwork` on random pictures and stored rows: what a run
+does, without decoding. CPU memory is the peak of anonymous memory above that before the first step, each r in
+a process of its own; CUDA memory is torch's most allocated.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str
 
 
 class PeakMemory:
-    """Peak anonymous memory of this process above what it is now, looked at every 10 ms; on CUDA torch's own."""
+    """Peak anonymous memory of this process above what it is now, every 10 ms; on CUDA torch's own."""
 
     def __init__(self, device: str) -> None:
         self.device, self.mib = device, 0.0
@@ -162,9 +162,7 @@ class PeakMemory:
 
 def run(name: str, device: str, steps: int, ratios: tuple[float, ...]) -> None:
     setting, found = SETTINGS[name], []
-    print(
-        f"{name}: window {setting.clips} clips of {setting.clip_frames} frames, batch {setting.batch}, {device}"
-    )
+    print(f"{name}: window {setting.clips} x {setting.clip_frames} frames, batch {setting.batch}, {device}")
     for ratio in ratios:
         command = [sys.executable, "-m", "benchmarks.train_step", "--one", name, str(ratio)]
         command += ["--device", device, "--steps", str(steps)]
