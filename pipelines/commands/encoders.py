@@ -23,8 +23,12 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         console.print_json(table.to_dict("records"))
         return
-    console.print_table(table, digits=1)
-    if not names:
+    console.print_table(table.drop(columns=["weights", "note"]), digits=1)
+    for row in table.to_dict("records"):
         console.out.print(
-            "Any other timm image model: timm:NAME. `stride`: frames a row of the network itself."
+            f"{row['encoder']}: weights {row['weights']}{'; ' if row['note'] else ''}{row['note']}"
         )
+    console.out.print(
+        "Any other timm image model: timm:NAME. stride: frames a row of the network itself; "
+        "encoder.frame_stride is a multiple of it."
+    )
