@@ -93,7 +93,9 @@ def metadata(root: Path, videos: int = 37_600, rows: int = 14_000_000) -> None:
     lengths = np.random.default_rng(0).multinomial(rows - videos, np.full(videos, 1 / videos)) + 1
     start = time.perf_counter()
     with _holes(), FeatureStore.create(path, SPEC) as store:
-        store.add_videos({"id": f"v_{i:011d}", "num_rows": int(n), "fps": 15.0} for i, n in enumerate(lengths))
+        store.add_videos(
+            {"id": f"v_{i:011d}", "num_rows": int(n), "fps": 15.0} for i, n in enumerate(lengths)
+        )
         added = time.perf_counter() - start
         for i in range(videos):
             store.complete(f"v_{i:011d}")
@@ -133,12 +135,18 @@ class _holes:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--gib", type=float, help="size of the large store; default 1.5 x RAM")
     parser.add_argument("--minutes", type=float, default=5.0, help="length of each loop")
-    parser.add_argument("--step-ms", type=float, default=250.0, help="time of a step, the encoder's work included")
+    parser.add_argument(
+        "--step-ms", type=float, default=250.0, help="time of a step, the encoder's work included"
+    )
     parser.add_argument("--metadata-only", action="store_true")
-    parser.add_argument("--folder", help="where to make the stores (default: the system's folder for temporary files)")
+    parser.add_argument(
+        "--folder", help="where to make the stores (default: the system's folder for temporary files)"
+    )
     options = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="longtal-large-", dir=options.folder))
     try:

@@ -1,7 +1,7 @@
 """Write-ahead logs: what a writer has written since the last commit.
 
-LOG.rows     one page of head, then slots of one row each. A row written again before the commit takes its old slot,
-             so a log is never longer than its rows.
+LOG.rows     slots of one row each, from the first byte on (aligned writes cost a third less). A row written again
+             before the commit takes its old slot, so a log is never longer than its rows.
 LOG.journal  records, appended: kind, checksum, length, payload. Changes of the video table are written when they
              are made, the ledger entries of all slots when a commit is prepared.
 
@@ -26,12 +26,11 @@ from featstore.errors import FeatureStoreError, StoreFormatError
 from featstore.files import FileOps
 from featstore.layout import VIDEO, LogEntry
 
-_ROWS_MAGIC = b"LTROWS1\n"
-_HEAD = struct.Struct("<8sIIqI")  # magic, row bytes, writer, generation, crc32c of what stands before
-HEAD_BYTES = 4096  # rows begin at a page: writes that straddle pages cost a third more
 _RECORD = struct.Struct("<4sIQ")  # kind, crc32c of the payload, its length
 _CHANGE, _ENTRIES = b"CHNG", b"ENTR"
-_CHANGE_HEAD = struct.Struct("<QqQQQ")
+_CHANGE_HEAD = struct.Struct(
+    "<QqQQQ"
+)  # records, first byte of text, bytes of text, bytes of seconds, owners only
 _BLOCK_BYTES = 8 << 20
 _FROM_A_COPY = "restore the store from a copy"
 
@@ -115,17 +114,14 @@ class RowLog:
 
     @classmethod
     def open(cls, path: Path, row_bytes: int, entries: NDArray[Any]) -> RowLog:
-        """StoreFormatError when the file is missing, foreign or too short for its entries."""
+        """StoreFormatError when the file is missing or too short for its entries."""
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
             raise StoreFormatError(f"committed log {path} is missing: {_FROM_A_COPY}") from error
-        head = os.pread(fd, HEAD_BYTES, 0).ljust(HEAD_BYTES, b"\0")
-        magic, size, _, _, check = _HEAD.unpack_from(head)
-        sound = magic == _ROWS_MAGIC and size == row_bytes and check == crc32c(head[: _HEAD.size - 4])
-        if not sound or os.fstat(fd).st_size < HEAD_BYTES + len(entries) * row_bytes:
+        if os.fstat(fd).st_size < len(entries) * row_bytes:
             os.close(fd)
-            raise StoreFormatError(f"committed log {path} is damaged or cut: {_FROM_A_COPY}")
+            raise StoreFormatError(f"committed log {path} is cut: {_FROM_A_COPY}")
         return cls(path, row_bytes, entries, len(entries), fd)
 
     def blocks(self, dtype: np.dtype[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -138,7 +134,7 @@ class RowLog:
 
     def read_into(self, slot: int, out: NDArray[Any]) -> None:
         """Fill out, C-contiguous [n, C], from slots slot, slot + 1, ..."""
-        offset, wanted = HEAD_BYTES + slot * self.row_bytes, out.nbytes
+        offset, wanted = slot * self.row_bytes, out.nbytes
         got = os.preadv(self.fd, [out.data], offset)
         while got < wanted:
             n = os.preadv(self.fd, [out.reshape(-1).view(np.uint8)[got:].data], offset + got)
@@ -168,7 +164,7 @@ class LogWriter(RowLog):
         super().__init__(root / names[0], row_bytes, np.zeros(256, ENTRY), 0, -1)
         self._names = names
         self._journal_path = root / names[1]
-        self._writer, self._generation = writer, generation
+        self._writer = writer
         self._files = files
         self._journal_fd = -1
         self._journal_bytes = 0
@@ -187,7 +183,7 @@ class LogWriter(RowLog):
         if self.fd < 0:
             self._start_rows()
         first, count = self.count, len(rows)
-        self._files.pwrite(self.fd, rows, HEAD_BYTES + first * self.row_bytes)
+        self._files.pwrite(self.fd, rows, first * self.row_bytes)
         self.count = first + count
         if self.count > len(self.entries):
             grown = np.zeros(max(self.count, 2 * len(self.entries)), ENTRY)
@@ -197,10 +193,8 @@ class LogWriter(RowLog):
 
     def _start_rows(self) -> None:
         fd = self._files.open(self.path, create=True)
-        head = _HEAD.pack(_ROWS_MAGIC, self.row_bytes, self._writer, self._generation, 0)[:-4]
         try:
             self._files.truncate(fd, 0)
-            self._files.pwrite(fd, (head + struct.pack("<I", crc32c(head))).ljust(HEAD_BYTES, b"\0"), 0)
         except OSError:
             self._files.close(fd)
             raise
@@ -209,7 +203,7 @@ class LogWriter(RowLog):
     def rewrite(self, first: int, rows: NDArray[Any]) -> None:
         """Write over slots in use."""
         try:
-            self._files.pwrite(self.fd, rows, HEAD_BYTES + first * self.row_bytes)
+            self._files.pwrite(self.fd, rows, first * self.row_bytes)
         except OSError:
             self.torn = True
             raise

@@ -17,7 +17,7 @@ from featstore.base import Base, open_log
 from featstore.errors import FeatureStoreError, StoreFormatError, StoreValueError, UnknownVideoError
 from featstore.files import FileOps
 from featstore.layout import LEDGER, LEDGER_FILL, Commit, read_commit, read_header
-from featstore.log import HEAD_BYTES, Overlay, RowLog, row_sums, runs
+from featstore.log import Overlay, RowLog, row_sums, runs
 from featstore.spec import FeatureSpec
 from featstore.videos import COMPLETE, RESERVED, STATES, VideoRecord, VideoTable
 
@@ -120,7 +120,7 @@ class StoreReader:
         for path in (self.path / "log").glob("*.rows"):
             if f"log/{path.name}" not in named:
                 try:
-                    total += max(0, path.stat().st_size - HEAD_BYTES) // self.spec.row_bytes
+                    total += path.stat().st_size // self.spec.row_bytes
                 except FileNotFoundError:  # committed meanwhile
                     continue
         return total
