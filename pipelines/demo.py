@@ -23,7 +23,8 @@ import pandas as pd
 
 from pipelines import console
 from pipelines.files import OutputExistsError, write_text
-from pipelines.synth import SynthConfig, synthesize
+from pipelines.synth import SynthConfig, shuffle_labels, synthesize
+from tal.annotations import read_annotations, write_annotations
 
 if TYPE_CHECKING:
     from pipelines.config import RunConfig
@@ -38,20 +39,30 @@ _MOST_FALSE = 8
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What decides a demo's result. ``sets`` change the preset: ``("train.epochs=2",)``."""
+    """What decides a demo's result. ``sets`` change the preset: ``("train.epochs=2",)``.
+
+    ``shuffled_labels`` is a control: labels of the training segments are dealt anew, and mAP must fall to chance.
+    """
 
     seed: int = 0
-    videos: int = 40
-    seconds: float = 45.0
+    videos: int = 72
+    seconds: float = 24.0
+    videos_per_person: int = 1
     size: int = 128
     fps: float = 15.0
     new_seconds: float = 30.0
     sets: tuple[str, ...] = ()
+    shuffled_labels: bool = False
 
     @property
     def data(self) -> SynthConfig:
         return SynthConfig(
-            videos=self.videos, seconds=self.seconds, size=self.size, fps=self.fps, seed=self.seed
+            videos=self.videos,
+            seconds=self.seconds,
+            size=self.size,
+            fps=self.fps,
+            seed=self.seed,
+            videos_per_person=self.videos_per_person,
         )
 
     @property
@@ -115,7 +126,11 @@ class _Demo:
             report = synthesize(self.out / "data", data, on_video=lambda _: bar.advance(task))
             synthesize(self.out / "new" / "data", self.options.new, processes=1)
             bar.update(task, completed=data.videos + 1)
-        shutil.copyfile(report.annotations, self.out / "annotations.json")
+        if self.options.shuffled_labels:
+            truth = shuffle_labels(read_annotations(report.annotations), "training", self.options.seed)
+            write_annotations(truth, self.out / "annotations.json")
+        else:
+            shutil.copyfile(report.annotations, self.out / "annotations.json")
         return {"videos": report.subsets, "segments": report.segments, "video_s": report.seconds}
 
     def extract(self) -> dict[str, Any]:
@@ -150,7 +165,7 @@ class _Demo:
     def evaluate(self) -> dict[str, Any]:
         from pipelines.evaluate import EvaluateOptions, evaluate_files, write_json
         from pipelines.predict import predict
-        from tal.annotations import find_video, read_annotations
+        from tal.annotations import find_video
 
         truth = read_annotations(self.out / "annotations.json").subset("test")
         found = {name: find_video(self.out / "data" / "videos", name) for name in truth.videos}
@@ -179,7 +194,6 @@ class _Demo:
     def predict(self) -> dict[str, Any]:
         from pipelines.plot import judge, timeline
         from pipelines.predict import predict
-        from tal.annotations import read_annotations
 
         truth = read_annotations(self.out / "new" / "data" / "annotations.json")
         ((name, annotation),) = truth.videos.items()

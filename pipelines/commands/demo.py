@@ -10,8 +10,8 @@ import click
 @click.command(short_help="Make videos, extract, train, evaluate, predict: the whole way in minutes.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make, or go on with.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of videos and training.")
-@click.option("--videos", type=click.IntRange(4), default=40, show_default=True, help="How many to make.")
-@click.option("--seconds", type=click.FloatRange(8), default=45.0, show_default=True, help="Mean length.")
+@click.option("--videos", type=click.IntRange(4), default=72, show_default=True, help="How many to make.")
+@click.option("--seconds", type=click.FloatRange(8), default=24.0, show_default=True, help="Mean length.")
 @click.option("--set", "sets", metavar="A.B=C", multiple=True, help="Change a value of the preset `demo`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(out: Path, seed: int, videos: int, seconds: float, sets: tuple[str, ...], as_json: bool) -> None:

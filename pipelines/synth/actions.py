@@ -99,16 +99,10 @@ def _lunge(c: Array) -> Array:
     )  # fmt: skip
 
 
-def _throw(c: Array) -> Array:
-    c = c % 1.0
-    at = np.array([0.0, 0.45, 0.6, 0.72, 1.0])
-    return pose(
-        r_upper_arm_f=np.interp(c, at, [0, 195, 180, 60, 0]),
-        r_forearm_f=np.interp(c, at, [0, 270, 220, 50, 0]),
-        l_upper_arm_f=np.interp(c, at, [0, 80, 60, -20, 0]), l_forearm_f=np.interp(c, at, [0, 85, 70, 10, 0]),
-        pitch=np.interp(c, at, [0, -16, -5, 30, 0]), twist=np.interp(c, at, [0, 30, 10, -30, 0]),
-        l_thigh_f=np.interp(c, at, [0, 35, 30, 25, 0]), r_shin_f=np.interp(c, at, [0, -5, -15, -25, 0]),
-    )  # fmt: skip
+def _spin(c: Array) -> Array:
+    # wrapped as in `_windmill`
+    turn = (c * 360 + 180) % 360 - 180
+    return pose(yaw=turn, upper_arm_a=88, forearm_a=88)
 
 
 def _side_bend(c: Array) -> Array:
@@ -193,8 +187,8 @@ ACTIONS = (
     Action("lunge", 2.6, _lunge),
     Action("punch", 0.9, _punch),
     Action("side_bend", 2.2, _side_bend),
+    Action("spin", 1.9, _spin),
     Action("squat", 1.7, _squat),
-    Action("throw", 1.8, _throw),
     Action("wave", 1.4, _wave),
     Action("windmill", 1.3, _windmill),
 )

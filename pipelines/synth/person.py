@@ -39,7 +39,7 @@ def person(config: SynthConfig, number: int) -> Person:
     return Person(
         lengths=lengths,
         girth=rng.uniform(0.8, 1.3),
-        amplitude=rng.uniform(0.85, 1.08),
+        amplitude=rng.uniform(0.92, 1.08),
         skin=(int(235 * tone), int(190 * tone), int(160 * tone)),
         hair=_colour(rng, 20, 140),
         shirt=_vivid(rng),

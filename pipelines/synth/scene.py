@@ -55,16 +55,16 @@ def make_scene(rng: np.random.Generator, num_frames: int, fps: float, pixels: in
     shake = _wander(rng, num_frames, fps, 0.006 * pixels)  # [F, 2]
     drift = np.stack([_slow(rng, times_s, 0.045 * pixels), _slow(rng, times_s, 0.015 * pixels)], -1)
     camera = np.clip(shake + drift, -margin + 1, margin - 1)
-    zoom = rng.uniform(0.86, 1.02) * (1 + _slow(rng, times_s, 0.03))
+    zoom = rng.uniform(0.94, 1.06) * (1 + _slow(rng, times_s, 0.03))
     stand = np.array([rng.uniform(0.42, 0.58), rng.uniform(0.88, 0.94)]) * pixels
     walk = np.stack([_slow(rng, times_s, 0.05 * pixels), np.zeros(num_frames)], -1)
     return Scene(
         background=_background(rng, pixels + 2 * margin),
-        distractors=tuple(_distractor(rng) for _ in range(rng.integers(1, 4))),
+        distractors=tuple(_distractor(rng) for _ in range(rng.integers(1, 3))),
         offset=margin + camera,
         scale=0.41 * pixels * zoom,
         foot=stand + walk - camera,
-        view_yaw=rng.uniform(-50, 50) + _slow(rng, times_s, 8),
+        view_yaw=rng.uniform(-40, 40) + _slow(rng, times_s, 8),
         view_pitch=float(rng.uniform(0, 22)),
         gain=rng.uniform(0.75, 1.15) * (1 + _slow(rng, times_s, 0.1)),
         tint=rng.uniform(0.9, 1.1, 3).astype(np.float32),
@@ -90,14 +90,14 @@ def _background(rng: np.random.Generator, pixels: int) -> Image.Image:
     """Smooth colour noise at several scales, a floor, and things on the wall."""
     wall = np.full((pixels, pixels, 3), rng.uniform(60, 200, 3), dtype=np.float32)
     for cells in (3, 9, 30):
-        patch = rng.normal(0, rng.uniform(4, 26), (cells, cells, 3)).astype(np.float32)
+        patch = rng.normal(0, rng.uniform(3, 18), (cells, cells, 3)).astype(np.float32)
         coarse = np.clip(patch + 128, 0, 255).astype(np.uint8)
         fine = Image.fromarray(coarse).resize((pixels, pixels), Image.Resampling.BICUBIC)
         wall += np.asarray(fine, np.float32) - 128
     wall = wall.mean(-1, keepdims=True) + rng.uniform(0.2, 0.7) * (wall - wall.mean(-1, keepdims=True))
     picture = Image.fromarray(np.clip(wall, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(picture)
-    for _ in range(rng.integers(2, 8)):
+    for _ in range(rng.integers(1, 6)):
         x, y = rng.uniform(0, pixels, 2)
         w, h = rng.uniform(0.04, 0.3, 2) * pixels
         colour = tuple(int(v) for v in rng.integers(30, 230, 3))
@@ -125,7 +125,7 @@ def _distractor(rng: np.random.Generator) -> Distractor:
     return Distractor(
         shape=("ellipse", "rectangle")[rng.integers(2)],
         colour=(colour[0], colour[1], colour[2]),
-        size=float(rng.uniform(0.015, 0.06)),
+        size=float(rng.uniform(0.015, 0.05)),
         centre=(
             float(rng.choice([rng.uniform(0.05, 0.3), rng.uniform(0.7, 0.95)])),
             float(rng.uniform(0.05, 0.8)),

@@ -13,8 +13,8 @@ from pipelines.synth.config import SUBSETS, VIDEO, SynthConfig
 
 # Lengths in seconds; one distribution for all actions, so that a length tells nothing about the class.
 ACTION_S = (2.4, 5.0)
-IDLE_S = (0.8, 2.6)
-BACKGROUND_SHARE = 0.35  # of the pauses hold an unlabelled action
+IDLE_S = (0.6, 2.0)
+BACKGROUND_SHARE = 0.3  # of the pauses hold an unlabelled action
 BLEND_S = 0.3
 
 
