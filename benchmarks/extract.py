@@ -1,0 +1,122 @@
+"""Extraction against the slower of its two halves: `python -m benchmarks.extract [--device cuda]`.
+
+Claim (DESIGN): decoding and encoding overlap, so that the whole runs at 0.9 or more of the slower half
+alone. All three are measured in one run on the same videos, made on the spot: decode alone (same workers,
+clips thrown away), encode alone (same batches of ready clips), and the pipeline. Rates are clips a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipelines import console
+from pipelines.extract.stream import ClipEncoder, EncodedClip, encode_stream
+from pipelines.video_writer import VideoWriter
+from tal.encoders import EncoderConfig, build_encoder
+from tal.video.pool import ClipShape, Decoded, DecodeTask, decode_all
+
+_FPS = 10.0
+LIGHT = EncoderConfig(name="timm:tf_efficientnet_lite0", clip_frames=16, frame_stride=4, size=128, crop=112)
+HEAVY_CPU = EncoderConfig(name="swin3d_t", clip_frames=16, frame_stride=2, size=128, crop=112)
+HEAVY_GPU = EncoderConfig(name="swin3d_b", clip_frames=32, frame_stride=2, size=256, crop=224)
+
+
+def make_videos(folder: Path, count: int, seconds: int) -> list[Path]:
+    """Noise that moves over a gradient, 320 x 240 at 25 a second: costs a decoder what real pictures cost."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for number in range(count):
+        path = folder / f"{number}.mp4"
+        texture = rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
+        texture = np.repeat(np.repeat(texture[::4, ::4], 4, 0), 4, 1)
+        with VideoWriter(path, 25.0, gop=50) as writer:
+            for i in range(seconds * 25):
+                top, left = i % 240, (2 * i) % 320
+                writer.add(np.ascontiguousarray(texture[top : top + 240, left : left + 320]))
+        paths.append(path)
+    return paths
+
+
+def measure(config: EncoderConfig, paths: list[Path], args: argparse.Namespace) -> dict[str, object]:
+    device = torch.device(args.device)
+    clips = ClipEncoder(build_encoder(config), device, args.batch, args.precision)
+    shape = ClipShape(config.clip_frames, config.size, config.crop)
+    tasks = [DecodeTask(str(p), p, _FPS) for p in paths]
+
+    def rate(count: int, started: float) -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return count / (time.perf_counter() - started)
+
+    def timed_after_first(events: object, kind: type) -> float:
+        """Clips a second after the first batch: starting processes is paid once, whatever the videos'
+        length.
+        """
+        count, started = 0, 0.0
+        for event in events:  # type: ignore[attr-defined]
+            if isinstance(event, kind):
+                count += 1
+                if count == args.batch:
+                    started = time.perf_counter()
+        return rate(count - args.batch, started)
+
+    decode = timed_after_first(decode_all(tasks, shape, args.workers), Decoded)
+    picture = np.random.default_rng(0).integers(0, 256, shape.shape, dtype=np.uint8)
+    for _ in range(args.batch):
+        list(clips.add("warm", 0, picture))
+    list(clips.flush())
+    started = time.perf_counter()
+    total = args.batch * args.rounds
+    for clip in range(total):
+        list(clips.add("x", clip, picture))
+    list(clips.flush())
+    encode = rate(total, started)
+    pipeline = timed_after_first(encode_stream(clips, tasks, args.workers), EncodedClip)
+    return {
+        "encoder": f"{config.name} {config.clip_frames}x{config.crop}²",
+        "decode alone": decode,
+        "encode alone": encode,
+        "pipeline": pipeline,
+        "share of the slower": pipeline / min(decode, encode),
+    }
+
+
+def main() -> None:
+    import pandas as pd
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
+    parser.add_argument("--videos", type=int, default=4)
+    parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1))
+    parser.add_argument("--batch", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=6, help="batches of the encode-only part")
+    args = parser.parse_args()
+    args.batch = args.batch or (16 if args.device.startswith("cuda") else 4)
+    heavy = HEAVY_GPU if args.device.startswith("cuda") else HEAVY_CPU
+    with tempfile.TemporaryDirectory() as folder:
+        paths = make_videos(Path(folder), args.videos, args.seconds)
+        rows = [measure(config, paths, args) for config in (LIGHT, heavy)]
+    console.print_table(
+        pd.DataFrame(rows), title=f"clips a second, {args.device}, {args.workers} workers", digits=2
+    )
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    child_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit / 1e6
+    print(f"peak memory: {peak_mb:.0f} MB, the largest decoding process {child_mb:.0f} MB")
+    if args.device.startswith("cuda"):
+        print(f"peak GPU memory: {torch.cuda.max_memory_allocated() / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
