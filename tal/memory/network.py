@@ -61,9 +61,8 @@ class MemoryNetwork(nn.Module):
         super().__init__()
         self.encoder, self.localizer = encoder, localizer
         self.fresh_only = fresh_only
-        self.encode_s = (
-            0.0  # seconds the last forward spent in the encoder (on CUDA: until its kernels were queued)
-        )
+        # seconds the last forward spent in the encoder (on CUDA: until its kernels were queued)
+        self.encode_s = 0.0
 
     def forward(self, stored: StoredRows, clips: ClipFrames | None, targets: Sequence[Targets]) -> StepOutput:
         """``targets`` are in the decoder's grid (`Localizer`)."""
@@ -107,13 +106,17 @@ class MemoryNetwork(nn.Module):
 
 
 def seen_length(mask: Tensor, multiple: int) -> int:
-    """Positions up to the last valid one of any sample [B, 1, W], rounded up to a whole number of decoder positions.
+    """Positions up to the last valid one of any sample [B, 1, W], rounded up to a sixteenth of the window.
 
-    What lies beyond is padding for the whole batch, and costs as much to compute as the rest.
+    What lies beyond is padding for the whole batch, and costs as much to compute as the rest. A length of its own
+    for every batch would fill the caches of compiled kernels, hundreds of MiB in an hour on a CPU. ``multiple``:
+    rows of a decoder position.
     """
+    window = mask.shape[2]
+    step = -(-window // (16 * multiple)) * multiple
     seen = torch.nonzero(mask.any(0).any(0))
     last = int(seen[-1]) + 1 if len(seen) else 1
-    return min(-(-last // multiple) * multiple, mask.shape[2])
+    return min(-(-last // step) * step, window)
 
 
 def encode_clips(encoder: Encoder | None, frames: Tensor) -> Tensor:
