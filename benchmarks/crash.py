@@ -2,10 +2,10 @@
 
     python -m benchmarks.crash --kills 200
 
-A child adds, writes, completes, fails, removes and commits at random, on a store with small chunks. Just before
-each commit it prints a hash of features, ledger and video table with the generation that the commit will make; it
-dies by SIGKILL at a random moment. The parent opens the store and compares. Exit code 1 when any state differs.
-"""
+A child adds, writes, completes, fails, removes and commits at random, on a store with small chunks. Just
+before each commit it prints a hash of features, ledger and video table with the generation that the commit
+will make; it dies by SIGKILL at a random moment. The parent opens the store and compares. Exit code 1 when
+any state differs."""
 
 from __future__ import annotations
 

@@ -1,13 +1,12 @@
-"""A store larger than the machine's memory under training's access pattern, and the metadata of a HACS-size store.
+"""A store larger than memory under training's access pattern, and the metadata of a HACS-size store.
 
-    python -m benchmarks.larger_than_ram                   # 1.5 x RAM, really written; needs that much free disk
+    python -m benchmarks.larger_than_ram                   # 1.5 x RAM, really written
     python -m benchmarks.larger_than_ram --gib 4 --minutes 1
-    python -m benchmarks.larger_than_ram --metadata-only   # 37,600 videos, 14 million rows, rows left as holes
+    python -m benchmarks.larger_than_ram --metadata-only   # 37,600 videos, 14 million rows, left as holes
 
-A step reads the stored rows of one window of 480 rows in each of BATCH videos, writes back 15 % of its clips, and
-waits until --step-ms have passed since it began (the encoder's work); a commit every 100 steps. The yardstick is the
-same loop, same run, on a store of 1/16 of the memory, which fits.
-"""
+A step reads the stored rows of one window of 480 rows in each of BATCH videos, writes back 15 % of its
+clips, and waits until --step-ms have passed since it began (the encoder's work); a commit every 100 steps.
+The yardstick is the same loop, same run, on a store of 1/16 of the memory, which fits."""
 
 from __future__ import annotations
 
@@ -66,7 +65,8 @@ def train(path: Path, minutes: float, step_s: float, name: str) -> float:
             if elapsed - shown >= 30 or not steps:
                 shown, kinds = elapsed, resident()
                 print(
-                    f"  {name} {elapsed:5.0f} s: {steps} steps, {late} late; anonymous {kinds['RssAnon']:.0f} MiB, "
+                    f"  {name} {elapsed:5.0f} s: {steps} steps, {late} late; anonymous "
+                    f"{kinds['RssAnon']:.0f} MiB, "
                     f"file pages {kinds['RssFile']:.0f} MiB",
                     flush=True,
                 )

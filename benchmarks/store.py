@@ -2,9 +2,10 @@
 
     python -m benchmarks.store
 
-One store of fp16 rows, C = 1024, 20 videos of 4,096 rows (160 MiB, in the page cache), clips of 16 rows. Yardsticks
-of the same run: an np.memmap of the same matrix, appends of the same bytes to a plain file, zarr's own indexing of
-the same store, tensorstore. Each figure is the median of many repetitions, the two sides taking turns.
+One store of fp16 rows, C = 1024, 20 videos of 4,096 rows (160 MiB, in the page cache), clips of 16 rows.
+Yardsticks of the same run: an np.memmap of the same matrix, appends of the same bytes to a plain file,
+zarr's own indexing of the same store, tensorstore. Each figure is the median of many repetitions, the two
+sides taking turns.
 """
 
 from __future__ import annotations
@@ -110,9 +111,9 @@ def reads(path: Path, flat: np.memmap) -> None:
         mine, plain = in_turns(1000, gather, gather_plain)
         assert (batch == copied.reshape(batch.shape)).all()
         show("gather, 20 clips of 16 rows", mine, "np.memmap slices copied", plain)
-        many = in_turns(3, lambda i: [array[3 * ROWS + c : 3 * ROWS + c + CLIP] for c in clips[i].tolist()])[
-            0
-        ]
+        (many,) = in_turns(
+            3, lambda i: [array[3 * ROWS + c : 3 * ROWS + c + CLIP] for c in clips[i].tolist()]
+        )
         show("gather, 20 clips of 16 rows", mine, "zarr's indexing, same store", many)
 
 

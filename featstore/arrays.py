@@ -24,7 +24,8 @@ _MAX_OPEN = 4
 
 
 def map_budget() -> int:
-    """Maps that one array may hold: each keeps a file descriptor, and the process has other uses for those."""
+    """Maps that one array may hold: each keeps a file descriptor, and the process has other uses for
+    those."""
     if resource is None:
         return 64
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -99,7 +100,8 @@ class FlatArray:
     def _check_size(self, path: Path, size: int) -> None:
         if size != self.chunk_bytes:
             raise StoreFormatError(
-                f"chunk file {path} has {size} bytes instead of {self.chunk_bytes}: run `longtal store repair`"
+                f"chunk file {path} has {size} bytes instead of {self.chunk_bytes}: run `longtal store "
+                f"repair`"
             )
 
     def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
@@ -134,7 +136,8 @@ class FlatArray:
             number, first = divmod(start, self.chunk)
             count = min(self.chunk - first, stop - start)
             path = self.chunk_path(number)
-            # Also where the file is there: its name may have been left, not yet durable, by a process that died.
+            # Also where the file is there: its name may have been left, not yet durable, by a process that
+            # died.
             self._new_names |= first == 0
             if first == 0 and not path.exists():
                 self._files.mkdir(path.parent)

@@ -64,7 +64,8 @@ class Base:
     def apply(self, commit: Commit, check: bool) -> Commit:
         """Bring the commit's logs into the base and note that; doing it twice gives the same bytes.
 
-        check: compare each row with its checksum first (a recovery), StoreFormatError before anything changes.
+        check: compare each row with its checksum first (a recovery), StoreFormatError before anything
+        changes.
         """
         changes: list[Change] = []
         logs: list[RowLog] = []
@@ -156,7 +157,8 @@ class Base:
             if len(bad):
                 rows = log.entries["row"][bad[:5]].tolist()
                 raise StoreFormatError(
-                    f"committed log {log.path} is damaged in {len(bad)} of {log.count} rows (rows {rows} ...): "
+                    f"committed log {log.path} is damaged in {len(bad)} of {log.count} rows (rows {rows} "
+                    f"...): "
                     "restore the store from a copy"
                 )
 
@@ -192,7 +194,8 @@ def open_log(root: Path, entry: LogEntry, row_bytes: int) -> tuple[list[Change],
     changes, entries = read_journal(root / entry.journal_file, entry.journal_bytes)
     if len(entries) != entry.slots:
         raise StoreFormatError(
-            f"committed log {root / entry.journal_file} lists {len(entries)} rows, {entry.slots} were committed: "
+            f"committed log {root / entry.journal_file} lists {len(entries)} rows, {entry.slots} were "
+            f"committed: "
             "restore the store from a copy"
         )
     return changes, RowLog.open(root / entry.rows_file, row_bytes, entries) if entry.slots else None

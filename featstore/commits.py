@@ -89,16 +89,17 @@ class CommittingStore(StoreReader):
             self._finish(self._commit)
         if self._prepared is not None and not self._adopt():
             raise FeatureStoreError(
-                f"writer {self.writer} has prepared generation {self._commit.generation + 1}: writer 0 commits it now; "
+                f"writer {self.writer} has prepared generation {self._commit.generation + 1}: writer 0 "
+                f"commits it now; "
                 "write after that, or call rollback()"
             )
 
-    # -- commit ------------------------------------------------------------------------------------------------
+    # -- commit ------------------------------------------------------------------------------------------
 
     @disk_errors
     def prepare_commit(self) -> None:
-        """Make this writer's log durable and ready to be committed; then the caller's barrier, then `commit()`
-        in writer 0. No writes in between. OSError: nothing is committed, call rollback()."""
+        """Make this writer's log durable and ready to be committed; then the caller's barrier, then
+        `commit()` in writer 0. No writes in between. OSError: nothing is committed, call rollback()."""
         with self._guard:
             self._check_writing()
             self._prepared = self._prepare()
@@ -125,7 +126,8 @@ class CommittingStore(StoreReader):
     def commit(self, timeout_s: float = 600.0) -> int:
         """Make everything written since the last commit durable and visible; the new generation.
 
-        In writer 0 of several, every other writer must have prepared. In another writer: wait for writer 0's commit.
+        In writer 0 of several, every other writer must have prepared. In another writer: wait for writer
+        0's commit.
         """
         with self._guard:
             if self._prepared is None or self._closed:
@@ -172,7 +174,8 @@ class CommittingStore(StoreReader):
                 document = {"generation": None}
             if document["generation"] != self._commit.generation + 1:
                 raise FeatureStoreError(
-                    f"writer {writer} has not called prepare_commit() for generation {self._commit.generation + 1}: "
+                    f"writer {writer} has not called prepare_commit() for generation "
+                    f"{self._commit.generation + 1}: "
                     "every writer prepares, then a barrier, then writer 0 commits"
                 )
             entries.append(LogEntry(**document["entry"]))
@@ -220,7 +223,7 @@ class CommittingStore(StoreReader):
             time.sleep(_POLL_S)
         return self._commit.generation
 
-    # -- undo ----------------------------------------------------------------------------------------------------
+    # -- undo --------------------------------------------------------------------------------------------
 
     def rollback(self) -> None:
         """Drop everything since the last commit: rows, new videos, states, ownership."""

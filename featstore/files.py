@@ -30,7 +30,8 @@ def disk_errors(method: Callable[P, T]) -> Callable[P, T]:
                 raise
             raise StoreWriteError(
                 error.errno,
-                f"the disk refused a write of {getattr(args[0], 'path', '')} in {method.__name__}(): {error.strerror}. "
+                f"the disk refused a write of {getattr(args[0], 'path', '')} in {method.__name__}(): "
+                f"{error.strerror}. "
                 "What was committed is intact; free space or mend the disk, then go on, or call rollback()",
             ) from error
 

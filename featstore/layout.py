@@ -36,7 +36,8 @@ LEDGER = np.dtype(
 LEDGER_FILL = {"time_s": float("nan"), "step": -1, "written_at": float("nan"), "writes": 0, "crc32c": 0}
 
 # id_start, id_stop: bytes of videos/text; owner -1: (position in the table) modulo the number of writers;
-# reserved_rows: rows set aside from first_row on, num_rows: rows that count; given_times 1: seconds came with the video
+# reserved_rows: rows set aside from first_row on, num_rows: rows that count; given_times 1: seconds came
+# with the video
 VIDEO = np.dtype(
     [
         ("id_start", "<i8"),

@@ -1,9 +1,9 @@
 """Write-ahead logs: what a writer has written since the last commit.
 
-LOG.rows     slots of one row each, from the first byte on (aligned writes cost a third less). A row written again
-             before the commit takes its old slot, so a log is never longer than its rows.
-LOG.journal  records, appended: kind, checksum, length, payload. Changes of the video table are written when they
-             are made, the ledger entries of all slots when a commit is prepared.
+LOG.rows     slots of one row each, from the first byte on (aligned writes cost a third less). A row written
+             again before the commit takes its old slot, so a log is never longer than its rows.
+LOG.journal  records, appended: kind, checksum, length, payload. Changes of the video table are written when
+             they are made, the ledger entries of all slots when a commit is prepared.
 
 Both are garbage unless commit.json names them, with the number of slots and bytes that count.
 """
@@ -226,8 +226,8 @@ class LogWriter(RowLog):
         self._journal_bytes += len(data)
 
     def sync(self) -> LogEntry:
-        """Write the ledger entries, make both files durable (their names need a sync of the folder), and say how
-        much of them counts."""
+        """Write the ledger entries, make both files durable (their names need a sync of the folder), and say
+        how much of them counts."""
         if self.torn:
             raise FeatureStoreError(
                 "a write failed half-way since the last commit: call rollback(), then write again"
@@ -275,7 +275,8 @@ def read_journal(path: Path, length: int) -> tuple[list[Change], NDArray[Any]]:
 
 
 class Overlay:
-    """Rows that are newer in logs than in the base: row -> slot, compactly (4 bytes a row, untouched pages free)."""
+    """Rows that are newer in logs than in the base: row -> slot, compactly (4 bytes a row, untouched pages
+    free)."""
 
     def __init__(self, logs: list[RowLog], num_rows: int, dtype: np.dtype[Any]) -> None:
         self.logs = logs

@@ -25,7 +25,8 @@ _LOAD_RETRIES = 50
 
 
 class StoreReader:
-    """What `FeatureStore` can do without writing. In mode "r" each call sees exactly one committed generation."""
+    """What `FeatureStore` can do without writing. In mode "r" each call sees exactly one committed
+    generation."""
 
     mode: str
     _commit: Commit
@@ -136,7 +137,8 @@ class StoreReader:
         return_valid: bool = False,
         verify: bool = False,
     ) -> Any:
-        """Rows [start_row, stop_row) of a video, in an array [n, C] of their own; rows outside the video are zeros.
+        """Rows [start_row, stop_row) of a video, in an array [n, C] of their own; rows outside the video
+        are zeros.
 
         out: array [n, C] of the store's dtype (or one that it casts to) to fill instead.
         return_valid: also bool [n], true where the row lies inside the video and was written.
@@ -188,7 +190,8 @@ class StoreReader:
     ) -> Any:
         """Rows of many videos at once, one request after another.
 
-        requests: (id, rows) with rows a slice or range of step 1, or an array of row numbers; outside a video: zeros.
+        requests: (id, rows) with rows a slice or range of step 1, or an array of row numbers; outside a
+        video: zeros.
         out: C-contiguous array of the total size, in any shape that ends in C; default [total, C].
         return_valid: also bool [total]. Raises as `read`.
         """
@@ -238,16 +241,18 @@ class StoreReader:
                 if self._unchanged():
                     return columns
 
-    # -- inspection (the work is done in modules of their own) -------------------------------------------------
+    # -- inspection (the work is done in modules of their own) -------------------------------------------
 
     def staleness(self, now_step: int | None = None, by: str = "video") -> pd.DataFrame:
-        """Age of the rows as a table, by "video", "clip" or "row"; see featstore/staleness.py for the columns."""
+        """Age of the rows as a table, by "video", "clip" or "row"; see featstore/staleness.py for the
+        columns."""
         from featstore.staleness import staleness
 
         return staleness(self, now_step, by)
 
     def verify(self, sample: float = 1.0, seed: int = 0) -> pd.DataFrame:
-        """Rows whose checksum fails: video, row, problem; empty = sound. sample: share of the videos looked at."""
+        """Rows whose checksum fails: video, row, problem; empty = sound. sample: share of the videos looked
+        at."""
         from featstore.verify import verify
 
         return verify(self, sample, seed)
@@ -259,7 +264,8 @@ class StoreReader:
         return stretches(self.verify())
 
     def copy_to(self, path: str | Path, run_id: str | None = None) -> Path:
-        """Copy of the last commit at a new path, carrying run_id; blocks are shared where the file system can."""
+        """Copy of the last commit at a new path, carrying run_id; blocks are shared where the file system
+        can."""
         from featstore.transfer import copy_store
 
         return copy_store(self, Path(path), run_id)
@@ -267,7 +273,8 @@ class StoreReader:
     # -- inside ----------------------------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Take the last commit from disk; a log that vanishes meanwhile means a newer state, so look again."""
+        """Take the last commit from disk; a log that vanishes meanwhile means a newer state, so look
+        again."""
         for attempt in range(_LOAD_RETRIES):
             stamp = self._read_stamp()
             folder = os.stat(self.path).st_ino
@@ -314,7 +321,8 @@ class StoreReader:
         return f"{self.path}/commit.json"
 
     def _unchanged(self) -> bool:
-        """Whether what was just read belongs to one generation: commit.json is replaced before the base changes."""
+        """Whether what was just read belongs to one generation: commit.json is replaced before the base
+        changes."""
         return not self._follows or self._read_stamp() == self._stamp
 
     def _refresh(self) -> None:
@@ -384,7 +392,8 @@ class StoreReader:
         bad = np.flatnonzero(written & (sums != self._ledger_column("crc32c", start, stop)))
         if len(bad):
             raise StoreFormatError(
-                f"{len(bad)} rows of video {video_id!r} fail their checksum (first: row {row + int(bad[0])}): "
+                f"{len(bad)} rows of video {video_id!r} fail their checksum (first: row "
+                f"{row + int(bad[0])}): "
                 "run `longtal store verify`, then `longtal extract --repair`"
             )
 

@@ -28,7 +28,8 @@ _AT_FDCWD = -100
 
 
 def merge_stores(path: str | Path, sources: Sequence[str | Path]) -> Path:
-    """One new store with the complete videos of several, ledgers kept; failed ones that none has complete, too.
+    """One new store with the complete videos of several, ledgers kept; failed ones that none has complete,
+    too.
 
     StoreSpecError when the rows were made in different ways, StoreValueError when two stores have the same
     complete video, StoreExistsError.
@@ -43,7 +44,8 @@ def merge_stores(path: str | Path, sources: Sequence[str | Path]) -> Path:
             for video_id in store.video_ids:
                 if video_id in home:
                     raise StoreValueError(
-                        f"video {video_id!r} is complete in {home[video_id]} and in {store.path}: remove it from one"
+                        f"video {video_id!r} is complete in {home[video_id]} and in {store.path}: remove "
+                        f"it from one"
                     )
                 home[video_id] = store.path
         parts, failed = [], set(home)
@@ -128,7 +130,8 @@ def _rebuild(
     if next_row * header.spec.row_bytes > free:
         raise StoreWriteError(
             errno.ENOSPC,
-            f"{folder.parent} has {free >> 20} MiB free, the rows need {next_row * header.spec.row_bytes >> 20} MiB",
+            f"{folder.parent} has {free >> 20} MiB free, the rows need "
+            f"{next_row * header.spec.row_bytes >> 20} MiB",
         )
     base.reserve_rows(0, next_row)
     base.reserve_videos(0, len(records), 0, len(text))
@@ -155,7 +158,8 @@ def _rebuild(
 
 
 def _exchange(new: Path, old: Path) -> None:
-    """Swap two folders; where the system cannot do so in one step, in two, the old one set aside meanwhile."""
+    """Swap two folders; where the system cannot do so in one step, in two, the old one set aside
+    meanwhile."""
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "renameat2"):
         done = libc.renameat2(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE)

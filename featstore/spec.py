@@ -47,7 +47,8 @@ class FeatureSpec:
             raise StoreSpecError(f"channels must be at least 1, got {self.channels}")
         if self.frame_stride < 1 or self.clip_frames < 1 or self.clip_frames % self.frame_stride:
             raise StoreSpecError(
-                f"a clip must hold a whole number of rows: clip_frames={self.clip_frames} is no positive multiple "
+                f"a clip must hold a whole number of rows: clip_frames={self.clip_frames} is no positive "
+                f"multiple "
                 f"of frame_stride={self.frame_stride}"
             )
         if self.window_frames < 0 or self.fps < 0:

@@ -24,12 +24,11 @@ def staleness(store: StoreReader, now_step: int | None, by: str) -> pd.DataFrame
     now_step: None = the newest step in the ledger.
     by "row": video, row, time_s, step, age (NaN: never written), written_at, writes.
     by "clip", "video": video, (clip,) rows, never (share of rows never written), never_refreshed (share never
-    written after extraction), age_mean, age_median, age_p90, age_max (over written rows; NaN: none), writes (sum),
-    written_at (latest, seconds since 1970).
-    """
+    written after extraction), age_mean, age_median, age_p90, age_max (over written rows; NaN: none), writes
+    (sum), written_at (latest, seconds since 1970)."""
     if by not in ("row", "clip", "video"):
         raise StoreValueError(f"staleness by {by!r}? It is by 'row', 'clip' or 'video'")
-    ids, firsts, lengths, columns = _snapshot(store, by == "row")
+    ids, lengths, columns = _snapshot(store, by == "row")
     steps = columns["step"]
     videos = np.arange(len(ids))
     starts = np.cumsum(lengths) - lengths  # the columns hold live rows only, one video after another
@@ -66,8 +65,8 @@ def staleness(store: StoreReader, now_step: int | None, by: str) -> pd.DataFrame
 
 def _snapshot(
     store: StoreReader, with_times: bool
-) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64], dict[str, NDArray[Any]]]:
-    """Ids, first rows and lengths of the complete videos, and their ledger columns, all of one generation."""
+) -> tuple[list[str], NDArray[np.int64], dict[str, NDArray[Any]]]:
+    """Ids and lengths of the complete videos, and their ledger columns, all of one generation."""
     names = ["step", "written_at", "writes", *(["time_s"] if with_times else [])]
     with store._guard:
         while True:
@@ -83,7 +82,7 @@ def _snapshot(
                 columns[name] = column if gapless else column[_rows(firsts, lengths)]
             ids = [store._table.ids[i] for i in live.tolist()]
             if store._unchanged():
-                return ids, firsts, lengths, columns
+                return ids, lengths, columns
 
 
 def _rows(firsts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -114,8 +114,9 @@ class FeatureStore(CommittingStore):
 
     @disk_errors
     def add_videos(self, table: pd.DataFrame | Iterable[Mapping[str, Any]]) -> None:
-        """Reserve rows for many videos at once: columns id, num_rows, and optionally fps (default: the spec's),
-        duration_s, num_frames, row_times_s (float64 [num_rows], the rows' centres; default: a regular grid).
+        """Reserve rows for many videos at once: columns id, num_rows, and optionally fps (default: the
+        spec's), duration_s, num_frames, row_times_s (float64 [num_rows], the rows' centres; default: a
+        regular grid).
 
         A failed or removed video of that id is replaced. Readers see a video after `complete` and `commit`.
         StoreValueError (nothing added) for a hostile, doubled or present id; OSError when the disk is full.
@@ -277,9 +278,8 @@ class FeatureStore(CommittingStore):
         """Write rows [n, C] at start_row of a video into the log; step: the optimizer step they were fed to
         (0: extraction). The newest for reads here at once, for other processes from the next commit.
 
-        StoreValueError (nothing written) for a wrong shape, rows out of range, values not finite in the store's
-        dtype, or a video that another writer owns; OSError when the disk does not take them.
-        """
+        StoreValueError (nothing written) for a wrong shape, rows out of range, values not finite in the
+        store's dtype, or a video that another writer owns; OSError when the disk does not take them."""
         values = rows if type(rows) is np.ndarray else np.asarray(rows)
         if values.ndim != 2 or values.shape[1] != self._channels or values.dtype.kind not in "fiu":
             raise StoreValueError(
@@ -298,7 +298,8 @@ class FeatureStore(CommittingStore):
             first, length = self._writable(id)
             if start_row < 0 or start_row + count > length:
                 raise StoreValueError(
-                    f"video {id!r} has rows [0, {length}), [{start_row}, {start_row + count}) do not lie inside"
+                    f"video {id!r} has rows [0, {length}), [{start_row}, {start_row + count}) do not lie "
+                    f"inside"
                 )
             if count:
                 _check_finite(id, values)
@@ -389,7 +390,8 @@ class FeatureStore(CommittingStore):
     # -- looking after the store -----------------------------------------------------------------------------
 
     def mend_chunks(self) -> list[str]:
-        """Give missing or cut chunk files their full size (zeros), so that `verify` can list the lost rows."""
+        """Give missing or cut chunk files their full size (zeros), so that `verify` can list the lost
+        rows."""
         from featstore.verify import mend_chunks
 
         with self._guard:
@@ -411,8 +413,8 @@ class FeatureStore(CommittingStore):
 
 def _check_finite(id: str, values: NDArray[Any]) -> None:
     """StoreValueError for infinity or NaN: the numbers whose exponent bits are all ones."""
-    # Read as whole numbers, the largest positive and the largest negative float come out on top; two reductions
-    # are several times faster than np.isfinite on halves.
+    # Read as whole numbers, the largest positive and the largest negative float come out on top; two
+    # reductions are several times faster than np.isfinite on halves.
     size, limit = values.dtype.itemsize, 0x7C00 if values.dtype.itemsize == 2 else 0x7F800000
     flat = values.reshape(-1)
     top, bottom = np.maximum.reduce(flat.view(f"i{size}")), np.maximum.reduce(flat.view(f"u{size}"))

@@ -17,7 +17,8 @@ _BLOCK_ROWS = 4096
 
 
 def verify(store: StoreReader, sample: float, seed: int) -> pd.DataFrame:
-    """Rows of complete videos that fail: video, row, problem ("checksum", or what is wrong with the chunk file).
+    """Rows of complete videos that fail: video, row, problem ("checksum", or what is wrong with the chunk
+    file).
 
     sample: share of the videos to look at, chosen by seed; 1 = all.
     """
@@ -64,9 +65,8 @@ def stretches(failing: pd.DataFrame) -> pd.DataFrame:
 def mend_chunks(store: StoreReader) -> list[str]:
     """Give missing or cut chunk files of features and ledger their full size; their paths.
 
-    What was in the lost part reads as zeros, whose checksum is not the ledger's (or, where the ledger itself was
-    cut, not zero), so `verify` lists those rows. Seconds of regular videos are computed anew.
-    """
+    What was in the lost part reads as zeros, whose checksum is not the ledger's (or, where the ledger itself
+    was cut, not zero), so `verify` lists those rows. Seconds of regular videos are computed anew."""
     base, commit = store._base, store._commit
     mended = []
     for array in (base.features, *base.ledger.values()):

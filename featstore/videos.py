@@ -101,7 +101,8 @@ class VideoTable:
             ) from None
 
     def put(self, indices: NDArray[np.int64], records: NDArray[Any], text_start: int, text: bytes) -> None:
-        """Set records; those at the end of the table or beyond lengthen it, their ids being slices of `text`."""
+        """Set records; those at the end of the table or beyond lengthen it, their ids being slices of
+        `text`."""
         needed = int(indices.max()) + 1 if len(indices) else 0
         if needed > len(self._records):
             grown = np.zeros(max(needed, 2 * len(self._records)), VIDEO)

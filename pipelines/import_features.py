@@ -25,9 +25,9 @@ SUFFIXES = (".npy", ".npz", ".pt")
 class ImportOptions:
     """What feature files do not say themselves.
 
-    layout: "tc" (rows first) or "ct" (channels first); fps: frames a second that the files were made at (0: each
-    video's own, from the annotations); stride, window: frames between rows, and that one row looks at; key: array
-    in .npz files and .pt dictionaries; prefix, suffix: of the file name around the video's id.
+    layout: "tc" (rows first) or "ct" (channels first); fps: frames a second that the files were made at (0:
+    each video's own, from the annotations); stride, window: frames between rows, and that one row looks at;
+    key: array in .npz files and .pt dictionaries; prefix, suffix: of the file name around the video's id.
     """
 
     layout: str
@@ -58,9 +58,9 @@ def import_features(
 ) -> dict[str, Any]:
     """Make a store of a folder of feature files; a report with counts and what failed.
 
-    videos: id -> {"fps", "duration_s"} from annotations, both optional. A file that cannot be taken (wrong shape,
-    NaN, unreadable) stops the import before the store appears, unless skip_bad: then it is listed as failed.
-    """
+    videos: id -> {"fps", "duration_s"} from annotations, both optional. A file that cannot be taken (wrong
+    shape, NaN, unreadable) stops the import before the store appears, unless skip_bad: then it is listed as
+    failed."""
     from featstore import FeatureSpec, FeatureStore
     from featstore.transfer import building
 

@@ -90,7 +90,8 @@ def plot(path: Path, image: Path, now_step: int | None = None) -> None:
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(12, 4.5), width_ratios=(1, 1.6), constrained_layout=True
     )
-    bins: Any = np.arange(-0.5, ages[np.isfinite(ages)].max() + 1.5)
+    top = max(1.0, float(np.nanmax(ages)))
+    bins: Any = np.arange(-0.5, top + 1.5)
     left.hist(ages[np.isfinite(ages)], bins=bins if len(bins) <= 60 else 50, color="#33658a")
     left.set(xlabel="age of a row (optimizer steps)", ylabel="rows", title="Age histogram")
     shown = _spread(len(names), _SHOWN_VIDEOS)
@@ -105,7 +106,13 @@ def plot(path: Path, image: Path, now_step: int | None = None) -> None:
         if 0 < len(own) < _COLUMNS:  # fewer rows than columns: each row is as wide as its share of the video
             grid[line] = own[np.arange(_COLUMNS) * len(own) // _COLUMNS]
     picture = right.imshow(
-        grid, aspect="auto", interpolation="nearest", cmap="viridis", extent=(0, 1, len(shown), 0)
+        grid,
+        aspect="auto",
+        interpolation="nearest",
+        cmap="viridis",
+        vmin=0,
+        vmax=top,
+        extent=(0, 1, len(shown), 0),
     )
     title = "Mean age by video and position"
     right.set(xlabel="position in the video (0 = start, 1 = end)", title=title)

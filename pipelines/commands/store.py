@@ -40,14 +40,17 @@ def info(store: Path, videos: bool, as_json: bool) -> None:
     on_disk, holes = human_bytes(facts["bytes_on_disk"]), human_bytes(facts["bytes_with_holes"])
     lines = {
         "encoder": f"{spec['encoder']} (weights {str(spec['weights'])[:16]})",
-        "rows": f"{facts['rows']:,} of {spec['channels']} x {spec['dtype']}, {spec['frame_stride']} frames each",
-        "videos": f"{counts['complete']} complete, {counts['reserved']} unfinished, {counts['failed']} failed; "
+        "rows": f"{facts['rows']:,} of {spec['channels']} x {spec['dtype']}, {spec['frame_stride']} "
+        "frames each",
+        "videos": f"{counts['complete']} complete, {counts['reserved']} unfinished, {counts['failed']} "
+        "failed; "
         f"{facts['hours']} h",
         "generation": f"{facts['generation']}"
         + (f", run {facts['run_id']}" if facts["run_id"] else ", pristine"),
         "on disk": f"{on_disk} in {facts['files']} files ({holes} with holes)",
         "to reclaim": human_bytes(facts["reclaimable_bytes"]) + " (longtal store compact)",
-        "writer": f"process {writer['pid']} on {writer['host']}, {facts['uncommitted_rows']} rows not committed"
+        "writer": f"process {writer['pid']} on {writer['host']}, {facts['uncommitted_rows']} rows not "
+        "committed"
         if writer
         else "none",
     }

@@ -172,9 +172,10 @@ def test_others_join_only_their_own_run(tmp_path):
     with FeatureStore.open(path, "r+", run="r", writers=2):
         with pytest.raises(StoreLockedError, match="'other'"):
             FeatureStore.open(path, "r+", run="other", writer=1, writers=2, join_timeout_s=0.05)
-        with FeatureStore.open(path, "r+", run="r", writer=1, writers=2):
-            with pytest.raises(StoreLockedError):
-                FeatureStore.open(path, "r+", run="r", writer=1, writers=2)
+        second = FeatureStore.open(path, "r+", run="r", writer=1, writers=2)
+        with pytest.raises(StoreLockedError):
+            FeatureStore.open(path, "r+", run="r", writer=1, writers=2)
+        second.close()
     with pytest.raises(StoreValueError, match="same run"):
         FeatureStore.open(path, "r+", writer=1, writers=2)
 
