@@ -108,9 +108,8 @@ class MemoryNetwork(nn.Module):
 def seen_length(mask: Tensor, multiple: int) -> int:
     """Positions up to the last valid one of any sample [B, 1, W], rounded up to a sixteenth of the window.
 
-    What lies beyond is padding for the whole batch, and costs as much to compute as the rest. A length of its own
-    for every batch would fill the caches of compiled kernels, hundreds of MiB in an hour on a CPU. ``multiple``:
-    rows of a decoder position.
+    What lies beyond is padding for the whole batch, and costs as much to compute as the rest. A length of its
+    own for every batch would fill the caches of compiled kernels. ``multiple``: rows of a decoder position.
     """
     window = mask.shape[2]
     step = -(-window // (16 * multiple)) * multiple
