@@ -80,7 +80,7 @@ class TrainConfig(Config):
     max_nonfinite: int = Field(
         10, ge=0, description="steps with a non-finite loss or gradient before the run stops"
     )
-    compile: bool = False
+    compile: bool = Field(False, description="compile the localizer (torch.compile)")
     deterministic: bool = Field(False, description="deterministic kernels where torch has them")
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 

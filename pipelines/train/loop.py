@@ -140,6 +140,7 @@ class Trainer:
             "epoch": epoch,
             "lr": max(group["lr"] for group in self.optimizer.param_groups),
             "grad_norm": record.grad_norm,
+            "encoder_grad_norm": record.encoder_grad_norm,
             "finite": record.finite,
             "fresh_rows": record.fresh_rows,
             "stored_rows": record.stored_rows,

@@ -146,6 +146,8 @@ def build_trainer(
     data = load_data(config.data, stores.rows, measure_video(config))
     channels = stores.rows.spec.channels if stores.rows is not None else (encoder.channels if encoder else 0)
     network = build_network(config, len(data.labels), channels, encoder)
+    if config.train.compile:
+        network.localizer.compile()
     optimizer = build_optimizer(network, config.optim)
     checkpoint = choose_checkpoint(out / "checkpoints", stores.memory.generation if stores.memory else None)
     average = WeightAverage(network, config.train.ema_decay) if config.train.ema_decay else None

@@ -27,7 +27,8 @@ class StepRecord:
 
     finite: bool
     losses: dict[str, float]
-    grad_norm: float = 0.0
+    grad_norm: float = 0.0  # of all gradients, before clipping
+    encoder_grad_norm: float = 0.0
     fresh_rows: int = 0
     stored_rows: int = 0
     age_mean: float = 0.0
@@ -75,7 +76,7 @@ class Stepper:
             self._account(record, batch, stored, output, writes, len(batches))
         if self.accelerator.num_processes > 1:
             self._combine(record)
-        record.grad_norm = float(self._clip())
+        record.grad_norm, record.encoder_grad_norm = self._clip()
         record.finite &= record.grad_norm < float(
             "inf"
         )  # the norm is of all processes' gradients; NaN fails too
@@ -135,11 +136,16 @@ class Stepper:
         if self.write_back is not None:
             writes += rows_to_write(rows, batch)
 
-    def _clip(self) -> Tensor:
-        """L2 norm of all gradients, clipped to the limit when there is one."""
+    def _clip(self) -> tuple[float, float]:
+        """L2 norm of all gradients and of the encoder's, before clipping to the limit (if there is one)."""
         limit = self.config.optim.clip_norm or float("inf")
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), limit)
-        return torch.as_tensor(norm if norm is not None else 0.0)
+        total = float(norm) if norm is not None else 0.0
+        if self.plain.encoder is None:
+            return total, 0.0
+        gradients = [p.grad for p in self.plain.encoder.parameters() if p.grad is not None]
+        clipped = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
+        return total, clipped * max(1.0, total / limit)
 
     def _combine(self, record: StepRecord) -> None:
         """The record of all processes: mean losses and times, summed rows, finite only if all are."""

@@ -101,7 +101,8 @@ class Planner:
             self._rng(_WINDOW, *key), video.num_rows, video.segments, self.window, self.rows_per_clip or 1
         )
         segments, kept = visible_segments(video.segments, window, self.window.trunc_threshold)
-        clips = self._clips(key, video, window, ages) if self.rows_per_clip else ()
+        encoding = self.rows_per_clip > 0 and epoch >= self.memory.warmup_epochs
+        clips = self._clips(key, video, window, ages) if encoding else ()
         return SamplePlan(video, window, clips, segments, video.labels[kept], (self.seed, _AUGMENT, *key))
 
     def _clips(

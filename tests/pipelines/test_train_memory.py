@@ -225,6 +225,7 @@ def test_in_place_refreshes_the_store_itself_and_only_when_asked(data, tmp_path)
     [
         {"ratio": 1.0},
         {"ratio": 0.5, "write_back": "canonical"},
+        {"ratio": 0.5, "warmup_epochs": 1},
         {"ratio": 0.5, "baseline": "stochastic_backprop"},
         {"ratio": 0.5, "baseline": "fresh_only"},
     ],

@@ -99,3 +99,9 @@ def test_age_aware_samplers_look_at_the_snapshot():
 def test_more_slots_than_videos_is_an_error():
     with pytest.raises(ConfigError, match=r"train\.batch_size to 3"):
         planner(count=3)
+
+
+def test_warm_up_epochs_encode_nothing():
+    memory = MemoryConfig(ratio=0.3, warmup_epochs=2)
+    plan = Planner(videos(4), 4, WindowConfig(num_rows=64), memory, 0, 8)
+    assert [any(p.clips for p in plan.step(epoch, 0)) for epoch in range(4)] == [False, False, True, True]
