@@ -2,9 +2,14 @@
 
 import http.client
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -181,3 +186,29 @@ def test_pages_of_others_are_refused(tmp_path, content):
         serve_page(path)
     with pytest.raises(ViewError, match="cannot be read"):
         serve_page(tmp_path / "missing.html")
+
+
+def test_the_command_serves_until_it_is_interrupted(report, tmp_path):
+    path = write_report(report, tmp_path / "r.html")
+    command = [sys.executable, "cli.py", "view", str(path), "--no-open"]
+    process = subprocess.Popen(
+        command,
+        cwd=Path(__file__).resolve().parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        # a shell's background jobs, and so some CI runners, have the signal ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        line = process.stdout.readline()
+        address = line.split()[0]
+        assert address.startswith("http://127.0.0.1:") and "1 videos" in line
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            assert answer.status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
