@@ -56,7 +56,9 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="longtal")
 @click.option("--quiet", "-q", is_flag=True, help="Only results, warnings and errors.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

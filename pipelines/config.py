@@ -90,7 +90,8 @@ class RunConfig(Config):
 
     description: str = ""
     notes: dict[str, str] = Field(
-        default_factory=dict, description="key of this tree -> where its value comes from, or why it was chosen"
+        default_factory=dict,
+        description="key of this tree -> where its value comes from, or why it was chosen",
     )
     data: DataConfig = DataConfig()
     encoder: EncoderConfig | None = None
@@ -118,9 +119,7 @@ class RunConfig(Config):
         if self.data.videos and self.encoder is None:
             raise ValueError("data.videos is set but there is no `encoder` section to look at videos with")
         if rows % downsample:
-            raise ValueError(
-                f"window.num_rows {rows} is no multiple of localizer.downsample {downsample}"
-            )
+            raise ValueError(f"window.num_rows {rows} is no multiple of localizer.downsample {downsample}")
         if self.encoder is not None:
             rows_per_clip = self.encoder.clip_frames // self.encoder.frame_stride
             if self.end_to_end and rows % rows_per_clip:

@@ -1,9 +1,9 @@
 """The one owner of conversions between seconds, frames, rows and clips.
 
-A video is sampled at ``fps`` frames a second: frame k is the picture on screen at k / fps seconds. A clip is
-``clip_frames`` consecutive frames, at absolute multiples of the clip length; a row is the encoder's output for
-``frame_stride`` frames. Row g covers frames [g * frame_stride, (g + 1) * frame_stride) and its position in time
-is the middle of that stretch.
+A video is sampled at ``fps`` frames a second: frame k is the picture on screen at k / fps seconds. A clip
+is ``clip_frames`` consecutive frames, at absolute multiples of the clip length; a row is the encoder's
+output for ``frame_stride`` frames. Row g covers frames [g * frame_stride, (g + 1) * frame_stride) and its
+position in time is the middle of that stretch.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class ClipGrid:
             raise ConfigError(f"sampling rate must be above 0 frames a second, got {self.fps}")
         if self.frame_stride < 1 or self.clip_frames < 1 or self.clip_frames % self.frame_stride:
             raise ConfigError(
-                f"a clip must hold a whole number of rows: clip_frames={self.clip_frames} is no positive multiple "
-                f"of frame_stride={self.frame_stride}"
+                f"a clip must hold a whole number of rows: clip_frames={self.clip_frames} is no positive "
+                f"multiple of frame_stride={self.frame_stride}"
             )
 
     @property

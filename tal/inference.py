@@ -91,7 +91,7 @@ def localize(
     labels = torch.cat([c.labels for c in found]) if found else torch.zeros(0, dtype=torch.long)
     keep = seconds.clamp(0.0, duration_s).diff(dim=1)[:, 0] > 0
     seconds, scores, labels = suppress(seconds[keep], scores[keep], labels[keep], config.suppression)
-    # only now, as the published post-processing does: what reaches beyond the video competes at its full length
+    # only now, as published: what reaches beyond the video competes at its full length
     seconds = seconds.clamp(0.0, duration_s)
     order = torch.argsort(scores, descending=True, stable=True)
     return pd.DataFrame(

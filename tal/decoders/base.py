@@ -1,8 +1,8 @@
 """The one contract of all decoders: features and mask in, segments out.
 
-Shapes: B videos or windows, C channels, T positions; ``mask`` is bool [B, 1, T], True inside the video.
-Segments are in positions of the features given (grid units); callers turn them into seconds with a
-`tal.grid.FeatureGrid`.
+Shapes: B videos or windows, C channels, T positions; ``mask`` is bool [B, 1, T], True inside the
+video. Segments are in positions of the features given (grid units); callers turn them into seconds with
+a `tal.grid.FeatureGrid`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Targets:
-    """Ground truth of one sample: ``segments`` float [N, 2] (start, end) in grid units, ``labels`` long [N]."""
+    """Truth of one sample: ``segments`` float [N, 2] (start, end) in grid units, ``labels`` long [N]."""
 
     segments: Tensor
     labels: Tensor
@@ -41,14 +41,14 @@ class Decoder(nn.Module, ABC):
 
     ``forward`` returns whatever `losses` and `candidates` of the same decoder need: training is
     ``decoder.losses(decoder(features, mask), mask, targets)``, inference
-    ``decoder.candidates(decoder(features, mask), mask)``. State that training carries from step to step (such as
-    a loss normaliser) is a buffer, so that a checkpoint holds it.
+    ``decoder.candidates(decoder(features, mask), mask)``. State that training carries from step to step
+    (such as a loss normaliser) is a buffer, so that a checkpoint holds it.
     """
 
     num_classes: int
     in_channels: int
-    # Channels of the encoder's features that `forward` wants besides, as ``video_features`` and ``video_mask``
-    # (before downsampling and consistency module); 0: none.
+    # Channels of the encoder's features that `forward` wants besides, as ``video_features`` and
+    # ``video_mask`` (before downsampling and consistency module); 0: none.
     video_channels: int = 0
 
     @abstractmethod
