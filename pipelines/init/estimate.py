@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pipelines.config import RunConfig
 from tal.decoders.base import Targets
 from tal.encoders import build_encoder
+from tal.errors import ConfigError
 from tal.grid import ClipGrid
 from tal.localizer import Localizer
 from tal.memory.clips import num_sampled
@@ -57,7 +58,7 @@ def estimate(
     random: they change neither time nor memory.
     """
     assert config.encoder is not None
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = _device(device)
     settings = config.encoder
     encoder = build_encoder(settings.model_copy(update={"weights": None, "weights_sha256": None})).to(where)
     localizer = Localizer(config.localizer, encoder.channels, 2, config.window.num_rows).to(where)
@@ -96,6 +97,15 @@ def estimate(
         epoch_s=steps * step_s,
         total_s=extract_s + config.train.epochs * steps * step_s,
     )
+
+
+def _device(name: str | None) -> torch.device:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name is not None and not available.get(name, False):
+        raise ConfigError(
+            f"--device {name}: torch finds {', '.join(k for k, v in available.items() if v)} here"
+        )
+    return torch.device(name or ("cuda" if available["cuda"] else "cpu"))
 
 
 def _cost(module: nn.Module, loss: Callable[[], Tensor], device: torch.device) -> tuple[int, float]:

@@ -216,6 +216,8 @@ def test_wrong_input(data, tmp_path):
         init_project(InitOptions(tmp_path / "empty", data / "truth.json", tmp_path / "p"))
     with pytest.raises(ConfigError, match="no encoder"):
         init_project(InitOptions(data / "videos", data / "truth.json", tmp_path / "p", encoder="resnt"))
+    with pytest.raises(ConfigError, match="tpu"):
+        init_project(InitOptions(data / "videos", data / "truth.json", tmp_path / "p", device="tpu"))
     assert not (tmp_path / "p").exists()
 
 
