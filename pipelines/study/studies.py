@@ -53,7 +53,7 @@ def _hapt(sets: Sequence[str]) -> list[Variant]:
 
 def _gym(sets: Sequence[str]) -> list[Variant]:
     frozen = load_config("gym", ["memory.ratio=0", *sets])
-    return [Variant("frozen (r = 0)", frozen), Variant("memory (r = 0.15)", load_config("gym", sets))]
+    return [Variant("frozen-r0", frozen), Variant("memory-r0.15", load_config("gym", sets))]
 
 
 STUDIES: dict[str, Study] = {

@@ -7,6 +7,7 @@ validation/ · models/ (the best) · model/ (the one to predict with).
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import yaml
 from pipelines.config import RunConfig, parse_config, save_resolved
 from pipelines.console import log, set_quiet
 from pipelines.provenance import provenance
+from pipelines.train.checkpoint import list_checkpoints
 from tal.errors import ConfigError
 
 
@@ -37,11 +39,12 @@ class TrainResult:
 def train(
     config: RunConfig, out: str | Path, resume: bool = False, command: Sequence[str] = ()
 ) -> TrainResult:
-    """Train until ``train.epochs`` are done. With ``resume`` a run that was interrupted goes on where it
-    stood.
+    """Train until ``train.epochs`` are done. With ``resume`` an interrupted run goes on where it stood.
 
-        Raises ------ ConfigError when ``out`` holds a run already and ``resume`` is not set, or the
-        configuration does not fit the machine.
+    Raises
+    ------
+    ConfigError
+        when ``out`` holds a run already and ``resume`` is not set, or the configuration does not fit here.
     """
     from pipelines.train.setup import build_accelerator, build_trainer, new_run_id
 
@@ -49,13 +52,14 @@ def train(
     accelerator = build_accelerator(config)
     if not accelerator.is_main_process:
         set_quiet(True)
-    if (out / "config.yaml").exists() and not resume:
+    begun = bool(list_checkpoints(out / "checkpoints"))
+    if begun and not resume:
         raise ConfigError(f"{out} holds a run already: --resume goes on with it, or give another --out")
     accelerator.wait_for_everyone()
-    facts = _run_facts(config, out, accelerator.is_main_process, new_run_id(), command)
+    if accelerator.is_main_process and not begun:
+        _begin(config, out, new_run_id(), command)
     accelerator.wait_for_everyone()
-    if not facts:
-        facts = json.loads((out / "provenance.json").read_text())
+    facts = json.loads((out / "provenance.json").read_text())
     trainer = build_trainer(config, out, accelerator, facts["run_id"], facts)
     if accelerator.is_main_process:
         (out / "labels.json").write_text(
@@ -84,13 +88,12 @@ def saved_config(out: str | Path) -> RunConfig:
     return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
 
 
-def _run_facts(
-    config: RunConfig, out: Path, is_main: bool, run_id: str, command: Sequence[str]
-) -> dict[str, Any]:
-    """Write config.yaml and provenance.json of a new run; {} for processes that read them instead."""
-    if not is_main or (out / "provenance.json").exists():
-        return {}
+def _begin(config: RunConfig, out: Path, run_id: str, command: Sequence[str]) -> None:
+    """Write config.yaml and provenance.json; what an attempt that never began left behind goes."""
     out.mkdir(parents=True, exist_ok=True)
+    if (out / "memory.zarr").exists():
+        shutil.rmtree(out / "memory.zarr")
+    (out / "log.jsonl").unlink(missing_ok=True)
     facts = provenance(command) | {
         "run_id": run_id,
         "seed": config.train.seed,
@@ -98,7 +101,6 @@ def _run_facts(
     }
     (out / "provenance.json").write_text(json.dumps(facts, indent=1))
     save_resolved(config, out)
-    return facts
 
 
 def _count(module: Any) -> int:

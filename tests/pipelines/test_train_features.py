@@ -121,6 +121,12 @@ def test_wrong_data_is_one_line(features, tmp_path, data, said):
     assert "\n" not in str(caught.value)
 
 
+def test_a_run_that_never_began_can_be_tried_again(features, tmp_path):
+    with pytest.raises(OSError, match="no feature store"):
+        train(config(features, data={"store": "nowhere.zarr"}), tmp_path / "run")
+    assert train(config(features, train={"epochs": 1}), tmp_path / "run").step == 2
+
+
 def test_annotations_of_other_videos_are_an_error(features, tmp_path):
     text = (features / "annotations.json").read_text().replace('"s', '"other')
     (tmp_path / "a.json").write_text(text.replace('"othere', '"se').replace('"otheru', '"su'))
