@@ -155,6 +155,8 @@ def collect(
     if predictions_path is None:
         notes.append("This run has no validation predictions yet.")
         truth = None
+    elif predictions.empty:
+        notes.append(f"{predictions_path} holds no detection.")
     labels = _labels(truth, predictions)
     videos = _videos(truth, predictions, labels, _Files(videos_dir, predicted.videos), max_per_video, notes)
     thresholds = run.thresholds if run is not None else predicted.thresholds

@@ -233,6 +233,13 @@ def test_numbers_that_are_not_finite_do_not_reach_the_page(tmp_path):
     assert [s.to_json() for s in training_series(log)] == [{"name": "loss", "step": [2], "value": [1.5]}]
 
 
+def test_empty_predictions_are_said_to_be_so(files, tmp_path):
+    (tmp_path / "empty.json").write_text('{"results": {"video_00": []}}')
+    report = collect(tmp_path / "empty.json", files[0], "validation")
+    assert len(report.videos) == 6 and any("holds no detection" in note for note in report.notes)
+    assert [v.id for v in collect(tmp_path / "empty.json").videos] == ["video_00"]
+
+
 def test_wrong_sources_are_named(tmp_path):
     assert read_run(tmp_path) is None
     with pytest.raises(ReportError, match="no run"):
