@@ -69,7 +69,8 @@ class Trainer:
             last = self.state.epoch == self.config.train.epochs
             if self.validator is not None and self._validation_due(epoch, last):
                 self.validate(epoch)
-            if last or not self.config.train.checkpoint_every:
+            every = self.config.train.checkpoint_every
+            if last or not every or self.state.step % every == 0:
                 self.checkpoint()
             pace.skip()
         self.keeper.finish(self)

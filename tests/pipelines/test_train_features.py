@@ -121,6 +121,13 @@ def test_wrong_data_is_one_line(features, tmp_path, data, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("every", "expected"), [(0, [4, 6]), (2, [4, 6]), (3, [3, 6]), (4, [4, 6])])
+def test_checkpoints_come_when_asked_for_also_at_an_epochs_end(features, tmp_path, every, expected):
+    """Three epochs of two steps; the last two checkpoints stay."""
+    train(config(features, train={"epochs": 3, "checkpoint_every": every}), tmp_path / "run")
+    assert [int(p.name[5:]) for p in sorted((tmp_path / "run" / "checkpoints").iterdir())] == expected
+
+
 def test_a_run_that_never_began_can_be_tried_again(features, tmp_path):
     with pytest.raises(OSError, match="no feature store"):
         train(config(features, data={"store": "nowhere.zarr"}), tmp_path / "run")
