@@ -41,7 +41,8 @@ _MOST_FALSE = 8
 class DemoOptions:
     """What decides a demo's result. ``sets`` change the preset: ``("train.epochs=2",)``.
 
-    ``shuffled_labels`` is a control: labels of the training segments are dealt anew, and mAP must fall to chance.
+    ``shuffled_labels`` is a control: labels of the training segments are dealt anew, and mAP must fall to
+    chance.
     """
 
     seed: int = 0

@@ -1,4 +1,4 @@
-"""Slow: the demo learns what it should. Minutes each; `pytest -m slow tests/pipelines/test_demo_controls.py`."""
+"""Slow: the demo learns what it should. Minutes each."""
 
 import pytest
 
