@@ -12,12 +12,8 @@ import click
 @click.option("--videos", type=click.IntRange(1), default=40, show_default=True, help="How many.")
 @click.option("--seconds", type=click.FloatRange(8.0), default=45.0, show_default=True, help="Mean length.")
 @click.option("--size", type=click.IntRange(32, 1024), default=128, show_default=True, help="Pixels a side.")
-@click.option(
-    "--fps", type=click.FloatRange(5.0, 120.0), default=15.0, show_default=True, help="Frame rate."
-)
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides all."
-)
+@click.option("--fps", type=click.FloatRange(5.0, 120.0), default=15.0, show_default=True, help="Frame rate.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides all.")
 @click.option("--processes", type=click.IntRange(1), default=None, help="Default: one a core.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
