@@ -310,13 +310,16 @@ class FeatureStore(CommittingStore):
         log, count = self._log, len(rows)
         sums = row_sums(rows)
         taken = self._overlay.slots(start, start + count)
+        slot = int(taken[0])  # slot + 1; 0 where the row is not in the log yet
         if not np.count_nonzero(taken):
             first = log.append(rows)
             self._overlay.note(start, first, count)
             writes = self._base_writes(start, start + count)
             self._note(first, start, count, step, writes, sums)
+        elif slot and int(taken[-1]) == slot + count - 1 and (taken[1:] - taken[:-1] == 1).all():
+            self._rewrite(slot - 1, start, rows, step, sums)  # a clip written again, as training does
         else:
-            slots = taken.astype(np.int64)  # slot + 1; 0 where the row is not in the log yet
+            slots = taken.astype(np.int64)
             new = slots == 0
             # Stretches that are new, or lie in slots one after another.
             for i, j in runs(np.where(new, np.arange(-count, 0), slots)):
@@ -324,13 +327,17 @@ class FeatureStore(CommittingStore):
                     first = log.append(rows[i:j])
                     self._overlay.note(start + i, first, j - i)
                     writes = self._base_writes(start + i, start + j)
+                    self._note(first, start + i, j - i, step, writes, sums[i:j])
                 else:
-                    first = int(slots[i]) - 1
-                    log.rewrite(first, rows[i:j])
-                    writes = log.entries["writes"][first : first + j - i].copy()
-                self._note(first, start + i, j - i, step, writes, sums[i:j])
+                    self._rewrite(int(slots[i]) - 1, start + i, rows[i:j], step, sums[i:j])
         if step and self.run is not None:
             self._refreshed = True
+
+    def _rewrite(self, slot: int, row: int, rows: NDArray[Any], step: int, sums: NDArray[np.uint32]) -> None:
+        """Write over slots in use, one after another from slot on."""
+        self._log.rewrite(slot, rows)
+        writes = self._log.entries["writes"][slot : slot + len(rows)].copy()
+        self._note(slot, row, len(rows), step, writes, sums)
 
     def _note(
         self, slot: int, row: int, count: int, step: int, writes: Any, sums: NDArray[np.uint32]
@@ -411,14 +418,22 @@ class FeatureStore(CommittingStore):
             _OPEN.discard(self)
 
 
+# By bytes a number: how to read it as a whole number, the least that is not finite, the same below zero.
+_EXPONENTS = {
+    2: (np.dtype("i2"), np.dtype("u2"), 0x7C00, 0xFC00),
+    4: (np.dtype("i4"), np.dtype("u4"), 0x7F800000, 0xFF800000),
+}
+
+
 def _check_finite(id: str, values: NDArray[Any]) -> None:
     """StoreValueError for infinity or NaN: the numbers whose exponent bits are all ones."""
     # Read as whole numbers, the largest positive and the largest negative float come out on top; two
     # reductions are several times faster than np.isfinite on halves.
-    size, limit = values.dtype.itemsize, 0x7C00 if values.dtype.itemsize == 2 else 0x7F800000
-    flat = values.reshape(-1)
-    top, bottom = np.maximum.reduce(flat.view(f"i{size}")), np.maximum.reduce(flat.view(f"u{size}"))
-    if top >= limit or bottom >= limit | (1 << (8 * size - 1)):
+    signed, unsigned, limit, negative = _EXPONENTS[values.dtype.itemsize]
+    if (
+        np.maximum.reduce(values.view(signed), axis=None) >= limit
+        or np.maximum.reduce(values.view(unsigned), axis=None) >= negative
+    ):
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise StoreValueError(
             f"video {id!r}: row {row} of those to write holds values that are not finite as {values.dtype}; "
