@@ -419,7 +419,7 @@ class FeatureStore(CommittingStore):
 
 
 # By bytes a number: how to read it as a whole number, the least that is not finite, the same below zero.
-_EXPONENTS = {
+_EXPONENTS: dict[int, tuple[np.dtype[Any], np.dtype[Any], int, int]] = {
     2: (np.dtype("i2"), np.dtype("u2"), 0x7C00, 0xFC00),
     4: (np.dtype("i4"), np.dtype("u4"), 0x7F800000, 0xFF800000),
 }
