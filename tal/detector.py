@@ -30,7 +30,7 @@ from tal.model_folder import ModelFolder, read_model
 from tal.video import open_video
 
 # Rows of a video up to this size stay in memory; those of longer ones go through a temporary file.
-ROWS_IN_MEMORY_BYTES = 64 << 20
+ROWS_IN_MEMORY_BYTES = 16 << 20
 # `suppression.max_segments` is meant for videos of minutes; longer ones may keep more.
 SEGMENTS_PER_MINUTE = 20
 
