@@ -29,7 +29,8 @@ class Validation:
 
 
 class Validator:
-    """Runs the network as inference does: every clip encoded; only a run on stored rows reads the store."""
+    """Runs the network as inference does: every clip encoded; a run that learns from stored rows alone reads
+    them."""
 
     def __init__(
         self,
@@ -63,8 +64,8 @@ class Validator:
         return Validation(found, result)
 
     def _detect(self, network: MemoryNetwork, video: TrainingVideo) -> pd.DataFrame:
-        if network.encoder is None:
-            assert self.store is not None
+        # A frozen encoder's rows are in the store already; encoding them again would give the same.
+        if self.store is not None and (network.encoder is None or video.id in self.store):
             rows = self.store.read(video.id, 0, video.num_rows)
         else:
             rows = encode_whole(network.encoder, video, self.accelerator.device)
