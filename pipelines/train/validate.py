@@ -68,6 +68,7 @@ class Validator:
         if self.store is not None and (network.encoder is None or video.id in self.store):
             rows = self.store.read(video.id, 0, video.num_rows)
         else:
+            assert network.encoder is not None
             rows = encode_whole(network.encoder, video, self.accelerator.device)
         found = localize(network.localizer, rows, video.grid, self.inference, video.duration_s)
         found = self.inference.named(found, video.id, self.video_scores)
