@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tal.annotations import VIDEO_SUFFIXES
 from tal.errors import VideoError
 
+# Ways to name a file, the shortest that tells it from the others is taken.
+_ID_FORMS: tuple[Callable[[Path], str], ...] = (
+    lambda path: path.stem,
+    lambda path: path.name,
+    lambda path: f"{path.resolve().parent.name}/{path.stem}",
+    lambda path: f"{path.resolve().parent.name}/{path.name}",
+)
+
 
 def find_videos(paths: Iterable[str | Path]) -> dict[str, Path]:
     """Video id -> file, in the order named; a folder gives its videos, also those of its sub-folders.
 
-    The id is the file's name without suffix; files of one name in several folders get their folder's name
-    before it.
+    The id is the file's name without suffix; where that is not unique, its name with suffix, or its
+    folder's name before it.
 
     Raises
     ------
@@ -26,13 +34,11 @@ def find_videos(paths: Iterable[str | Path]) -> dict[str, Path]:
     for given in paths:
         for path in _expand(str(given)):
             files.setdefault(path, None)
-    stems = Counter(path.stem for path in files)
+    counts = [Counter(form(path) for path in files) for form in _ID_FORMS]
     found: dict[str, Path] = {}
     for path in files:
-        name = path.stem if stems[path.stem] == 1 else f"{path.resolve().parent.name}/{path.stem}"
-        if name in found:
-            name = path.as_posix()
-        found[name] = path
+        forms = (form(path) for form, count in zip(_ID_FORMS, counts, strict=True) if count[form(path)] == 1)
+        found[next(forms, path.as_posix())] = path
     return found
 
 

@@ -104,6 +104,8 @@ def test_files_of_one_name_get_their_folder_before_it(videos, tmp_path):
     found = find_videos([videos, tmp_path / "b"])
     assert {"videos/video_0000", "b/video_0000", "video_0001"} <= set(found)
     assert len(found) == 4
+    shutil.copy(videos / "video_0000.mp4", tmp_path / "b" / "video_0000.avi")
+    assert set(find_videos([tmp_path / "b"])) == {"video_0000.mp4", "video_0000.avi"}
 
 
 def test_wrong_paths_say_what_is_wrong(tmp_path):
