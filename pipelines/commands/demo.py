@@ -10,11 +10,13 @@ import click
 @click.command(short_help="Make videos, extract, train, evaluate, predict: the whole way in minutes.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make, or go on with.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of videos and training.")
-@click.option("--videos", type=click.IntRange(4), default=72, show_default=True, help="How many to make.")
-@click.option("--seconds", type=click.FloatRange(8), default=24.0, show_default=True, help="Mean length.")
+@click.option("--videos", type=click.IntRange(4), help="How many to make (96).")
+@click.option("--seconds", type=click.FloatRange(8), help="Mean length (24).")
 @click.option("--set", "sets", metavar="A.B=C", multiple=True, help="Change a value of the preset `demo`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
-def command(out: Path, seed: int, videos: int, seconds: float, sets: tuple[str, ...], as_json: bool) -> None:
+def command(
+    out: Path, seed: int, videos: int | None, seconds: float | None, sets: tuple[str, ...], as_json: bool
+) -> None:
     """Make videos, extract features, train end to end through the memory, evaluate, predict.
 
     Nothing is downloaded. Interrupted, it goes on where it stood; finished, it shows what it reuses.
@@ -26,7 +28,10 @@ def command(out: Path, seed: int, videos: int, seconds: float, sets: tuple[str, 
     from pipelines import console
     from pipelines.demo import DemoOptions, run_demo
 
-    options = DemoOptions(seed=seed, videos=videos, seconds=seconds, sets=sets)
+    usual = DemoOptions()
+    options = DemoOptions(
+        seed=seed, videos=videos or usual.videos, seconds=seconds or usual.seconds, sets=sets
+    )
     if not as_json:
         run_demo(out, options)
         return
