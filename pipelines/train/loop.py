@@ -72,7 +72,7 @@ class Trainer:
             every = self.config.train.checkpoint_every
             if last or not every or self.state.step % every == 0:
                 self.checkpoint()
-            pace.skip()
+            pace.skip(self.state.step)
         self.keeper.finish(self)
         return self.state
 

@@ -84,9 +84,9 @@ class Pace:
             self._step, self._time = step, now
         return self.rate
 
-    def skip(self) -> None:
-        """Leave the time since the last look out (validation, checkpoints)."""
-        self._time = time.perf_counter()
+    def skip(self, step: int) -> None:
+        """Leave out what came since the last look: its end was no step (validation, checkpoints)."""
+        self._step, self._time = step, time.perf_counter()
 
 
 def clock(seconds: float) -> str:
