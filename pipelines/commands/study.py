@@ -38,8 +38,8 @@ def command(
 
     \b
     Example:
-      longtal study hapt --data shared/data/hapt --out studies/hapt
-      longtal study gym-memory --data shared/data/gym --out studies/gym --seeds 3
+      longtal study hapt --data data/hapt --out studies/hapt
+      longtal study gym-memory --data data/gym --out studies/gym --seeds 3
     """
     import sys
     from pathlib import Path
