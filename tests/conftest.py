@@ -19,3 +19,14 @@ def shared_path(relative: str) -> Path:
 def shared():
     """``shared("data/gym")``: a path beside the checkout, or a skip."""
     return shared_path
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Bit-for-bit comparisons: sums must not depend on how many threads share them."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -17,13 +17,7 @@ from pipelines.train.step import Stepper
 from tal.errors import CheckpointError, ConfigError
 from tests.pipelines.tiny_run import losses, make_data, make_store, tiny_config
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
