@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from timm.data import resolve_data_config
 from torch import Tensor, nn
 
@@ -32,7 +33,8 @@ class TimmEncoder(Encoder):
         _load(model, model_name, config)
         model.reset_classifier(0)
         self.channels = int(getattr(model, "head_hidden_size", None) or model.num_features)
-        self.model = model
+        # convolutions of channels-last pictures are the faster ones on every device
+        self.model = model.to(memory_format=torch.channels_last)
         self._shift = TemporalShift(model, config.name) if config.temporal_shift else None
         if config.checkpointing:
             model.set_grad_checkpointing(True)
@@ -42,6 +44,7 @@ class TimmEncoder(Encoder):
         if self._shift is not None:
             self._shift.length = length
         pictures = frames.transpose(1, 2).flatten(0, 1)  # [B * L, 3, H, W]
+        pictures = pictures.contiguous(memory_format=torch.channels_last)
         rows = self.model(pictures)  # [B * L, C]
         return rows.unflatten(0, (batch, length)).transpose(1, 2)
 
