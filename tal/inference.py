@@ -1,11 +1,12 @@
-"""Detections of a whole video from its rows: windows that overlap, one suppression over all of them.
+"""Detections of a whole video from its rows: windows that overlap, or exact chunks, then one suppression.
 
-Memory is bounded by one batch of windows and the candidates kept, whatever the video's length.
+Memory is bounded by one batch of windows (or one chunk) and the candidates kept, whatever the video's length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from tal.chunks import chunked_candidates
 from tal.config import Config
 from tal.decoders.base import Candidates
 from tal.errors import ConfigError
@@ -27,10 +29,17 @@ class InferenceConfig(Config):
     """How rows become segments. ``window_rows`` 0: the training window's length."""
 
     window_rows: int = Field(0, ge=0)
+    long: Literal["windows", "chunks"] = Field(
+        "windows",
+        description="a video of more rows than window_rows: overlapping windows; or chunks of that length "
+        "with context, which give what one pass gives (ActionFormer with local attention, TemporalMaxer)",
+    )
     overlap: float = Field(0.25, ge=0, lt=1, description="share of a window that the next one sees again")
     batch_windows: int = Field(4, ge=1, description="windows at once")
     min_score: float = Field(0.001, ge=0, le=1, description="candidates below are dropped before suppression")
-    max_candidates: int = Field(2000, ge=1, description="best candidates kept of each window")
+    max_candidates: int = Field(
+        2000, ge=1, description="best candidates kept of each window; with chunks of the whole video"
+    )
     suppression: SuppressionConfig = SuppressionConfig()
     video_scores: str = Field(
         "", description="JSON of video-level class scores that name the segments; empty: the decoder's labels"
@@ -80,10 +89,12 @@ def localize(
     """Detections from rows [T, C]: DataFrame start_s, end_s, label_index, score, best first.
 
     ``grid`` places row 0; segments are clipped to [0, duration_s]. ``valid`` bool [T] marks rows that hold
-    something. The localizer is put in evaluation mode and stays where it is.
+    something. The localizer is put in evaluation mode and stays where it is. ConfigError when ``config.long``
+    is "chunks" for a localizer that looks at the whole sequence.
     """
     localizer.eval()
-    found = [*_candidates(localizer, rows, config, valid)]
+    find = _in_chunks if config.long == "chunks" else _candidates
+    found = [*find(localizer, rows, config, valid)]
     step = grid.downsampled(localizer.downsample)
     segments = torch.cat([c.segments for c in found]) if found else torch.zeros(0, 2)
     seconds = step.to_seconds(segments.double())
@@ -135,9 +146,26 @@ def _candidates(
             yield _best(found, start / multiple, config)
 
 
+def _in_chunks(
+    localizer: Localizer,
+    rows: NDArray[np.floating] | Tensor,
+    config: InferenceConfig,
+    valid: NDArray[np.bool_] | None,
+) -> Iterator[Candidates]:
+    """Candidates of the whole video, one chunk in memory at a time."""
+
+    def read(start: int, stop: int) -> tuple[Tensor, Tensor]:
+        seen = np.ones(stop - start, np.bool_) if valid is None else valid[start:stop]
+        return torch.as_tensor(rows[start:stop]), torch.as_tensor(seen)
+
+    chunk = config.window_rows or max(1, len(rows))
+    yield _best(chunked_candidates(localizer, read, len(rows), chunk), 0, config)
+
+
 def _best(found: Candidates, offset: float, config: InferenceConfig) -> Candidates:
     scores = found.scores.float().cpu()
     keep = torch.nonzero(scores >= config.min_score).squeeze(1)
     if len(keep) > config.max_candidates:
         keep = keep[torch.topk(scores[keep], config.max_candidates).indices]
-    return Candidates(found.segments.float().cpu()[keep] + offset, scores[keep], found.labels.cpu()[keep])
+    segments = found.segments if found.segments.dtype == torch.float64 else found.segments.float()
+    return Candidates(segments.cpu()[keep] + offset, scores[keep], found.labels.cpu()[keep])

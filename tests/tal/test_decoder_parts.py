@@ -6,19 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from tal.decoders import build_decoder
-from tal.decoders.actionformer import ActionFormerConfig
 from tal.decoders.actionformer.attention import full_attention, local_attention
-from tal.decoders.cltdr_gmg import CltdrGmgConfig
 from tal.decoders.cltdr_gmg.cross_layer import CrossLevelFusion, Decoupling
 from tal.decoders.cltdr_gmg.refine import refined_distances, refined_logits
 from tal.decoders.cltdr_gmg.spectral import SpectralMixer
 from tal.decoders.pyramid.assign import Points, assign_by_center, assign_sim_ota
 from tal.decoders.pyramid.layers import max_pool, sinusoids
-from tal.decoders.pyramid.long import chunked_candidates
 from tal.decoders.pyramid.trident import trident_distances
-from tal.decoders.temporalmaxer import TemporalMaxerConfig
-from tal.errors import ConfigError
 from tal.losses import diou_offsets, sigmoid_focal
 
 
@@ -267,54 +261,3 @@ def test_decoupling_looks_where_it_should():
         assert depends(Decoupling(width, "both", fusion, True)) == [[0, 1], [0, 1, 2], [1, 2]]
     assert depends(Decoupling(width, "none", "attention", True)) == [[0], [1], [2]]
     assert depends(CrossLevelFusion(width, True)) == [[0, 1], [0, 1, 2], [1, 2]]
-
-
-@pytest.mark.parametrize("name", ["actionformer", "temporalmaxer"])
-def test_chunks_of_a_long_sequence_give_what_one_pass_gives(name):
-    small = {
-        "embed_dim": 16,
-        "head_dim": 16,
-        "levels": 3,
-        "max_positions": 64,
-        "min_score": 0.0,
-        "heads": 2,
-        "window": 5,
-    }
-    if name == "temporalmaxer":
-        config = TemporalMaxerConfig(**{k: v for k, v in small.items() if k not in ("heads", "window")})
-    else:
-        config = ActionFormerConfig(**small)
-    torch.manual_seed(0)
-    decoder = build_decoder(config, 6, 2).eval()
-    features = torch.randn(6, 533)
-    reads = []
-
-    def read(start, stop):
-        reads.append(stop - start)
-        return features[:, start:stop]
-
-    found = list(chunked_candidates(decoder, read, 533, chunk=100))
-    assert len(found) == 6 and max(reads) <= 100 + 2 * (decoder.receptive_margin + 4)
-    with torch.no_grad():
-        mask = torch.ones(1, 1, 533, dtype=torch.bool)
-        whole = decoder.candidates(decoder(features[None], mask), mask)[0]
-    segments = torch.cat([f.segments for f in found])
-    scores = torch.cat([f.scores for f in found])
-    assert len(scores) == len(whole.scores)
-
-    def rows(s, p, labels):
-        table = torch.cat((s, p[:, None], labels[:, None].float()), 1).double()
-        return table[np.lexsort(table.round(decimals=3).numpy().T)]
-
-    torch.testing.assert_close(
-        rows(segments, scores, torch.cat([f.labels for f in found])),
-        rows(whole.segments, whole.scores, whole.labels),
-        atol=2e-3,
-        rtol=1e-4,
-    )
-
-
-def test_what_looks_at_everything_is_not_chunked():
-    decoder = build_decoder(CltdrGmgConfig(embed_dim=16, head_dim=16, levels=2, mlp_dim=16), 4, 2)
-    with pytest.raises(ConfigError, match="whole sequence"):
-        next(chunked_candidates(decoder, lambda a, b: torch.zeros(4, b - a), 100))

@@ -309,12 +309,16 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         """Probabilities [B, C, T_l]."""
         return outputs.logits[level].float().sigmoid()
 
-    @torch.no_grad()
     def candidates(self, outputs: PyramidOutput, mask: Tensor) -> list[Candidates]:
         """Of each level the best ``topk_per_level`` (position, class) pairs above ``min_score``.
 
         Only positions inside ``mask`` [B, 1, T] report: the one given to `forward`, or a part of it.
         """
+        return [self.merged(levels) for levels in self.level_candidates(outputs, mask)]
+
+    @torch.no_grad()
+    def level_candidates(self, outputs: PyramidOutput, mask: Tensor) -> list[list[Candidates]]:
+        """Of each sample and level the best pairs; what is too short is still among them (see `merged`)."""
         config = self.config
         found: list[list[Candidates]] = [[] for _ in range(outputs.logits[0].shape[0])]
         for level, (seen, stride) in enumerate(zip(outputs.masks, config.strides, strict=True)):
@@ -330,18 +334,16 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
                 distance = self.level_distances(outputs, level, where).float() * stride
                 time = (position * stride).float()
                 segments = torch.stack((time - distance[:, 0], time + distance[:, 1]), -1)
-                long_enough = segments[:, 1] - segments[:, 0] > config.min_duration
-                found[sample].append(
-                    Candidates(segments[long_enough], row[kept][long_enough], label[long_enough])
-                )
-        return [
-            Candidates(
-                torch.cat([c.segments for c in levels]),
-                torch.cat([c.scores for c in levels]),
-                torch.cat([c.labels for c in levels]),
-            )
-            for levels in found
-        ]
+                found[sample].append(Candidates(segments, row[kept], label))
+        return found
+
+    def merged(self, levels: Sequence[Candidates]) -> Candidates:
+        """Candidates of all levels of one sample, without those of ``min_duration`` or less."""
+        segments = torch.cat([c.segments for c in levels])
+        scores = torch.cat([c.scores for c in levels])
+        labels = torch.cat([c.labels for c in levels])
+        long_enough = segments[:, 1] - segments[:, 0] > self.config.min_duration
+        return Candidates(segments[long_enough], scores[long_enough], labels[long_enough])
 
 
 def joined(levels: Sequence[Tensor]) -> Tensor:
