@@ -19,6 +19,13 @@ _PATH = click.Path(path_type=Path)
 @click.option("--seed", default=0, show_default=True, help="Of a new split.")
 @click.option("--estimate/--no-estimate", default=True, help="Compute a clip and a window to estimate costs.")
 @click.option("--device", help="Device to estimate for: cpu, cuda. Default: the best there is.")
+@click.option(
+    "--hours",
+    type=click.FloatRange(0, min_open=True),
+    default=12.0,
+    show_default=True,
+    help="Choose fewer epochs, to 12, where this machine would take longer.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a project that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found and chosen as JSON.")
 def command(
@@ -29,6 +36,7 @@ def command(
     seed: int,
     estimate: bool,
     device: str | None,
+    hours: float,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -41,13 +49,13 @@ def command(
     \b
     Example:
       longtal init --videos videos/ --annotations labels.csv --out project
-      longtal extract --config project/longtal.yaml
       longtal train --config project/longtal.yaml --out project/run
     """
     from pipelines import console
     from pipelines.init import InitOptions, init_project
 
-    project = init_project(InitOptions(videos, annotations, out, encoder, seed, overwrite, estimate, device))
+    options = InitOptions(videos, annotations, out, encoder, seed, overwrite, estimate, device, hours)
+    project = init_project(options)
     if as_json:
         console.print_json(
             {
@@ -61,7 +69,7 @@ def command(
                 "choices": {
                     key: {"value": c.value, "why": c.why} for key, c in project.choices.by_key.items()
                 },
-                "estimate": vars(project.estimate) if project.estimate else None,
+                "estimate": vars(cost) | {"total_s": cost.total_s} if (cost := project.estimate) else None,
                 "notes": project.notes,
                 "next": project.commands,
             }

@@ -20,8 +20,11 @@ import click
 def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, as_json: bool) -> None:
     """Train a localizer, or encoder and localizer end to end through the memory.
 
+    A store that is not there yet is extracted first, from the configuration's videos.
+
     \b
     Example:
+      longtal train --config project/longtal.yaml --out project/run
       longtal train --config gym --set data.store=gym.zarr --out runs/gym
       longtal train --resume --out runs/gym
     """
@@ -29,6 +32,7 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
 
     from pipelines import console
     from pipelines.config import load_config
+    from pipelines.ensure_store import ensure_store
     from pipelines.train import saved_config, train
     from tal.errors import ConfigError
 
@@ -43,6 +47,7 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
         raise click.UsageError("give --config YAML|PRESET (or --resume with the folder of a run)")
     else:
         config = load_config(source, sets)
+        ensure_store(config, source, sets, Path(out))
     result = train(config, out, resume=resume, command=sys.argv)
     if not result.is_main:
         return

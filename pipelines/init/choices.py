@@ -18,6 +18,8 @@ _SHORT_ACTION_FRAMES = 8
 _MAX_WINDOW_ROWS = 2304  # ActionFormer's training length on THUMOS14
 _WHOLE_WINDOW_ROWS = 768  # videos up to this are seen whole
 _TARGET_STEPS = 2500
+# Training lengths offered, about those of the papers' recipes.
+LEAST_EPOCHS, MOST_EPOCHS = 12, 60
 
 
 @dataclass(frozen=True)
@@ -188,15 +190,27 @@ def _decoder(actions: np.ndarray, row_s: float, num_rows: int) -> dict[str, Choi
     }
 
 
+def validate_every(epochs: int) -> int:
+    """Epochs between validations: a dozen validations a run."""
+    return max(1, epochs // 12)
+
+
+def with_epochs(choices: Choices, epochs: int, why: str) -> Choices:
+    """The same choices with a training of another length."""
+    changed = {
+        "train.epochs": Choice(epochs, why),
+        "train.validate_every": Choice(validate_every(epochs), "epochs"),
+    }
+    return Choices(choices.by_key | changed)
+
+
 def _training(num_train: int, windows_per_video: int) -> dict[str, Choice]:
     batch = min(4, num_train)
     steps = math.ceil(num_train / batch) * windows_per_video
-    epochs = min(60, max(12, round(_TARGET_STEPS / steps)))
+    epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(_TARGET_STEPS / steps)))
     return {
         "train.batch_size": Choice(batch, f"windows a step; {steps} steps are an epoch"),
-        "train.epochs": Choice(
-            epochs, f"{epochs * steps} steps in all; stop earlier when validation stands still"
-        ),
-        "train.validate_every": Choice(max(1, epochs // 12), "epochs"),
+        "train.epochs": Choice(epochs, f"{epochs * steps} steps in all"),
+        "train.validate_every": Choice(validate_every(epochs), "epochs"),
         "train.seed": Choice(0, "the same seed gives the same run"),
     }

@@ -1,10 +1,13 @@
-"""What a configuration will cost, from one clip and one window really computed."""
+"""What a configuration will cost, from a few clips and one window really decoded and computed."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,10 +16,11 @@ from torch import Tensor, nn
 from pipelines.config import RunConfig
 from tal.decoders.base import Targets
 from tal.encoders import build_encoder
-from tal.errors import ConfigError
+from tal.errors import ConfigError, VideoError
 from tal.grid import ClipGrid
 from tal.localizer import Localizer
 from tal.memory.clips import num_sampled
+from tal.video import open_video
 
 # A row's part of the ledger: time, step, written_at, writes, checksum.
 _LEDGER_BYTES = 8 + 8 + 8 + 4 + 4
@@ -27,7 +31,7 @@ _GIB = 2**30
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes and seconds on ``device``; times leave decoding out."""
+    """Bytes and seconds on ``device``; an epoch is its steps, validations come on top."""
 
     device: str
     num_rows: int
@@ -36,7 +40,14 @@ class Estimate:
     extract_s: float
     step_s: float
     epoch_s: float
-    total_s: float
+    validation_s: float
+    epochs: int
+    validate_every: int
+
+    @property
+    def total_s(self) -> float:
+        validations = math.ceil(self.epochs / self.validate_every)
+        return self.extract_s + self.epochs * self.epoch_s + validations * self.validation_s
 
     def lines(self) -> list[str]:
         """For people."""
@@ -44,18 +55,29 @@ class Estimate:
             f"disk: {2 * self.store_bytes / _GIB:.2f} GiB for {self.num_rows} feature rows "
             f"(the extraction and the run's own copy)",
             f"memory while training: about {self.memory_bytes / _GIB:.1f} GiB on {self.device}",
-            f"time on {self.device}, decoding left out: extraction {clock(self.extract_s)}, "
-            f"a step {self.step_s:.2f} s, an epoch {clock(self.epoch_s)}, all of it {clock(self.total_s)}",
+            f"time on this machine ({self.device}): extraction {clock(self.extract_s)}, a step "
+            f"{self.step_s:.2f} s, an epoch {clock(self.epoch_s)}, a validation {clock(self.validation_s)}, "
+            f"all of it with {self.epochs} epochs about {clock(self.total_s)}",
         ]
 
 
-def estimate(
-    config: RunConfig, durations_s: np.ndarray, num_train: int, device: str | None = None
-) -> Estimate:
-    """Run one clip through the encoder and one window through the localizer, forward and backward.
+@dataclass(frozen=True)
+class Sizes:
+    """What the data are like: ``durations_s`` of all videos, and how many are for training.
+
+    ``paths`` are some of the videos, to time decoding with; none: decoding counts as free.
+    """
+
+    durations_s: np.ndarray
+    num_train: int
+    paths: Sequence[Path] = ()
+
+
+def estimate(config: RunConfig, sizes: Sizes, device: str | None = None) -> Estimate:
+    """Decode some clips, run one through the encoder and a window through the localizer, back and forth.
 
     Activations are counted in bytes as autograd keeps them, which is the same on every device. Weights are
-    random: they change neither time nor memory.
+    random: they change neither time nor memory. Other work on the machine makes the times too long.
     """
     assert config.encoder is not None
     where = _device(device)
@@ -63,7 +85,7 @@ def estimate(
     encoder = build_encoder(settings.model_copy(update={"weights": None, "weights_sha256": None})).to(where)
     localizer = Localizer(config.localizer, encoder.channels, 2, config.window.num_rows).to(where)
     grid = ClipGrid(config.data.fps, settings.clip_frames, settings.frame_stride)
-    frames = [grid.num_frames(float(duration)) for duration in durations_s]
+    frames = [grid.num_frames(float(duration)) for duration in sizes.durations_s]
     rows, clips = sum(map(grid.num_rows, frames)), sum(map(grid.num_clips, frames))
 
     crop = encoder.preprocess.crop
@@ -75,28 +97,48 @@ def estimate(
         torch.tensor([[middle - 2, middle + 2]], device=where), torch.zeros(1, dtype=torch.long).to(where)
     )
     with torch.no_grad():
+        encoder(pictures)  # the first call also sets things up
         encode_s = _seconds(lambda: encoder(pictures), where)
     clip_bytes, clip_s = _cost(encoder, lambda: encoder(pictures).sum(), where)
     window_bytes, window_s = _cost(
         localizer, lambda: localizer.losses(localizer(features, mask), [target])["loss"], where
     )
-    windows = config.train.batch_size // config.train.accumulate
+    random_s, next_s = _decoding(sizes.paths, config.data.fps, settings.clip_frames, encoder.preprocess.size)
+
+    batch, windows = config.train.batch_size, config.train.batch_size // config.train.accumulate
     fresh = num_sampled(config.window.num_rows // grid.rows_per_clip, config.memory.ratio)
     parameters = sum(p.numel() for p in encoder.parameters()) + sum(p.numel() for p in localizer.parameters())
-    step_s = config.train.batch_size * (fresh * clip_s + window_s)
-    steps = -(-num_train // config.train.batch_size) * config.window.windows_per_video
-    store = rows * (encoder.channels * 2 + _LEDGER_BYTES)
-    extract_s = clips * encode_s
+    step_s = batch * (fresh * (clip_s + random_s) + window_s)
+    steps = math.ceil(sizes.num_train / batch) * config.window.windows_per_video
+    held_out = 1 - sizes.num_train / len(sizes.durations_s)
     return Estimate(
         device=where.type,
         num_rows=rows,
-        store_bytes=store,
+        store_bytes=rows * (encoder.channels * 2 + _LEDGER_BYTES),
         memory_bytes=parameters * _BYTES_A_PARAMETER + windows * (fresh * clip_bytes + window_bytes),
-        extract_s=extract_s,
+        extract_s=clips * max(encode_s, next_s),  # the one beside the other
         step_s=step_s,
         epoch_s=steps * step_s,
-        total_s=extract_s + config.train.epochs * steps * step_s,
+        validation_s=held_out * clips * (encode_s + next_s),  # every clip, as in a prediction
+        epochs=config.train.epochs,
+        validate_every=config.train.validate_every,
     )
+
+
+def _decoding(paths: Sequence[Path], fps: float, clip_frames: int, size: int) -> tuple[float, float]:
+    """Seconds of a clip somewhere in a video, and of the clip after it; medians over the videos."""
+    times: list[tuple[float, float]] = []
+    for path in paths:
+        with suppress(VideoError), open_video(path) as video:  # damaged inside: extraction will say so
+            first = max(0, video.num_frames(fps) // 2 - clip_frames)
+            pair = []
+            for start in (first, first + clip_frames):
+                begin = time.perf_counter()
+                video.frames(list(range(start, start + clip_frames)), fps=fps, size=size)
+                pair.append(time.perf_counter() - begin)
+            times.append((pair[0], pair[1]))
+    random_s, next_s = np.median(np.array(times), axis=0) if times else (0.0, 0.0)
+    return float(random_s), float(next_s)
 
 
 def _device(name: str | None) -> torch.device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,11 @@ import numpy as np
 from pipelines.check import CheckReport, Problem, check
 from pipelines.config import parse_config
 from pipelines.files import output_errors, require_new, write_text
-from pipelines.init.choices import Choice, Choices, choose
+from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, choose, validate_every, with_epochs
 from pipelines.init.split import Split, split
 from pipelines.init.survey import Survey, survey
 from pipelines.init.yaml_text import yaml_text
-from tal.annotations import AnnotationSet, read_annotations, write_annotations
+from tal.annotations import AnnotationSet, find_video, read_annotations, write_annotations
 from tal.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ENCODER = "timm:tf_efficientnet_lite0"
 CONFIG_NAME = "longtal.yaml"
+_TIMED_VIDEOS = 5
 _FEW = 10  # actions of a class, below which learning it is luck
 
 
@@ -38,6 +40,7 @@ class InitOptions:
     overwrite: bool = False
     estimate: bool = True
     device: str | None = None
+    hours: float = 12.0  # that extraction and training may take, if LEAST_EPOCHS allow it
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,6 @@ class Project:
         """What to run next, in order."""
         run = self.config.parent / "run"
         return [
-            f"longtal extract --config {self.config}",
             f"longtal train --config {self.config} --out {run}",
             f"longtal report {run} --out {self.config.parent / 'report.html'}",
         ]
@@ -89,15 +91,51 @@ def init_project(options: InitOptions) -> Project:
     settings = _data_choices(options, annotations_path, parts) | choices.by_key
     config = parse_config(_tree(settings), "the configuration that init chose")
     cost = None
+    late: list[str] = []
     if options.estimate:
-        from pipelines.init.estimate import estimate
+        from pipelines.init.estimate import Sizes, estimate
 
-        cost = estimate(config, seen.durations_s, num_train, options.device)
-    notes = [*seen.annotations.notes, *_notes(check(options.annotations, options.videos), seen, options)]
+        paths = _some(find_video(options.videos, video_id) for video_id in seen.infos)
+        cost = estimate(config, Sizes(seen.durations_s, num_train, paths), options.device)
+        choices, cost, late = in_time(choices, cost, options.hours)
+        settings = settings | choices.by_key
+    notes = [
+        *late,
+        *seen.annotations.notes,
+        *_notes(check(options.annotations, options.videos), seen, options),
+    ]
     with output_errors(annotations_path):
         write_annotations(_with_durations(parts.annotations, seen), annotations_path)
     write_text(config_path, yaml_text(_head(options, seen, cost, notes), settings), options.overwrite)
     return Project(config_path, annotations_path, Path(config.data.store), choices, seen, parts, cost, notes)
+
+
+def _some(paths: Iterable[Path | None]) -> list[Path]:
+    """Files to time decoding with, spread over the data set."""
+    found = [path for path in paths if path is not None]
+    return found[:: max(1, len(found) // _TIMED_VIDEOS)][:_TIMED_VIDEOS]
+
+
+def in_time(choices: Choices, cost: Estimate, hours: float) -> tuple[Choices, Estimate, list[str]]:
+    """Fewer epochs where the machine is too slow for those that the data ask for; how long it takes, said."""
+    from pipelines.init.estimate import clock
+
+    wanted = choices.integer("train.epochs")
+    found = cost
+    for epochs in range(wanted, LEAST_EPOCHS - 1, -1):
+        found = replace(cost, epochs=epochs, validate_every=validate_every(epochs))
+        if found.total_s <= 3600 * hours:
+            break
+    time = f"about {clock(found.total_s)} on this machine ({cost.device}), extraction included"
+    why, late = f"{choices.by_key['train.epochs'].why}; {time}", []
+    if found.epochs < wanted:
+        why = f"{time}; the data would bear {wanted} epochs, {clock(cost.total_s)}, more than {hours:g} h"
+    if found.total_s > 3600 * hours:
+        late.append(
+            f"{found.epochs} epochs, the fewest offered, take {time}: more than {hours:g} h. Smaller "
+            "pictures (encoder.size, encoder.crop), a lower data.fps, another encoder or a GPU make it faster"
+        )
+    return with_epochs(choices, found.epochs, why), found, late
 
 
 def encoder_needs(name: str) -> tuple[int, int]:
@@ -123,7 +161,8 @@ def _data_choices(options: InitOptions, annotations: Path, parts: Split) -> dict
         "data.annotations": Choice(str(annotations.resolve()), f"made from {options.annotations}"),
         "data.videos": Choice(str(options.videos.resolve()), ""),
         "data.store": Choice(
-            str((options.out / "features.zarr").resolve()), "`longtal extract` fills it, before training"
+            str((options.out / "features.zarr").resolve()),
+            "the long memory: `longtal train` fills it first, or `longtal extract` does",
         ),
         "data.train_subset": Choice(parts.train, f"the split is {parts.reason}"),
         "data.val_subset": Choice(parts.validation, ""),

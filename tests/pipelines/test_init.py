@@ -17,7 +17,9 @@ from pipelines.commands.init import command
 from pipelines.config import load_config
 from pipelines.files import OutputExistsError
 from pipelines.init import InitOptions, init_project
-from pipelines.init.choices import Choice, choose
+from pipelines.init.choices import Choice, Choices, choose
+from pipelines.init.estimate import Estimate
+from pipelines.init.project import in_time
 from pipelines.init.split import split, stratify
 from pipelines.init.yaml_text import yaml_text
 from tal.annotations import AnnotationSet, Segment, VideoAnnotation, read_annotations
@@ -231,4 +233,27 @@ def test_command_prints_json_with_what_to_do_next(data, tmp_path):
     assert estimate["num_rows"] == 6 * 72
     assert estimate["store_bytes"] == 432 * (1280 * 2 + 32)
     assert estimate["memory_bytes"] > 100 * 2**20 and estimate["total_s"] > estimate["extract_s"] > 0
-    assert "longtal train" in shown["next"][1]
+    assert "longtal train" in shown["next"][0] and "longtal report" in shown["next"][1]
+    assert "on this machine (cpu)" in shown["choices"]["train.epochs"]["why"]
+
+
+@pytest.mark.parametrize(
+    ("epoch_s", "hours", "epochs", "words", "warned"),
+    [
+        (60, 12, 60, "2400 steps in all; about 106 min on this machine (cpu), extraction included", False),
+        (1500, 12, 26, "the data would bear 60 epochs, 25.8 h, more than 12 h", False),
+        (36000, 12, 12, "the data would bear 60 epochs", True),
+        (60, 0.1, 12, "the data would bear 60 epochs", True),
+    ],
+)
+def test_a_slow_machine_gets_fewer_epochs(epoch_s, hours, epochs, words, warned):
+    start = Choices({"train.epochs": Choice(60, "2400 steps in all"), "train.validate_every": Choice(5, "")})
+    cost = Estimate("cpu", 1, 1, 1, 600, 1.0, epoch_s, 180, 60, 5)
+    choices, found, late = in_time(start, cost, hours)
+    assert choices["train.epochs"] == found.epochs == epochs
+    assert choices["train.validate_every"] == found.validate_every == max(1, epochs // 12)
+    assert words in choices.by_key["train.epochs"].why and bool(late) == warned
+    validations = -(-epochs // found.validate_every)
+    assert found.total_s == 600 + epochs * epoch_s + validations * 180
+    if not warned:
+        assert found.total_s <= 3600 * hours

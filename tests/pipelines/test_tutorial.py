@@ -21,7 +21,7 @@ def test_the_tutorial_names_commands_that_exist():
     import cli
 
     named = re.findall(r"^longtal (\w+)", "\n".join(blocks("sh")), flags=re.M)
-    assert {"init", "extract", "train", "report", "predict"} <= set(named) <= set(cli.COMMANDS)
+    assert {"init", "train", "report", "predict"} <= set(named) <= set(cli.COMMANDS)
 
 
 @pytest.mark.slow
