@@ -27,7 +27,9 @@ class ImportOptions:
 
     layout: "tc" (rows first) or "ct" (channels first); fps: frames a second that the files were made at (0:
     each video's own, from the annotations); stride, window: frames between rows, and that one row looks at;
-    key: array in .npz files and .pt dictionaries; prefix, suffix: of the file name around the video's id.
+    key: array in .npz files and .pt dictionaries; prefix, suffix: of the file name around the video's id;
+    rows: every video is resampled to so many rows (0: as it is), each of which then stands for its share of
+    the video.
     """
 
     layout: str
@@ -39,6 +41,7 @@ class ImportOptions:
     key: str | None = None
     prefix: str = ""
     suffix: str = ""
+    rows: int = 0
 
     def __post_init__(self) -> None:
         if self.layout not in ("tc", "ct"):
@@ -47,6 +50,12 @@ class ImportOptions:
             )
         if self.stride < 1 or self.window < 0 or self.fps < 0:
             raise ConfigError("stride must be at least 1 frame, window and fps cannot be negative")
+        if self.rows < 0:
+            raise ConfigError(f"rows to resample to cannot be negative, got {self.rows}")
+        if self.rows and self.window not in (0, self.stride):
+            raise ConfigError(
+                f"resampling needs rows side by side: window {self.window} must be the stride {self.stride}"
+            )
 
 
 def import_features(
@@ -81,12 +90,12 @@ def import_features(
         raise ConfigError(f"no file in {folder} could be read as features")
     spec = FeatureSpec(
         encoder=options.encoder,
-        weights=f"imported:{_digest(files)}",
+        weights=f"imported:{_digest(files)}" + (f":{options.rows} rows" if options.rows else ""),
         channels=channels,
         clip_frames=options.stride,
         frame_stride=options.stride,
         dtype=options.dtype,
-        fps=options.fps,
+        fps=0.0 if options.rows else options.fps,  # resampled: each video its own
         window_frames=options.window,
     )
     rows, failed = 0, {}
@@ -129,10 +138,27 @@ def _take(
     fps = options.fps or known.get("fps")
     if not fps:
         raise ConfigError(f"video {video_id!r}: no frame rate; give --fps, or --annotations that say fps")
+    if options.rows:
+        # as many frames a row as before, so the rate is what changes
+        fps = fps * options.rows / len(values)
+        values = resampled(values, options.rows)
     store.add_video(video_id, num_rows=len(values), fps=fps, duration_s=known.get("duration_s"))
     store.write(video_id, 0, values, step=0)
     store.complete(video_id)
     return len(values)
+
+
+def resampled(values: NDArray[Any], rows: int) -> NDArray[np.float32]:
+    """[T, C] -> [rows, C], linear between the middles of the T rows; beyond the outer two they are repeated.
+
+    Row j stands for the j-th of ``rows`` equal parts of the video, as in ActionFormer on ActivityNet-1.3.
+    """
+    place = np.clip((np.arange(rows) + 0.5) * len(values) / rows - 0.5, 0, len(values) - 1)
+    low = np.floor(place).astype(np.int64)
+    high = np.minimum(low + 1, len(values) - 1)
+    share = (place - low)[:, None].astype(np.float32)
+    found = values[low].astype(np.float32) * (1 - share) + values[high].astype(np.float32) * share
+    return np.asarray(found, dtype=np.float32)
 
 
 def _files(folder: Path, options: ImportOptions) -> Iterator[tuple[str, Path]]:

@@ -179,6 +179,7 @@ def merge(stores: tuple[Path, ...], out: Path) -> None:
 @click.option("--key", help="Array in .npz files, entry in .pt dictionaries.")
 @click.option("--prefix", default="", help="What file names have before the id, such as v_.")
 @click.option("--suffix", default="", help="What file names have after the id.")
+@click.option("--rows", type=int, default=0, help="Resample every video to so many rows; default: not.")
 @click.option("--skip-bad", is_flag=True, help="List files that cannot be taken, instead of stopping.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def import_command(
@@ -194,6 +195,7 @@ def import_command(
     key: str | None,
     prefix: str,
     suffix: str,
+    rows: int,
     skip_bad: bool,
     as_json: bool,
 ) -> None:
@@ -202,12 +204,15 @@ def import_command(
     \b
     Example:
       longtal store import --features i3d/ --store i3d.zarr --layout tc --fps 30 --stride 4 --window 16
+
+    --rows N resamples every video linearly to N rows, each standing for its share of the video (ActionFormer
+    on ActivityNet-1.3 has 192); the rows must lie side by side (--window equal to --stride, or not given).
     """
     from pipelines import console
     from pipelines.import_features import ImportOptions, import_features
     from pipelines.store_tools import annotated_videos
 
-    options = ImportOptions(layout, fps, stride, window, encoder, dtype, key, prefix, suffix)
+    options = ImportOptions(layout, fps, stride, window, encoder, dtype, key, prefix, suffix, rows)
     videos = annotated_videos(annotations) if annotations else None
     report = import_features(features, store, options, videos, skip_bad)
     if as_json:

@@ -58,6 +58,42 @@ def test_import_export_and_back(tmp_path, features):
         np.testing.assert_array_equal(store.read("d", 0, 9), values["d"])
 
 
+def test_import_resamples_every_video_to_the_same_rows(tmp_path):
+    """As ActionFormer does on ActivityNet: linear, and row j is the j-th part of the video."""
+    torch = pytest.importorskip("torch")
+    (tmp_path / "f").mkdir()
+    lengths = {"a": 37, "b": 192, "c": 500, "d": 1}
+    values = {
+        name: np.random.default_rng(n).standard_normal((n, 5)).astype(np.float32)
+        for name, n in lengths.items()
+    }
+    for name, rows in values.items():
+        np.save(tmp_path / "f" / f"{name}.npy", rows)
+    start = (
+        "store",
+        "import",
+        "--features",
+        tmp_path / "f",
+        "--store",
+        tmp_path / "s.zarr",
+        "--layout",
+        "tc",
+    )
+    start += ("--fps", 15, "--stride", 16, "--dtype", "float32", "--rows", 192)
+    assert "side by side" in str(run(*start, "--window", 32))
+    run(*start, "--window", 16)
+    with FeatureStore.open(tmp_path / "s.zarr") as store:
+        for name, rows in values.items():
+            source = torch.from_numpy(rows).double().t()[None]
+            wanted = torch.nn.functional.interpolate(source, 192, mode="linear", align_corners=False)[0].t()
+            np.testing.assert_allclose(store.read(name, 0, 192), wanted.numpy(), atol=1e-5)
+            length_s = len(rows) * 16 / 15
+            middles = (np.arange(192) + 0.5) * length_s / 192
+            np.testing.assert_allclose(store.ledger(name)["time_s"], middles, rtol=1e-6)
+            assert store.video(name).num_rows == 192
+        assert store.spec.weights.endswith("192 rows")
+
+
 def test_import_refuses_what_it_cannot_take(tmp_path, features):
     folder, _ = features
     start = ("store", "import", "--store", tmp_path / "s.zarr")
