@@ -32,7 +32,9 @@ def command(
     sets: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Run a comparison of several trainings, one after another, and write its table (mean, sd, time, size).
+    """Run a comparison of several trainings, one after another, and write its table.
+
+    Mean ± sd over the seeds, time, memory, size; every pair of variants by a paired bootstrap.
 
     Interrupted, the same command goes on where it stood.
 
@@ -45,7 +47,7 @@ def command(
     from pathlib import Path
 
     from pipelines import console
-    from pipelines.study.matrix import as_records, run_matrix
+    from pipelines.study.matrix import as_records, compare_variants, run_matrix
     from pipelines.study.studies import STUDIES, data_settings, make_store
     from pipelines.study.table import markdown, write_study
 
@@ -60,8 +62,10 @@ def command(
     made_by = "longtal " + " ".join(sys.argv[1:])
     for results in run_matrix(chosen, range(first_seed, first_seed + seeds), folder, study.protocols):
         written, _ = write_study(folder, results, study.yardsticks, made_by)
+    compared = compare_variants(results, chosen, folder, next(iter(study.protocols.values())))
+    written, _ = write_study(folder, results, study.yardsticks, made_by, compared)
     if as_json:
         console.print_json(as_records(results))
     else:
-        console.out.print(markdown(results, study.yardsticks, made_by), markup=False)
+        console.out.print(markdown(results, study.yardsticks, made_by, compared), markup=False)
         console.out.print(f"written to {written}")

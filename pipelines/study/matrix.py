@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipelines.console import log
 from pipelines.train.run_log import clock, read_log
 from tal.annotations import read_annotations, read_predictions
 from tal.errors import LongtalError
-from tal.metrics import evaluate
+from tal.metrics import Comparison, Evaluation, evaluate, paired_bootstrap
 
 
 class StudyError(LongtalError, RuntimeError):
@@ -109,7 +110,7 @@ def measure_run(run: Path, variant: str, seed: int, config: RunConfig, protocols
     truth = read_annotations(config.data.annotations).subset(config.data.val_subset)
 
     def score(step: int) -> dict[str, float]:
-        found = read_predictions(run / "validation" / f"step_{step:08d}_predictions.json")
+        found = read_predictions(predictions_of(run, step))
         return {name: evaluate(truth, found, tiou).average_mAP for name, tiou in protocols.items()}
 
     seconds = sum(r["seconds"] for r in epochs)
@@ -123,6 +124,35 @@ def measure_run(run: Path, variant: str, seed: int, config: RunConfig, protocols
         peak_memory_mib=max(r["peak_memory_mib"] for r in epochs),
         parameters=json.loads((run / "study.json").read_text())["parameters"],
     )
+
+
+def predictions_of(run: Path, step: int) -> Path:
+    return run / "validation" / f"step_{step:08d}_predictions.json"
+
+
+def compare_variants(
+    results: Sequence[RunResult], variants: Sequence[Variant], out: Path, tiou: Sequence[float]
+) -> list[tuple[str, str, Comparison]]:
+    """Each pair of variants by their last weights: paired bootstrap over videos and seeds.
+
+    Only seeds that both have count. Returns (A, B, comparison of B with A).
+    """
+    config = variants[0].config
+    truth = read_annotations(config.data.annotations).subset(config.data.val_subset)
+    by_name = {v.name: v for v in variants}
+    runs: dict[str, dict[int, Evaluation]] = {}
+    for r in results:
+        folder = out / by_name[r.variant].folder / f"seed_{r.seed}"
+        last = read_log(folder, "validation")[-1]["step"]
+        found = read_predictions(predictions_of(folder, last))
+        runs.setdefault(r.variant, {})[r.seed] = Evaluation(truth, found, list(tiou))
+    compared = []
+    for a, b in combinations(runs, 2):
+        seeds = sorted(runs[a].keys() & runs[b].keys())
+        if seeds:
+            sides = [[runs[name][s] for s in seeds] for name in (a, b)]
+            compared.append((a, b, paired_bootstrap(sides[0], sides[1])))
+    return compared
 
 
 def _short(result: RunResult) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipelines.files import write_text
 from pipelines.study.matrix import RunResult, as_records
+from tal.metrics import Comparison
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,13 @@ def _cell(values: Sequence[float], digits: int = 3) -> str:
     return f"{mean:.{digits}f} ± {sd:.{digits}f}" if len(values) > 1 else f"{mean:.{digits}f}"
 
 
-def markdown(results: Sequence[RunResult], yardsticks: Sequence[Yardstick], command: str) -> str:
-    """The table as Markdown; one row a variant, in the order they were run."""
+def markdown(
+    results: Sequence[RunResult],
+    yardsticks: Sequence[Yardstick],
+    command: str,
+    compared: Sequence[tuple[str, str, Comparison]] = (),
+) -> str:
+    """The table as Markdown; one row a variant, in the order they were run; then the pairs."""
     names = list(dict.fromkeys(r.variant for r in results))
     protocols = list(results[0].last)
     head = ["", "seeds", *(f"mAP {p}, last" for p in protocols), *(f"mAP {p}, best" for p in protocols)]
@@ -57,21 +63,38 @@ def markdown(results: Sequence[RunResult], yardsticks: Sequence[Yardstick], comm
     notes = ["", "`last`: the weights at the end of training; `best`: those of the highest validation mAP."]
     settings = dict.fromkeys(y.setting for y in yardsticks)
     notes += [f"*Italic*: {setting}." for setting in settings]
+    notes += _pairs(compared, protocols[0])
     notes += [f"Made by `{command}`.", ""]
     return "\n".join([*lines, *notes])
 
 
+def _pairs(compared: Sequence[tuple[str, str, Comparison]], protocol: str) -> list[str]:
+    if not compared:
+        return []
+    lines = ["", "| B | against A | B − A | 95 % interval | p |", "|---|---|---|---|---|"]
+    for a, b, c in compared:
+        interval = f"{c.low:+.3f} … {c.high:+.3f}"
+        lines.append(f"| {b} | {a} | {c.difference:+.3f} | {interval} | {max(c.p_value, 0.001):.3f} |")
+    what = f"Differences in mAP {protocol} of the last weights: paired bootstrap over videos and seeds"
+    return [*lines, "", f"{what}, {compared[0][2].samples} samples.", ""]
+
+
 def write_study(
-    out: Path, results: Sequence[RunResult], yardsticks: Sequence[Yardstick], command: str
+    out: Path,
+    results: Sequence[RunResult],
+    yardsticks: Sequence[Yardstick],
+    command: str,
+    compared: Sequence[tuple[str, str, Comparison]] = (),
 ) -> tuple[Path, Path]:
     """OUT/study.md and OUT/study.json; replaced as more runs finish."""
     tree = {
         "command": command,
         "runs": as_records(results),
         "yardsticks": [y.__dict__ for y in yardsticks],
+        "comparisons": [{"a": a, "b": b, **c.to_json()} for a, b, c in compared],
     }
     text = json.dumps(tree, indent=1)
     return (
-        write_text(out / "study.md", markdown(results, yardsticks, command), overwrite=True),
+        write_text(out / "study.md", markdown(results, yardsticks, command, compared), overwrite=True),
         write_text(out / "study.json", text, overwrite=True),
     )

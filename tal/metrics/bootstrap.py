@@ -8,6 +8,7 @@ thousand samples a matter of seconds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from tal.metrics.table import FloatArray
 
 @dataclass(frozen=True)
 class Comparison:
-    """Average mAP of A and B, and what the samples say about B − A; fractions."""
+    """Average mAP of A and B (means of several trainings), and what the samples say of B − A; fractions."""
 
     average_mAP_a: float
     average_mAP_b: float
@@ -47,43 +48,74 @@ class Comparison:
         }
 
 
-def paired_bootstrap(a: Evaluation, b: Evaluation, samples: int = 1000, seed: int = 0) -> Comparison:
-    """Compare two evaluations of the same ground truth.
+def paired_bootstrap(
+    a: Evaluation | Sequence[Evaluation],
+    b: Evaluation | Sequence[Evaluation],
+    samples: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two detectors on the same ground truth.
 
-    Labels without an instance in a sample are left out of that sample's mean. Predictions in unknown videos
-    are in every sample once.
+    A side may be several trainings of one method (other seeds): its value is their mean, and each sample
+    draws among them too, with replacement, so that the interval holds the luck of the seeds as well as that
+    of the videos. Labels without an instance in a sample are left out of that sample's mean. Predictions in
+    unknown videos are in every sample once.
 
     Raises:
         EvaluationError: the two do not share ground truth and thresholds, or there are under two videos.
     """
-    if a.tiou != b.tiou or a.table.videos != b.table.videos or a.table.labels != b.table.labels:
-        raise EvaluationError(
-            "the two evaluations differ in ground truth or tIoU thresholds: nothing to pair"
-        )
+    left, right = _as_runs(a), _as_runs(b)
+    first = left[0]
+    for run in (*left, *right):
+        if (run.tiou, run.table.videos, run.table.labels) != (
+            first.tiou,
+            first.table.videos,
+            first.table.labels,
+        ):
+            raise EvaluationError(
+                "the evaluations differ in ground truth or tIoU thresholds: nothing to pair"
+            )
     if samples < 1:
         raise EvaluationError(f"{samples} samples are none")
-    with_truth = np.unique(a.table.gt_video)
+    with_truth = np.unique(first.table.gt_video)
     if len(with_truth) < 2:
         raise EvaluationError("a bootstrap over videos needs at least two videos with ground truth")
     rng = np.random.default_rng(seed)
-    num_videos = len(a.table.videos)
+    num_videos = len(first.table.videos)
     differences = np.empty(samples)
     for i in range(samples):
         times = _draw(rng, num_videos)
         while not times[with_truth].any():  # nothing to find in this sample: draw another
             times = _draw(rng, num_videos)
-        differences[i] = weighted_average_map(b, times) - weighted_average_map(a, times)
+        differences[i] = _sampled_mean(rng, right, times) - _sampled_mean(rng, left, times)
     low, high = np.quantile(differences, (0.025, 0.975))
     # one more on each side: a p-value of 0 would claim more than the samples can show
     sides = ((differences <= 0).sum() + 1, (differences >= 0).sum() + 1)
     return Comparison(
-        average_mAP_a=float(a.ap.mean()),
-        average_mAP_b=float(b.ap.mean()),
+        average_mAP_a=float(np.mean([run.ap.mean() for run in left])),
+        average_mAP_b=float(np.mean([run.ap.mean() for run in right])),
         low=float(low),
         high=float(high),
         p_value=float(min(1.0, 2 * min(sides) / (samples + 1))),
         samples=samples,
         seed=seed,
+    )
+
+
+def _as_runs(side: Evaluation | Sequence[Evaluation]) -> list[Evaluation]:
+    runs = [side] if isinstance(side, Evaluation) else list(side)
+    if not runs:
+        raise EvaluationError("a side without an evaluation: nothing to pair")
+    return runs
+
+
+def _sampled_mean(rng: np.random.Generator, runs: Sequence[Evaluation], times: FloatArray) -> float:
+    """Mean average mAP of runs drawn with replacement, as many as there are."""
+    if len(runs) == 1:
+        return weighted_average_map(runs[0], times)
+    drawn = np.bincount(rng.integers(0, len(runs), len(runs)), minlength=len(runs))
+    return float(
+        sum(n * weighted_average_map(run, times) for n, run in zip(drawn, runs, strict=True) if n) / len(runs)
     )
 
 

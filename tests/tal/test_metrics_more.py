@@ -374,6 +374,23 @@ def test_a_clearly_better_detector_is_told_apart_and_the_seed_decides_the_rest()
     assert paired_bootstrap(b, a, samples=200, seed=1).difference == -result.difference
 
 
+def test_several_trainings_of_a_side_widen_the_interval_by_their_own_spread():
+    rows, found = random_case(3, videos=12)
+    good = [(v, c, s, e, 0.9) for v, c, s, e in rows]
+    truth = truth_of(rows)
+    weak, strong = (Evaluation(truth, frame_of(f), [0.5]) for f in (found, good))
+    same = paired_bootstrap([weak, weak], [strong, strong], samples=200, seed=1)
+    single = paired_bootstrap(weak, strong, samples=200, seed=1)
+    assert same.difference == pytest.approx(single.difference)
+    assert (same.low, same.high) == pytest.approx((single.low, single.high), abs=0.06)
+    # trainings that differ among themselves more than the sides do: nothing can be said
+    torn = paired_bootstrap([weak, strong], [strong, weak], samples=200, seed=1)
+    assert torn.difference == pytest.approx(0.0)
+    assert torn.low < -0.1 and torn.high > 0.1 and torn.p_value > 0.5
+    with pytest.raises(EvaluationError, match="nothing to pair"):
+        paired_bootstrap([], strong)
+
+
 def test_only_alike_evaluations_pair():
     rows, found = random_case(4)
     a = Evaluation(truth_of(rows), frame_of(found), [0.5])
