@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-NAMES = ("hapt", "gym-memory")  # of pipelines.study.studies, which is not imported for --help
+NAMES = ("hapt", "gym-memory", "gym-decoders")  # of pipelines.study.studies, which is not imported for --help
 
 
 @click.command()

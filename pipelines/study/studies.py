@@ -56,6 +56,11 @@ def _gym(sets: Sequence[str]) -> list[Variant]:
     return [Variant("frozen-r0", frozen), Variant("memory-r0.15", load_config("gym", sets))]
 
 
+def _gym_decoders(sets: Sequence[str]) -> list[Variant]:
+    names = ("gym-daotad", "gym-afsd", "gym-flagship")
+    return [Variant(name, load_config(f"tallformer/{name}", sets)) for name in names]
+
+
 STUDIES: dict[str, Study] = {
     "hapt": Study(
         "The pyramid decoders on stored features of UCI HAPT.",
@@ -77,13 +82,19 @@ STUDIES: dict[str, Study] = {
         (Yardstick("ActionFormer, released, frozen features", {"0.3:0.7": 0.228}, _GYM_SETTING),),
         _gym,
     ),
+    "gym-decoders": Study(
+        "TALLFormer's own decoders and CLTDR-GMG end to end through the memory, same footage and budget.",
+        dict([USUAL]),
+        (Yardstick("ActionFormer, released, frozen features", {"0.3:0.7": 0.228}, _GYM_SETTING),),
+        _gym_decoders,
+    ),
 }
 
 
 def data_settings(study: str, data: Path, out: Path) -> list[str]:
     """Where a study's data set lies and where its store is made."""
     values = [f"data.annotations={data / 'annotations.json'}", f"data.store={out / 'features.zarr'}"]
-    return values + ([f"data.videos={data / 'videos'}"] if study == "gym-memory" else [])
+    return values + ([f"data.videos={data / 'videos'}"] if study.startswith("gym") else [])
 
 
 def make_store(study: str, data: Path, variants: Sequence[Variant]) -> None:
