@@ -304,3 +304,22 @@ def test_dropout_of_the_classifier_is_half():
 def test_wrong_settings_are_named(values, word):
     with pytest.raises(ValidationError, match=word):
         AFSDConfig(**values)
+
+
+@pytest.mark.parametrize("labels", ["segment", "video"])
+def test_a_prior_makes_locations_start_as_background(labels):
+    plain, expecting = (small(labels=labels, prior=prior) for prior in (0.0, 0.01))
+    x, mask = features(length=64), ones(1, 64)
+    with torch.no_grad():
+        before, after = plain(x, mask), expecting(x, mask)
+    for logits in (after.coarse_logits, after.refined_logits):
+        action = logits.softmax(-1)[..., 1:].sum(-1)
+        torch.testing.assert_close(action, torch.full_like(action, 0.01), rtol=0.2, atol=0)
+    # as published every class begins alike, and each background location has its share in the loss
+    classes = before.coarse_logits.shape[-1]
+    per_location = 0.25 * (1 - 1 / classes) ** 2 * math.log(classes)
+    nothing = [Targets(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))]
+    for name in ("classification", "refined_classification"):
+        loss = plain.losses(before, mask, nothing)[name]
+        assert loss.item() == pytest.approx(len(before.points) * per_location, rel=5e-2)
+        assert expecting.losses(after, mask, nothing)[name] < 1e-3 * loss

@@ -33,6 +33,12 @@ class AFSDConfig(Config):
     classification_weight: float = Field(1.0, ge=0)
     focal_alpha: float = Field(0.75, ge=0, le=1, description="weight of actions; background has the rest")
     focal_gamma: float = Field(2.0, ge=0)
+    prior: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="chance of an action at every location at the start; 0: every class alike, as published",
+    )
     proposal_iou: float = Field(0.6, ge=0, le=1, description="coarse segments at least this good are refined")
 
     labels: Literal["video", "segment"] = Field(

@@ -17,6 +17,7 @@ from tal.decoders.afsd.network import (
     Refinement,
     boundary_intervals,
     exp_distances,
+    expect_background,
     points_of_levels,
     small_normal,
     start_end_scores,
@@ -85,6 +86,9 @@ class AFSD(Decoder):
             small_normal(module)
         for head in (self.shift, self.refined, self.quality):
             small_normal(head)
+        if config.prior:
+            for head in (self.confidence.head, self.refined):
+                expect_background(head, config.prior)
         self.video: nn.Sequential | None = None
         if config.labels == "video":
             source = config.video_channels or in_channels

@@ -117,3 +117,15 @@ def small_normal(module: nn.Module, std: float = 0.01) -> None:
             nn.init.normal_(part.weight, std=std)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
+
+
+def expect_background(head: nn.Conv1d, prior: float) -> None:
+    """Offset of class 0, the background, such that a head of small weights starts at the chance ``prior`` of
+    all other classes together.
+
+    Background locations outnumber the others by hundreds, and their loss is divided by the few others:
+    without a prior it starts near 100.
+    """
+    assert head.bias is not None
+    with torch.no_grad():
+        head.bias[0] = math.log((head.out_channels - 1) * (1 - prior) / prior)
