@@ -260,27 +260,30 @@ def main(arguments: list[str]) -> int:
         print(f"no *.safetensors files in {folder}", file=sys.stderr)
         return 2
     failed = 0
-    print(f"{'file':<24}{'output':<14}{'tensors':>8}{'largest |a-b|':>16}{'relative':>12}{'of limit':>12}")
+    width = 2 + max(22, *(len(path.name) for path, _ in known))
+    print(
+        f"{'file':<{width}}{'output':<14}{'tensors':>8}{'largest |a-b|':>16}{'relative':>12}{'of limit':>12}"
+    )
     for path, system in known:
         if system is None:
-            print(f"{path.name:<24}unknown system: the name must hold cltdr, tridet, af or tmax")
+            print(f"{path.name:<{width}}unknown system: the name must hold cltdr, tridet, af or tmax")
             failed += 1
             continue
         try:
             deviations = compare(path, system)
         except (LongtalError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            print(f"{path.name:<24}cannot be compared: {type(error).__name__}: {error}")
+            print(f"{path.name:<{width}}cannot be compared: {type(error).__name__}: {error}")
             failed += 1
             continue
         for output, deviation in deviations.items():
             beyond = deviation.excess > 1
             failed += beyond
             print(
-                f"{path.name:<24}{output:<14}{deviation.count:>8}{deviation.absolute:>16.2e}"
+                f"{path.name:<{width}}{output:<14}{deviation.count:>8}{deviation.absolute:>16.2e}"
                 f"{deviation.relative:>12.1e}{deviation.excess:>12.4f}{'  BEYOND' if beyond else ''}"
             )
             for note in deviation.notes[:3]:
-                print(f"{'':<38}{note}")
+                print(f"{'':<{width}}{note}")
     print(
         "beyond tolerance" if failed else "all within tolerance",
         f"(rtol {RTOL:g}, atol {ATOL:g}, losses {LOSS_RTOL:g})",
