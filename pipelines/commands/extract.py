@@ -58,6 +58,8 @@ def command(
 ) -> None:
     """Encode videos into a feature store, the long memory. Run again, it goes on where it stopped.
 
+    Started several times at once, the processes share the videos among them.
+
     \b
     Example:
       longtal extract --videos clips --annotations anno.json --store features.zarr \\
@@ -65,7 +67,9 @@ def command(
     """
     from pipelines.extract import extract
     from pipelines.extract.options import build_config
+    from pipelines.extract.run import pick_device
     from pipelines.extract.show import show_report
+    from pipelines.heap import keep_freed_buffers
 
     config = build_config(
         config_path,
@@ -94,6 +98,8 @@ def command(
         workers=workers,
         repair=repair,
     )
+    if pick_device(config.device).type == "cpu":
+        keep_freed_buffers()  # here, not in `extract`: a training may call that one
     report = extract(config)
     show_report(report, as_json)
     if report.failed:

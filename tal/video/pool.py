@@ -72,13 +72,13 @@ class Finished:
 
 def decode_all(tasks: Iterable[DecodeTask], shape: ClipShape, workers: int) -> Iterator[Decoded | Finished]:
     """Decode videos in parallel; clips of one video come in order, videos mix. ``workers`` 0: in this
-    process.
+    process. A task is taken when a worker is free for it.
     """
     if workers == 0:
         for task in tasks:
             yield from _decode_here(task, shape)
         return
-    with _Pool(list(tasks), shape, workers) as pool:
+    with _Pool(tasks, shape, workers) as pool:
         yield from pool.events()
 
 
@@ -138,10 +138,11 @@ class _Worker:
 
 
 class _Pool:
-    def __init__(self, tasks: list[DecodeTask], shape: ClipShape, workers: int) -> None:
-        self._tasks = deque(tasks)
+    def __init__(self, tasks: Iterable[DecodeTask], shape: ClipShape, workers: int) -> None:
+        self._tasks = iter(tasks)
         self._shape = shape
-        self._workers = [_Worker(shape) for _ in range(max(1, min(workers, len(tasks))))]
+        self._limit = workers
+        self._workers: list[_Worker] = []
 
     def __enter__(self) -> _Pool:
         return self
@@ -151,15 +152,16 @@ class _Pool:
             worker.close()
 
     def events(self) -> Iterator[Decoded | Finished]:
-        for worker in self._workers:
-            worker.start(self._next())
+        while len(self._workers) < self._limit and (task := self._next()) is not None:
+            self._workers.append(_Worker(self._shape))
+            self._workers[-1].start(task)
         while busy := {w.connection: w for w in self._workers if w.task is not None}:
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)
                 yield from self._receive(busy[connection])
 
     def _next(self) -> DecodeTask | None:
-        return self._tasks.popleft() if self._tasks else None
+        return next(self._tasks, None)
 
     def _receive(self, worker: _Worker) -> Iterator[Decoded | Finished]:
         task = worker.task

@@ -98,6 +98,7 @@ def test_a_second_run_keeps_everything(videos: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(store.ledger("video_0", 0, 5)["written_at"], before)
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_gives_the_same_bits(
     plain: dict[str, np.ndarray], videos: Path, tmp_path: Path
 ) -> None:
@@ -108,10 +109,10 @@ def test_killed_and_run_again_gives_the_same_bits(
         "from tests.pipelines.test_extract import _config\n"
         "from pipelines.extract import extract, run\n"
         "write = run._Extraction._write\n"
-        "def slow(self, record, encoded):\n"
+        "def slow(self, spool, encoded):\n"
         "    time.sleep(0.2)\n"
         "    print('row', flush=True)\n"
-        "    return write(self, record, encoded)\n"
+        "    return write(self, spool, encoded)\n"
         "run._Extraction._write = slow\n"
         "extract(_config(Path(sys.argv[1]), Path(sys.argv[2]), commit_every_s=0.0))\n"
     )
