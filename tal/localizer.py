@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tal.config import Config
 from tal.decoders import DecoderConfig, build_decoder
 from tal.decoders.actionformer import ActionFormerConfig
-from tal.decoders.base import Candidates, Targets
+from tal.decoders.base import Candidates, Targets, WholeStep
 from tal.errors import ConfigError
 from tal.memory.age import AgeEmbedding
 from tal.temporal import ConsistencyModule, TcmConfig, TemporalDownsampling
@@ -87,11 +87,25 @@ class Localizer(nn.Module):
             features = self.tcm(features, mask)
         return self.decoder(features, mask, **extra), mask
 
-    def losses(self, outputs: tuple[Any, Tensor], targets: Sequence[Targets]) -> dict[str, Tensor]:
+    def losses(
+        self, outputs: tuple[Any, Tensor], targets: Sequence[Targets], whole: WholeStep | None = None
+    ) -> dict[str, Tensor]:
         """Scalar losses; ``"loss"`` is the one to take the gradient of. Targets in the decoder's grid."""
-        if self.config.one_class:
-            targets = [Targets(t.segments, torch.zeros_like(t.labels)) for t in targets]
-        return self.decoder.losses(outputs[0], outputs[1], targets)
+        return self.decoder.losses(outputs[0], outputs[1], self._known(targets), whole)
+
+    def totals(
+        self, outputs: tuple[Any, Tensor] | None, mask: Tensor, targets: Sequence[Targets]
+    ) -> Tensor | None:
+        """`Decoder.totals` of a part of a step; mask bool [B, 1, T] of its rows."""
+        if outputs is not None:
+            return self.decoder.totals(outputs[0], outputs[1], self._known(targets))
+        return self.decoder.totals(None, mask[..., :: self.downsample], self._known(targets))
+
+    def _known(self, targets: Sequence[Targets]) -> Sequence[Targets]:
+        """The truth as the decoder is told it."""
+        if not self.config.one_class:
+            return targets
+        return [Targets(t.segments, torch.zeros_like(t.labels)) for t in targets]
 
     def candidates(self, outputs: tuple[Any, Tensor]) -> list[Candidates]:
         """Detections of each sample before suppression, in the decoder's grid."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -10,10 +11,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from pipelines.config import RunConfig
-from tal.decoders.base import Targets
+from tal.decoders.base import Targets, WholeStep
 from tal.memory.frames import Batch
 from tal.memory.mixing import StoredRows
-from tal.memory.network import MemoryNetwork, StepOutput
+from tal.memory.network import ClipFrames, MemoryNetwork, StepOutput
 from tal.memory.plan import SamplePlan
 from tal.memory.stored import RowStore, read_batch
 from tal.memory.writeback import RowsToWrite, WriteBack
@@ -65,14 +66,16 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         record = StepRecord(True, {})
         writes: list[RowsToWrite] = []
-        for index, batch in enumerate(batches):
+        # no row changes within a step
+        rows = [self._stored(batch, number) for batch in batches]
+        totals = self._totals(batches, rows, buffers) if len(batches) > 1 else None
+        for index, (batch, stored) in enumerate(zip(batches, rows, strict=True)):
             last = index == len(batches) - 1
-            stored = self._stored(batch, number)
-            if last:
-                output = self._forward_backward(batch, stored, len(batches))
-            else:
-                with self.accelerator.no_sync(self.network):
-                    output = self._forward_backward(batch, stored, len(batches))
+            whole = None
+            if totals is not None:
+                whole = WholeStep(totals, len(batches) * self.accelerator.num_processes, last)
+            with nullcontext() if last else self.accelerator.no_sync(self.network):
+                output = self._forward_backward(batch, stored, len(batches), whole)
             self._account(record, batch, stored, output, writes, len(batches))
         if self.accelerator.num_processes > 1:
             self._combine(record)
@@ -96,12 +99,35 @@ class Stepper:
             self.write_back.wait_for(plan.video.id for plan in batch.plans)
         return read_batch(self.store, batch.plans, number).to(self.accelerator.device)
 
-    def _forward_backward(self, batch: Batch, stored: StoredRows, parts: int) -> StepOutput:
+    def _totals(
+        self, batches: Sequence[Batch], rows: Sequence[StoredRows], buffers: dict[str, Tensor]
+    ) -> Tensor | None:
+        """What the losses of all micro-batches of all processes are divided by; moves no state."""
+        devices = [self.accelerator.device] if self.accelerator.device.type == "cuda" else []
+        found = []
+        # random numbers drawn here are drawn again by the forward
+        with torch.random.fork_rng(devices), self.accelerator.autocast():
+            for batch, stored in zip(batches, rows, strict=True):
+                clips, targets = self._inputs(batch)
+                found.append(self.plain.totals(stored, clips, targets))
+        self._restore(buffers)
+        parts = [part for part in found if part is not None]
+        if not parts:
+            return None
+        return self.accelerator.reduce(torch.stack(parts).sum(0), "sum")
+
+    def _inputs(self, batch: Batch) -> tuple[ClipFrames | None, list[Targets]]:
+        """Clips and truth (in the decoder's grid) on the device."""
         device = self.accelerator.device
         clips = batch.clips.to(device) if batch.clips is not None else None
-        targets = [plan_targets(plan, self.downsample, device) for plan in batch.plans]
+        return clips, [plan_targets(plan, self.downsample, device) for plan in batch.plans]
+
+    def _forward_backward(
+        self, batch: Batch, stored: StoredRows, parts: int, whole: WholeStep | None
+    ) -> StepOutput:
+        clips, targets = self._inputs(batch)
         with self.accelerator.autocast():
-            output: StepOutput = self.network(stored, clips, targets)
+            output: StepOutput = self.network(stored, clips, targets, whole)
         self.accelerator.backward(output.losses["loss"] / parts)
         return output
 
@@ -163,13 +189,17 @@ class Stepper:
 
     def _undo(self, buffers: dict[str, Tensor]) -> None:
         """Statistics and loss normalisers that the forward moved go back; gradients are dropped."""
-        for name, buffer in self.plain.named_buffers():
-            if name in buffers:
-                buffer.copy_(buffers[name])
+        self._restore(buffers)
         scaler = self.accelerator.scaler
         if scaler is not None:
             self.optimizer.step()  # skipped by the scaler, which then lowers its scale
         self.optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def _restore(self, buffers: dict[str, Tensor]) -> None:
+        for name, buffer in self.plain.named_buffers():
+            if name in buffers:
+                buffer.copy_(buffers[name])
 
 
 def step_seed(seed: int, number: int, process: int) -> int:

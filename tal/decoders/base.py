@@ -36,6 +36,20 @@ class Candidates:
     labels: Tensor
 
 
+@dataclass(frozen=True)
+class WholeStep:
+    """What the losses of one part of an optimizer step share with its other parts.
+
+    The parts are the micro-batches of all processes; the trainer takes the mean of their losses.
+    ``totals`` [n]: `Decoder.totals` summed over the ``parts``; ``last``: no micro-batch of this process comes
+    after this one, so state that a step moves once moves now.
+    """
+
+    totals: Tensor
+    parts: int
+    last: bool
+
+
 class Decoder(nn.Module, ABC):
     """Finds actions in a feature sequence.
 
@@ -56,8 +70,27 @@ class Decoder(nn.Module, ABC):
         """features [B, C, T], mask [B, 1, T] bool -> the decoder's own output type."""
 
     @abstractmethod
-    def losses(self, outputs: Any, mask: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
-        """Scalar losses; ``"loss"`` is the weighted sum to take the gradient of."""
+    def losses(
+        self, outputs: Any, mask: Tensor, targets: Sequence[Targets], whole: WholeStep | None = None
+    ) -> dict[str, Tensor]:
+        """Scalar losses; ``"loss"`` is the weighted sum to take the gradient of.
+
+        ``whole`` None: the batch is this process's whole step. With it the mean over the parts of a step is
+        the loss of their samples in one batch.
+        """
+
+    @property
+    def totals_need_outputs(self) -> bool:
+        """Whether `totals` depends on what the decoder put out, and not on masks and truth alone."""
+        return False
+
+    def totals(self, outputs: Any, mask: Tensor, targets: Sequence[Targets]) -> Tensor | None:
+        """Sums over the batch, float [n], that the losses of its whole step are divided by.
+
+        ``outputs`` may be None unless `totals_need_outputs`. None: losses are means over samples, and parts
+        of equal size share nothing.
+        """
+        return None
 
     @abstractmethod
     def candidates(self, outputs: Any, mask: Tensor) -> list[Candidates]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tal.decoders.base import Targets
+from tal.decoders.base import Targets, WholeStep
 from tal.encoders import Encoder
 from tal.localizer import Localizer
 from tal.memory.mixing import ClipPlaces, MixedRows, StoredRows, mix
@@ -64,10 +64,16 @@ class MemoryNetwork(nn.Module):
         # seconds the last forward spent in the encoder (on CUDA: until its kernels were queued)
         self.encode_s = 0.0
 
-    def forward(self, stored: StoredRows, clips: ClipFrames | None, targets: Sequence[Targets]) -> StepOutput:
-        """``targets`` are in the decoder's grid (`Localizer`)."""
+    def forward(
+        self,
+        stored: StoredRows,
+        clips: ClipFrames | None,
+        targets: Sequence[Targets],
+        whole: WholeStep | None = None,
+    ) -> StepOutput:
+        """``targets`` are in the decoder's grid (`Localizer`); ``whole`` for a part of a step."""
         fresh = to_write = None
-        places = clips.places if clips is not None else ClipPlaces(*(2 * [torch.zeros(0, dtype=torch.long)]))
+        places = places_of(clips)
         start = time.perf_counter()
         if clips is not None and len(clips.frames):
             fresh = self._encode(clips)
@@ -78,7 +84,35 @@ class MemoryNetwork(nn.Module):
         outputs = self.localizer(
             mixed.features[..., :length], mixed.mask[..., :length], mixed.age[:, :length]
         )
-        return StepOutput(self.localizer.losses(outputs, targets), to_write, mixed)
+        return StepOutput(self.localizer.losses(outputs, targets, whole), to_write, mixed)
+
+    @torch.no_grad()
+    def totals(
+        self, stored: StoredRows, clips: ClipFrames | None, targets: Sequence[Targets]
+    ) -> Tensor | None:
+        """`Decoder.totals` of a part of a step, before its `forward`.
+
+        Costs next to nothing, except where they depend on the outputs: then as much as a forward.
+        """
+        needed = self.localizer.decoder.totals_need_outputs
+        fresh = None
+        if clips is not None and len(clips.frames):
+            fresh = self._encode(clips) if needed else self._blank(clips)
+        mixed = mix(stored, fresh, places_of(clips), self.fresh_only)
+        length = seen_length(mixed.mask, self.localizer.downsample)
+        mask = mixed.mask[..., :length]
+        outputs = (
+            self.localizer(mixed.features[..., :length], mask, mixed.age[:, :length]) if needed else None
+        )
+        return self.localizer.totals(outputs, mask, targets)
+
+    def _blank(self, clips: ClipFrames) -> Tensor:
+        """Zeros in the place of the clips' rows: enough where only the mask is looked at."""
+        assert self.encoder is not None
+        rows = clips.frames.shape[1] // self.encoder.frame_stride
+        return torch.zeros(
+            len(clips.frames), self.localizer.in_channels, rows, device=clips.places.position.device
+        )
 
     def _encode(self, clips: ClipFrames) -> Tensor:
         """Rows [M, C, R]; clips that are not learnt from run without a graph."""
@@ -103,6 +137,14 @@ class MemoryNetwork(nn.Module):
         rows = encode_clips(self.encoder, clips.clean).float()
         self.encoder.train(training)
         return rows
+
+
+def places_of(clips: ClipFrames | None) -> ClipPlaces:
+    """Where the clips belong; of no clips, none."""
+    if clips is not None:
+        return clips.places
+    nothing = torch.zeros(0, dtype=torch.long)
+    return ClipPlaces(nothing, nothing)
 
 
 def seen_length(mask: Tensor, multiple: int) -> int:

@@ -11,6 +11,7 @@ from featstore import FeatureStore
 from pipelines.config import save_resolved
 from pipelines.train import train
 from pipelines.train.run_log import read_log
+from tests.pipelines.test_train_accumulate import DECODERS
 from tests.pipelines.tiny_run import make_data, make_store, tiny_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,23 +29,27 @@ def launch(config_path: Path, out: Path, processes: int, *more: str) -> subproce
     command += [str(ROOT / "cli.py"), "train", "--config", str(config_path), "--out", str(out), *more]
     env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=env, cwd=ROOT, check=False
+        command, capture_output=True, text=True, timeout=600, env=env, cwd=ROOT, check=False
     )
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_losses_of_one_and_share_the_memory(tmp_path):
+@pytest.mark.parametrize(
+    ("name", "accumulate"),
+    [("actionformer", 1), ("daotad", 1), ("afsd", 1), ("daotad", 2), ("actionformer", 2)],
+)
+def test_processes_have_the_losses_of_one_and_share_the_memory(tmp_path, name, accumulate):
     make_data(tmp_path)
     make_store(tmp_path)
-    decoder = {"name": "actionformer", "embed_dim": 16, "head_dim": 16, "levels": 3, "heads": 2, "window": 5}
     config = tiny_config(
         tmp_path,
-        localizer={"decoder": decoder | {"drop_path": 0.0}},
+        localizer={"decoder": DECODERS[name]},
         train={"batch_size": 4, "epochs": 3},
     )
     train(config, tmp_path / "one")
     path = save_resolved(config, tmp_path, "run.yaml")
-    done = launch(path, tmp_path / "two", 2)
+    more = ("--set", f"train.accumulate={accumulate}")
+    done = launch(path, tmp_path / "two", 2, *more)
     assert done.returncode == 0, done.stderr[-3000:]
     one, two = read_log(tmp_path / "one", "step"), read_log(tmp_path / "two", "step")
     assert [r["step"] for r in one] == [r["step"] for r in two] == list(range(1, len(one) + 1))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from tal.decoders.base import Targets
+from tal.decoders.base import Targets, WholeStep
 from tal.decoders.cltdr_gmg.block import GMGBlock
 from tal.decoders.cltdr_gmg.config import CltdrGmgConfig
 from tal.decoders.cltdr_gmg.cross_layer import CrossLevelFusion, Decoupling
@@ -123,11 +123,19 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
 
     # -- training
 
-    def losses(self, outputs: PyramidOutput, mask: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
+    def losses(
+        self,
+        outputs: PyramidOutput,
+        mask: Tensor,
+        targets: Sequence[Targets],
+        whole: WholeStep | None = None,
+    ) -> dict[str, Tensor]:
         """``loss`` and its parts: of both sets together, each set's share by ``refined_weight``."""
         config = self.config
         assigned = self.assign(outputs, targets)
-        normaliser = self._update_normaliser(assigned.num_positive)
+        moves = config.normaliser_updates if config.refine != "none" else 1
+        first, *later = self.normalisers(assigned.num_positive, moves, whole)
+        normaliser = later[-1] if later else first  # the plain set comes second
         parts: list[tuple[float, dict[str, Tensor]]] = []
         if config.refine != "none":
             logits = torch.cat(
@@ -139,13 +147,11 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
                 logits,
                 lambda out, where: by_level(self.level_distances, out, where),
                 config.refined_cls_loss,
-                normaliser,
+                first,
                 iou_power=config.iou_weight_power if self._weighs_by_iou else None,
                 iou_gradient=config.iou_weight_gradient,
             )
             parts.append((config.refined_weight, self.total(*refined)))
-            if config.normaliser_updates == 2:
-                normaliser = self._update_normaliser(assigned.num_positive)
         plain = self.set_losses(
             outputs,
             assigned,

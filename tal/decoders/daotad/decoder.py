@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 
-from tal.decoders.base import Candidates, Decoder, Targets
+from tal.decoders.base import Candidates, Decoder, Targets, WholeStep
 from tal.decoders.daotad.anchors import decode, pyramid_anchors
-from tal.decoders.daotad.assign import assign_max_iou
+from tal.decoders.daotad.assign import Assignment, assign_max_iou
 from tal.decoders.daotad.attention_pyramid import AttentionPyramid
 from tal.decoders.daotad.config import DaoTADConfig
 from tal.decoders.neck import FPN, ConvPyramid, ConvStack
@@ -76,32 +77,56 @@ class DaoTAD(Decoder):
             moves = self.offset_head(self.offset_tower(level, level_mask))  # [B, A * 2, T_l]
             logits.append(scores.transpose(1, 2).reshape(batch, -1, self.num_classes))
             offsets.append(moves.transpose(1, 2).reshape(batch, -1, 2))
-        lengths = [level.shape[-1] for level in levels]
+        anchors, valid = self._anchors(masks)
         return DaoTADOutput(
-            anchors=pyramid_anchors(
-                lengths,
-                config.anchor_scale,
-                per_position,
-                config.anchor_position == "middle",
-                features.device,
-            ),
-            per_level=tuple(length * per_position for length in lengths),
-            valid=torch.cat(masks, dim=-1)[:, 0].repeat_interleave(per_position, dim=1),
+            anchors=anchors,
+            per_level=tuple(level.shape[-1] * per_position for level in levels),
+            valid=valid,
             logits=torch.cat(logits, dim=1).float(),
             offsets=torch.cat(offsets, dim=1).float(),
         )
 
-    def losses(self, outputs: DaoTADOutput, mask: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
+    def _anchors(self, masks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Anchors [N, 2] of levels with these masks [B, 1, T_l], and which of them are valid, bool [B, N]."""
+        config = self.config
+        anchors = pyramid_anchors(
+            [level.shape[-1] for level in masks],
+            config.anchor_scale,
+            config.anchors_per_position,
+            config.anchor_position == "middle",
+            masks[0].device,
+        )
+        valid = torch.cat(list(masks), dim=-1)[:, 0]
+        return anchors, valid.repeat_interleave(config.anchors_per_position, dim=1)
+
+    def _assign(self, anchors: Tensor, valid: Tensor, truth: PaddedTargets) -> Assignment:
+        return assign_max_iou(anchors, valid, truth, self.config.positive_iou, self.config.negative_iou)
+
+    @torch.no_grad()
+    def totals(self, outputs: DaoTADOutput | None, mask: Tensor, targets: Sequence[Targets]) -> Tensor:
+        """Number of positive anchors [1], at least one a sample."""
+        masks = [mask]
+        for _ in range(self.config.num_levels - 1):
+            masks.append(masks[-1][..., ::2])
+        anchors, valid = self._anchors(masks)
+        assigned = self._assign(anchors, valid, PaddedTargets.collate(targets, mask.device))
+        return _count(assigned).float().reshape(1)
+
+    def losses(
+        self,
+        outputs: DaoTADOutput,
+        mask: Tensor,
+        targets: Sequence[Targets],
+        whole: WholeStep | None = None,
+    ) -> dict[str, Tensor]:
         """``classification`` (focal, all anchors that are not ignored), ``localization`` (DIoU of the
-        decoded segments of the positive ones) and ``loss``; both sums over the number of positive anchors,
-        at least one a sample."""
+        decoded segments of the positive ones) and ``loss``; both sums over the number of positive anchors of
+        the step, at least one a sample."""
         config = self.config
         truth = PaddedTargets.collate(targets, outputs.anchors.device)
-        assigned = assign_max_iou(
-            outputs.anchors, outputs.valid, truth, config.positive_iou, config.negative_iou
-        )
+        assigned = self._assign(outputs.anchors, outputs.valid, truth)
         positive = assigned.positive
-        normaliser = positive.sum(1).clamp(min=1).sum()
+        normaliser = whole.totals[0] / whole.parts if whole is not None else _shared(_count(assigned))
 
         labels = truth.labels.gather(1, assigned.target)
         wanted = torch.zeros_like(outputs.logits)
@@ -146,3 +171,18 @@ class DaoTAD(Decoder):
             row, label = keep.nonzero(as_tuple=True)
             found.append(Candidates(segments[sample, row], scores[sample, row, label], label))
         return found
+
+
+def _count(assigned: Assignment) -> Tensor:
+    """Positive anchors of the batch, at least one a sample."""
+    return assigned.positive.sum(1).clamp(min=1).sum()
+
+
+def _shared(count: Tensor) -> Tensor:
+    """A process's share of the sum over all processes (gradients are averaged over them)."""
+    processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if processes == 1:
+        return count
+    total = count.float()
+    dist.all_reduce(total)
+    return total / processes

@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from tal.decoders.base import Candidates, Decoder, Targets
+from tal.decoders.base import Candidates, Decoder, Targets, WholeStep
 from tal.decoders.pyramid.assign import Assignment, BatchAssignment, Points, assign_by_center, assign_sim_ota
 from tal.decoders.pyramid.backbone import Backbone, Neck
 from tal.decoders.pyramid.config import PyramidConfig
 from tal.decoders.pyramid.heads import ClassHead, Ladder, OffsetHead, Tower
 from tal.decoders.pyramid.layers import ChannelNorm, TimeGroupNorm, masked, strided
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
+from tal.errors import ConfigError
 from tal.losses import diou_offsets, giou_offsets, quality_focal, sigmoid_focal, smooth_labels, varifocal
 
 ConfigT = TypeVar("ConfigT", bound=PyramidConfig)
@@ -143,23 +144,52 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
 
     # -- training
 
-    def losses(self, outputs: PyramidOutput, mask: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
+    def losses(
+        self,
+        outputs: PyramidOutput,
+        mask: Tensor,
+        targets: Sequence[Targets],
+        whole: WholeStep | None = None,
+    ) -> dict[str, Tensor]:
         """``loss``, and its parts ``classification`` and ``regression``, sums over the running mean of
         positives.
         """
         assigned = self.assign(outputs, targets)
-        with torch.no_grad():
-            normaliser = self._update_normaliser(assigned.num_positive)
+        (normaliser,) = self.normalisers(assigned.num_positive, 1, whole)
         logits = joined(outputs.logits)
         classification, regression = self.set_losses(
             outputs, assigned, logits, self.distances, self.config.cls_loss, normaliser
         )
         return self.total(classification, regression)
 
+    @property
+    def totals_need_outputs(self) -> bool:
+        return self.config.assignment == "sim_ota"
+
+    @torch.no_grad()
+    def totals(self, outputs: PyramidOutput | None, mask: Tensor, targets: Sequence[Targets]) -> Tensor:
+        """Number of positive points [1].
+
+        Raises
+        ------
+        ConfigError
+            with ``regression_weight`` 0, which balances the two losses of a whole batch.
+        """
+        if self.config.regression_weight == 0:
+            raise ConfigError(
+                "localizer.decoder.regression_weight 0 balances the losses of a whole batch: set "
+                "train.accumulate to 1, or give a weight"
+            )
+        if outputs is None:
+            extra = self.padded_length(mask.shape[2]) - mask.shape[2]
+            masks = [strided(F.pad(mask, (0, extra)), stride) for stride in self.config.strides]
+            outputs = PyramidOutput(mask.shape[2], masks, [], [])
+        return self.assign(outputs, targets).num_positive.float().reshape(1)
+
     def assign(self, outputs: PyramidOutput, targets: Sequence[Targets]) -> BatchAssignment:
         """Targets of every point of the batch."""
         config = self.config
-        device = outputs.logits[0].device
+        device = outputs.masks[0].device
         points = Points.build([m.shape[2] for m in outputs.masks], config.strides, config.ranges, device)
         valid = torch.cat([m[:, 0] for m in outputs.masks], dim=1)  # [B, P]
         found: list[Assignment] = []
@@ -277,21 +307,29 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
             "regression": regression,
         }
 
-    def _update_normaliser(self, num_positive: Tensor) -> Tensor:
-        """Move the running mean of positives over all processes (in training); a process's share of it.
+    @torch.no_grad()
+    def normalisers(self, num_positive: Tensor, moves: int, whole: WholeStep | None) -> list[Tensor]:
+        """This part's share of the running mean of positives after each of a step's ``moves`` of it.
 
-        Gradients are averaged over processes: with the share as divisor their mean is that of one process
-        with the whole batch, and the buffer does not depend on the number of processes.
+        Gradients are averaged over the parts: with the share as divisor their mean is that of one process
+        with the whole batch, and the buffer does not depend on the number of parts. It moves in training
+        only, at the end of a step.
         """
-        processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-        if self.training:
+        if whole is None:
+            parts = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
             count = num_positive.float()
-            if processes > 1:
+            if self.training and parts > 1:
                 dist.all_reduce(count)
-            self.loss_normaliser.lerp_(
-                count.clamp(min=1).to(self.loss_normaliser), 1 - self.config.normaliser_momentum
-            )
-        return self.loss_normaliser / processes
+        else:
+            parts, count = whole.parts, whole.totals[0]
+        value, found = self.loss_normaliser, []
+        for _ in range(moves):
+            if self.training:
+                value = value.lerp(count.clamp(min=1).to(value), 1 - self.config.normaliser_momentum)
+            found.append(value / parts)
+        if self.training and (whole is None or whole.last):
+            self.loss_normaliser.copy_(value)
+        return found
 
     # -- decoding
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from tal.decoders.base import Targets
+from tal.decoders.base import Targets, WholeStep
 from tal.decoders.pyramid.backbone import Backbone
 from tal.decoders.pyramid.decoder import joined
 from tal.decoders.pyramid.outputs import PyramidOutput
@@ -28,7 +28,13 @@ class TriDet(TridentDecoder[TriDetConfig]):
             lambda level, stride, drop_path: SGPBlock(config, windows[level], stride, drop_path),
         )
 
-    def losses(self, outputs: PyramidOutput, mask: Tensor, targets: Sequence[Targets]) -> dict[str, Tensor]:
+    def losses(
+        self,
+        outputs: PyramidOutput,
+        mask: Tensor,
+        targets: Sequence[Targets],
+        whole: WholeStep | None = None,
+    ) -> dict[str, Tensor]:
         config = self.config
         assigned = self.assign(outputs, targets)
         classification, regression = self.set_losses(
@@ -37,7 +43,7 @@ class TriDet(TridentDecoder[TriDetConfig]):
             joined(outputs.logits),
             self.distances,
             config.cls_loss,
-            self._update_normaliser(assigned.num_positive),
+            self.normalisers(assigned.num_positive, 1, whole)[0],
             iou_power=config.iou_weight_power if config.trident else None,
             iou_gradient=config.iou_weight_gradient,
         )

@@ -1,0 +1,55 @@
+"""Micro-batches: the same steps as without them."""
+
+import pytest
+
+from pipelines.train import train
+from pipelines.train.run_log import read_log
+from tests.pipelines.tiny_run import make_data, make_store, tiny_config
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+TINY = {"embed_dim": 16, "head_dim": 16, "levels": 3}
+ANCHORS = {"channels": 16, "num_heads": 2, "mlp_channels": 32, "fpn_channels": 16, "num_levels": 3}
+# without random numbers: a batch draws others than its parts
+DECODERS = {
+    "actionformer": {"name": "actionformer", **TINY, "heads": 2, "window": 5, "drop_path": 0.0},
+    "temporalmaxer-ota": {"name": "temporalmaxer", **TINY, "drop_path": 0.0, "assignment": "sim_ota"},
+    "daotad": {"name": "daotad", **ANCHORS, "dropout": 0.0},
+    "afsd": {
+        "name": "afsd",
+        "labels": "segment",
+        "channels": 32,
+        "upsample": 2,
+        "regression_ranges": ((0, 8), (4, 10000)),
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    make_data(folder)
+    make_store(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "actionformer" else pytest.param(name, marks=pytest.mark.slow) for name in DECODERS],
+)
+def test_micro_batches_take_the_steps_of_whole_batches(data, tmp_path, name):
+    logs = []
+    for parts in (1, 2):
+        config = tiny_config(
+            data,
+            data={"val_subset": ""},
+            localizer={"decoder": DECODERS[name]},
+            train={"batch_size": 4, "accumulate": parts},
+        )
+        train(config, tmp_path / str(parts))
+        logs.append(read_log(tmp_path / str(parts), "step"))
+    assert len(logs[0]) == len(logs[1]) > 2
+    for one, two in zip(*logs, strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=2e-4)
+        assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=2e-3)
+        assert two["fresh_rows"] == one["fresh_rows"] and two["stored_rows"] == one["stored_rows"]
