@@ -23,7 +23,7 @@ from pipelines.files import require_new, write_text
 from pipelines.report.collect import Report
 
 # In this order: each builds on those before it.
-_SCRIPTS = ("dom", "match", "timeline", "player", "videos", "tables", "charts", "main", "sections")
+_SCRIPTS = ("dom", "match", "counts", "timeline", "player", "videos", "tables", "charts", "main", "sections")
 
 
 def render(report: Report, url_of: Callable[[Path], str | None]) -> str:

@@ -108,7 +108,9 @@ def page(opened, data):
 
 
 def set_threshold(watched, value):
+    """Move the slider; the timeline follows with the next frame, the tables when it rests."""
     watched.page.locator("#threshold").fill(str(value))
+    watched.until("!document.querySelector('[aria-busy]')")
 
 
 def test_nothing_is_asked_for_but_the_page_and_its_video(page, data):

@@ -19,6 +19,13 @@ function fill(node, attributes, children) {
   return node;
 }
 
+/** Whether the text had to be changed. */
+function setText(node, text) {
+  if (node.textContent === text) return false;
+  node.textContent = text;
+  return true;
+}
+
 function byId(id) {
   return document.getElementById(id);
 }

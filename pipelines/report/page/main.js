@@ -24,20 +24,62 @@ function currentVideo() {
   return result.videos[state.video];
 }
 
+/** Change the state and show it, all of it, now. */
 function update(changes) {
   Object.assign(state, changes);
   if ("tiou" in changes) result.match(state.tiou);
-  showTimeline();
-  list.render(state);
-  showCards();
-  if (result.hasTruth) {
-    classes.render(state);
-    showErrors();
-  }
+  showControls();
+  draw();
+  drawTables();
+}
+
+// What the slider asks for while it moves: a drawing with the next frame, the tables below when it rests.
+const TABLES_MS = 150;
+const waiting = { frame: 0, tables: 0 };
+
+function updateSoon(changes) {
+  Object.assign(state, changes);
+  showControls();
+  if (!waiting.frame) waiting.frame = requestAnimationFrame(draw);
+  clearTimeout(waiting.tables);
+  waiting.tables = setTimeout(drawTables, TABLES_MS);
+  for (const id of ["explore", "classes", "errors"]) byId(id).setAttribute("aria-busy", "true");
+}
+
+function showControls() {
   byId("threshold").value = String(state.threshold);
   byId("threshold").disabled = state.ownThresholds;
   byId("threshold-value").textContent = state.ownThresholds ? "own" : state.threshold.toFixed(2);
   byId("zoom-value").textContent = `${state.zoom}×`;
+}
+
+/** Timeline, list and figures. */
+function draw() {
+  cancelAnimationFrame(waiting.frame);
+  waiting.frame = 0;
+  showTimeline();
+  list.render(state);
+  showCards();
+  if (result.videos.length) {
+    showTime(player.time, false);
+    describe(state.selected);
+  }
+  byId("explore").removeAttribute("aria-busy");
+}
+
+/** What stands below the timeline. */
+function drawTables() {
+  clearTimeout(waiting.tables);
+  if (result.hasTruth) {
+    classes.render(state);
+    showErrors();
+  }
+  for (const id of ["classes", "errors"]) byId(id).removeAttribute("aria-busy");
+}
+
+/** The drawing that waits for its frame, now: what comes next looks at it. */
+function drawWaiting() {
+  if (waiting.frame) draw();
 }
 
 function showTimeline() {
@@ -52,13 +94,14 @@ function openVideo(number, time = 0) {
   const video = currentVideo();
   byId("video-title").textContent = video.id;
   player.load(video);
-  describe(null);
   update({});
   player.seek(time);
 }
 
 function select(item) {
+  drawWaiting();
   state.selected = item;
+  if (!timeline.has(item)) showTimeline();
   player.seek(item.start);
   timeline.mark(item);
   describe(item);
@@ -95,9 +138,11 @@ function describe(item) {
 
 /** To the next (by = 1) or previous (-1) error, in this video or the next one that has any. */
 function stepError(by) {
+  drawWaiting();
   const count = result.videos.length;
   for (let far = 0; far <= count; far += 1) {
     const number = (((state.video + far * by) % count) + count) % count;
+    if (!result.counts.video(state, number).errors) continue;
     const errors = result.errors(state, result.videos[number]);
     if (by < 0) errors.reverse();
     let next = errors[0];
@@ -116,6 +161,7 @@ function stepError(by) {
 
 /** To the next or previous bar on show. */
 function stepItem(by) {
+  drawWaiting();
   const items = timeline.items();
   const at = items.indexOf(state.selected);
   let next = items[at + by];
@@ -161,7 +207,7 @@ function chip(item, sign, score) {
 }
 
 function showCards() {
-  const total = result.counts(state).get(-1);
+  const total = result.counts.byClass(state).get(-1);
   const cards = [["Videos", short(result.videos.length), `${clock(result.videos.reduce((n, v) => n + v.duration, 0), 0)} in all`]];
   if (data.averageMAP !== null) {
     const middle = data.tiou.findIndex((limit) => Math.abs(limit - 0.5) < 1e-9);

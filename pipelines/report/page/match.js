@@ -13,6 +13,7 @@ const KIND = {
   confused: "wrong class and boundaries",
   background: "no action there",
 };
+const FALSE_KINDS = ["double", "boundary", "label", "confused", "background"];
 
 function tiou(aStart, aEnd, bStart, bEnd) {
   const inner = Math.max(0, Math.min(aEnd, bEnd) - Math.max(aStart, bStart));
@@ -84,10 +85,14 @@ class Result {
     this.data = data;
     this.videos = readVideos(data);
     this.hasTruth = this.videos.some((video) => video.hasTruth);
+    this.counts = new Counts(this);
+    this.matched = 0;
   }
 
   match(limit) {
     for (const video of this.videos) matchVideo(video, limit);
+    this.counts.forget();
+    this.matched += 1;
   }
 
   /** The score a detection of a class needs. */
@@ -111,45 +116,6 @@ class Result {
     const wrong = video.found.filter((f) => wanted(f) && f.kind !== "right" && this.isShown(state, f));
     const missed = video.truth.filter((a) => wanted(a) && this.isMissed(state, video, a));
     return [...wrong, ...missed].sort((a, b) => a.start - b.start || a.end - b.end);
-  }
-
-  /** {right, wrong, missed, actions, found} by class; entry -1 is the total. */
-  counts(state) {
-    const zero = () => ({ right: 0, wrong: 0, missed: 0, actions: 0, found: 0 });
-    const by = new Map([[-1, zero()]]);
-    const add = (label, key) => {
-      if (!by.has(label)) by.set(label, zero());
-      by.get(label)[key] += 1;
-      by.get(-1)[key] += 1;
-    };
-    for (const video of this.videos) {
-      for (const found of video.found) {
-        if (!this.isShown(state, found)) continue;
-        add(found.label, "found");
-        if (video.hasTruth) add(found.label, found.kind === "right" ? "right" : "wrong");
-      }
-      for (const action of video.truth) {
-        add(action.label, "actions");
-        if (this.isMissed(state, video, action)) add(action.label, "missed");
-      }
-    }
-    return by;
-  }
-
-  /** The threshold with the highest F1 over all classes. */
-  bestThreshold() {
-    const all = this.videos.filter((v) => v.hasTruth).flatMap((v) => v.found);
-    const actions = this.videos.reduce((n, v) => n + v.truth.length, 0);
-    all.sort((a, b) => b.score - a.score);
-    let right = 0;
-    let best = [0, 0.5];
-    all.forEach((found, place) => {
-      right += found.kind === "right" ? 1 : 0;
-      const f1 = (2 * right) / (place + 1 + actions);
-      const last = place + 1 === all.length || all[place + 1].score < found.score;
-      if (last && f1 > best[0]) best = [f1, found.score];
-    });
-    return Math.floor(best[1] * 100) / 100;
   }
 }
 

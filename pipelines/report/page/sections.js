@@ -1,28 +1,19 @@
 // The sections below the timeline, the keys, and the start.
 
-const FALSE_KINDS = ["double", "boundary", "label", "confused", "background"];
-
 /** Wrong detections at the threshold, by class; and the profile that came with the data. */
 function showErrors() {
-  const rows = new Map();
-  const row = (label) => {
-    if (!rows.has(label)) rows.set(label, { name: data.labels[label], label, values: FALSE_KINDS.map(() => 0) });
-    return rows.get(label).values;
-  };
-  let missed = 0;
-  for (const video of result.videos) {
-    for (const item of result.errors(state, video)) {
-      if (item.score === null) missed += 1;
-      else row(item.label)[FALSE_KINDS.indexOf(item.kind)] += 1;
-    }
-  }
   const sum = (values) => values.reduce((a, b) => a + b, 0);
-  const total = FALSE_KINDS.map((_, place) => sum([...rows.values()].map((r) => r.values[place])));
-  const sorted = [...rows.values()].sort((a, b) => sum(b.values) - sum(a.values)).slice(0, 12);
+  const counts = [...result.counts.byClass(state)].filter(([label]) => label >= 0 && (state.label < 0 || label === state.label));
+  const missed = sum(counts.map(([, count]) => count.missed));
+  const rows = counts
+    .filter(([, count]) => count.wrong)
+    .map(([label, count]) => ({ name: data.labels[label], label, values: count.kinds }));
+  const total = FALSE_KINDS.map((_, place) => sum(rows.map((r) => r.values[place])));
+  const sorted = [...rows].sort((a, b) => sum(b.values) - sum(a.values)).slice(0, 12);
   const kinds = FALSE_KINDS.map((kind) => ({ name: KIND[kind], style: kind }));
   byId("errors-text").textContent =
     `At the threshold and tIoU chosen above: ${short(sum(total))} wrong detections and ${short(missed)} missed actions.` +
-    (rows.size > 12 ? " The 12 classes with most wrong detections are shown." : "");
+    (rows.length > 12 ? " The 12 classes with most wrong detections are shown." : "");
   const parts = [];
   if (sum(total)) parts.push(stackedBars(sorted.length > 1 ? [{ name: "All classes", values: total }] : sorted, kinds));
   if (sorted.length > 1) parts.push(el("h3", {}, "By class"), stackedBars(sorted, kinds, false));
@@ -131,9 +122,8 @@ function onKey(event) {
 }
 
 function setThreshold(value) {
-  update({ threshold: Math.min(1, Math.max(0, Math.round(value * 100) / 100)), ownThresholds: false });
+  updateSoon({ threshold: Math.min(1, Math.max(0, Math.round(value * 100) / 100)), ownThresholds: false });
   byId("own-thresholds").checked = false;
-  describe(state.selected);
 }
 
 const THEMES = ["system", "light", "dark"];
@@ -144,6 +134,7 @@ function setTheme(name) {
   const button = byId("theme-button");
   button.textContent = `Theme: ${name}`;
   button.dataset.theme = name;
+  if (result.videos.length) showTimeline();
 }
 
 function option(value, text) {
@@ -180,6 +171,7 @@ function wire() {
     const now = byId("timeline").clientWidth;
     if (Math.abs(now - width) < 40) return;
     width = now;
+    timeline.resized();
     showTimeline();
   }).observe(byId("timeline"));
 }
@@ -201,7 +193,7 @@ function start() {
       .map((section) => el("a", { href: `#${section.id}` }, section.querySelector("h2").textContent)),
   );
   result.match(state.tiou);
-  state.threshold = result.hasTruth ? result.bestThreshold() : data.threshold;
+  state.threshold = result.hasTruth ? result.counts.bestThreshold() : data.threshold;
   state.ownThresholds = Boolean(data.thresholds) && !result.hasTruth;
   byId("own-thresholds").checked = state.ownThresholds;
   wire();

@@ -40,7 +40,7 @@ class ClassTable {
 
   render(state) {
     const { labels, perClass } = this.result.data;
-    const counts = this.result.counts(state);
+    const counts = this.result.counts.byClass(state);
     const rows = [...counts.keys()]
       .filter((label) => label >= 0)
       .map((label) => {

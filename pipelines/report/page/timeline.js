@@ -1,6 +1,8 @@
 // The timeline of one video: for each class a row of true actions and rows of detections.
 
 const MIN_GAP_S = 0;
+// Bars of a video; detections of lower scores are a shade, a column of pixels each.
+const MOST_BARS = 600;
 
 /** Rows in which nothing overlaps, first come first served; at most `most`, then the last row takes the rest. */
 function stack(items, most) {
@@ -11,6 +13,29 @@ function stack(items, most) {
     ends[row] = Math.max(ends[row] || 0, item.end);
     return [item, row];
   });
+}
+
+/** Shade the columns of pixels by how many detections cover them. */
+function drawCrowd(canvas) {
+  if (canvas.hidden) return;
+  const [width, height] = [Math.max(1, Math.min(8192, canvas.clientWidth)), canvas.clientHeight];
+  const steps = new Int32Array(width + 1);
+  for (const { start, end } of canvas.items) {
+    const column = (seconds) => Math.min(width - 1, Math.max(0, Math.floor((seconds / canvas.duration) * width)));
+    steps[column(start)] += 1;
+    steps[column(end) + 1] -= 1;
+  }
+  const cover = steps.slice(0, width);
+  for (let x = 1; x < width; x += 1) cover[x] += cover[x - 1];
+  const most = Math.log1p(cover.reduce((a, b) => Math.max(a, b), 1));
+  Object.assign(canvas, { width, height });
+  const paint = canvas.getContext("2d");
+  paint.fillStyle = getComputedStyle(canvas).color;
+  for (let x = 0; x < width; x += 1) {
+    if (!cover[x]) continue;
+    paint.globalAlpha = 0.15 + (0.85 * Math.log1p(cover[x])) / most;
+    paint.fillRect(x, 0, 1, height);
+  }
 }
 
 class Timeline {
@@ -48,31 +73,39 @@ class Timeline {
     return Math.min(1, Math.max(0, part)) * this.video.duration;
   }
 
+  /** Draw what is on show; bars and rows that stand already are moved, not made. */
   render(result, video, state, time) {
-    this.video = video;
+    const same = this.video === video && this.matched === result.matched;
+    if (!same) this.made = { bars: new Map(), rows: new Map() };
+    if (!same || this.zoom !== state.zoom) {
+      Object.assign(this, { video, zoom: state.zoom, matched: result.matched });
+      this.canvas.style.setProperty("--zoom", String(state.zoom));
+      this.axis = this.makeAxis(video, state);
+      this.head = el("div", { class: "tl-row tl-head" }, el("div", { class: "tl-name" }), this.axis);
+      this.playhead = el("div", { class: "tl-playhead", "aria-hidden": true });
+      this.over = el("div", { class: "tl-over", "aria-hidden": true }, this.playhead);
+    }
     this.buttons.clear();
-    this.canvas.style.setProperty("--zoom", String(state.zoom));
-    this.axis = this.makeAxis(video, state);
-    this.playhead = el("div", { class: "tl-playhead", "aria-hidden": true });
     const lanes = this.lanes(result, video, state).map((lane) => this.makeLane(result, video, state, lane));
     const empty = lanes.length
       ? null
       : el("p", { class: "tl-empty muted" }, "Nothing at this threshold: lower it to see more.");
-    this.canvas.replaceChildren(
-      el("div", { class: "tl-row tl-head" }, el("div", { class: "tl-name" }), this.axis),
-      ...lanes,
-      ...(empty ? [empty] : []),
-      el("div", { class: "tl-over", "aria-hidden": true }, this.playhead),
-    );
+    this.canvas.replaceChildren(this.head, ...lanes, ...(empty ? [empty] : []), this.over);
+    for (const crowd of this.canvas.querySelectorAll("canvas")) drawCrowd(crowd);
     this.move(time);
-    this.mark(state.selected);
+    this.mark(state.selected, false);
+  }
+
+  /** The room has changed: the next drawing needs another axis. */
+  resized() {
+    this.zoom = 0;
   }
 
   /** Classes that have something to show, in the order of the class list. */
   lanes(result, video, state) {
     const lanes = new Map();
     const lane = (label) => {
-      if (!lanes.has(label)) lanes.set(label, { label, truth: [], found: [] });
+      if (!lanes.has(label)) lanes.set(label, { label, truth: [], found: [], crowd: [] });
       return lanes.get(label);
     };
     const wanted = (item) => state.label < 0 || item.label === state.label;
@@ -80,9 +113,14 @@ class Timeline {
       if (!wanted(action)) continue;
       if (!state.onlyErrors || result.isMissed(state, video, action)) lane(action.label).truth.push(action);
     }
-    for (const found of video.found) {
-      if (!wanted(found) || !result.isShown(state, found)) continue;
-      if (!state.onlyErrors || (found.kind && found.kind !== "right")) lane(found.label).found.push(found);
+    const shown = video.found.filter(
+      (found) =>
+        wanted(found) && result.isShown(state, found) && (!state.onlyErrors || (found.kind && found.kind !== "right")),
+    );
+    const least = shown.length > MOST_BARS ? Float64Array.from(shown, (f) => f.score).sort().at(-MOST_BARS) : -Infinity;
+    for (const found of shown) {
+      const bar = found.score >= least || found === state.selected;
+      lane(found.label)[bar ? "found" : "crowd"].push(found);
     }
     return [...lanes.values()].sort((a, b) => a.label - b.label);
   }
@@ -90,23 +128,33 @@ class Timeline {
   makeLane(result, video, state, lane) {
     const name = result.data.labels[lane.label];
     const byTime = (a, b) => a.start - b.start || b.score - a.score;
-    const tracks = el("div", { class: "tl-tracks" });
-    if (video.hasTruth) {
-      const track = el("div", { class: "tl-track truth" });
-      for (const action of lane.truth) track.append(this.makeTruth(result, video, state, action, name));
-      tracks.append(track);
-    }
+    const row = this.rowOf(video, lane.label, name);
+    if (row.truth) row.truth.replaceChildren(...lane.truth.map((a) => this.makeTruth(result, video, state, a, name)));
     const placed = stack([...lane.found].sort(byTime), 6);
-    const rows = Math.max(1, ...placed.map(([, row]) => row + 1));
-    const track = el("div", { class: "tl-track found", style: { "--rows": String(rows) } });
-    for (const [found, row] of placed) track.append(this.makeFound(video, found, row, name));
-    tracks.append(track);
-    return el(
-      "div",
-      { class: "tl-row", style: { "--hue": hue(lane.label) } },
-      el("div", { class: "tl-name", title: name }, el("span", {}, name)),
-      tracks,
-    );
+    row.found.style.setProperty("--rows", String(Math.max(1, ...placed.map(([, place]) => place + 1))));
+    row.found.replaceChildren(...placed.map(([found, place]) => this.makeFound(video, found, place, name)));
+    row.crowd.hidden = !lane.crowd.length;
+    row.crowd.items = lane.crowd;
+    row.crowd.duration = video.duration;
+    if (lane.crowd.length) row.crowd.setAttribute("aria-label", `${lane.crowd.length} more of ${name}, with lower scores`);
+    return row.line;
+  }
+
+  /** The row of a class: {line, truth (null: not annotated), found, crowd}. */
+  rowOf(video, label, name) {
+    if (!this.made.rows.has(label)) {
+      const truth = video.hasTruth ? el("div", { class: "tl-track truth" }) : null;
+      const found = el("div", { class: "tl-track found" });
+      const crowd = el("canvas", { class: "tl-crowd", role: "img" });
+      const line = el(
+        "div",
+        { class: "tl-row", style: { "--hue": hue(label) } },
+        el("div", { class: "tl-name", title: name }, el("span", {}, name)),
+        el("div", { class: "tl-tracks" }, truth, found, crowd),
+      );
+      this.made.rows.set(label, { line, truth, found, crowd });
+    }
+    return this.made.rows.get(label);
   }
 
   makeTruth(result, video, state, action, name) {
@@ -133,12 +181,19 @@ class Timeline {
   }
 
   makeButton(video, item, names, what, text, row) {
+    const old = this.made.bars.get(item);
+    if (old && old.names === names) {
+      if (old.row !== row) old.button.style.setProperty("--row", String(row));
+      old.row = row;
+      this.buttons.set(item, old.button);
+      return old.button;
+    }
     const button = el(
       "button",
       {
         type: "button",
         class: names,
-        tabindex: this.buttons.size ? -1 : 0,
+        tabindex: -1,
         "aria-label": what,
         title: what,
         style: {
@@ -150,6 +205,7 @@ class Timeline {
       },
       el("span", { "aria-hidden": true }, text),
     );
+    this.made.bars.set(item, { button, names, row });
     this.buttons.set(item, button);
     return button;
   }
@@ -196,20 +252,29 @@ class Timeline {
     }
   }
 
-  mark(item) {
-    for (const [other, button] of this.buttons) {
-      const on = other === item;
-      button.classList.toggle("selected", on);
-      if (on) button.setAttribute("aria-current", "true");
-      else button.removeAttribute("aria-current");
-      button.tabIndex = on || (!this.buttons.has(item) && other === this.buttons.keys().next().value) ? 0 : -1;
+  has(item) {
+    return this.buttons.has(item);
+  }
+
+  /** Make one bar the selected one, and bring it into sight. */
+  mark(item, reveal = true) {
+    const bar = this.buttons.get(item);
+    if (this.marked) {
+      this.marked.classList.remove("selected");
+      this.marked.removeAttribute("aria-current");
     }
-    if (item && this.buttons.has(item)) {
-      this.reveal(item.start / this.video.duration);
-      this.revealRow(this.buttons.get(item));
-      const box = this.buttons.get(item).getBoundingClientRect();
-      if (box.top < 60 || box.bottom > window.innerHeight) byId("screen").scrollIntoView({ block: "start" });
-    }
+    if (this.stop) this.stop.tabIndex = -1;
+    this.stop = bar || this.buttons.values().next().value; // where the Tab key goes
+    if (this.stop) this.stop.tabIndex = 0;
+    this.marked = bar;
+    if (!bar) return;
+    bar.classList.add("selected");
+    bar.setAttribute("aria-current", "true");
+    if (!reveal) return;
+    this.reveal(item.start / this.video.duration);
+    this.revealRow(bar);
+    const box = bar.getBoundingClientRect();
+    if (box.top < 60 || box.bottom > window.innerHeight) byId("screen").scrollIntoView({ block: "start" });
   }
 
   /** Scroll the timeline, not the page, so that a bar is in sight. */

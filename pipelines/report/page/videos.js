@@ -19,6 +19,8 @@ class VideoList {
       this.order.append(el("option", { value: name }, text));
     }
     this.order.value = "file";
+    this.rows = new Map();
+    this.listed = [];
     for (const name of ["input", "change"]) {
       this.filter.addEventListener(name, () => this.render(this.state));
       this.order.addEventListener(name, () => this.render(this.state));
@@ -29,42 +31,44 @@ class VideoList {
     this.state = state;
     const wanted = this.filter.value.trim().toLowerCase();
     const entries = this.result.videos
-      .filter((video) => video.id.toLowerCase().includes(wanted))
-      .map((video) => ({ video, errors: this.result.errors(state, video).length }))
+      .filter((video) => !wanted || video.id.toLowerCase().includes(wanted))
+      .map((video) => ({ video, ...this.result.counts.video(state, video.number) }))
       .sort(ORDERS[this.order.value][1]);
     this.shown = entries.map((entry) => entry.video);
-    const rows = entries.slice(0, MOST_LISTED).map(({ video, errors }) => this.row(video, errors));
+    const rows = entries.slice(0, MOST_LISTED).map((entry) => this.row(entry));
     if (entries.length > MOST_LISTED) {
       rows.push(el("li", { class: "muted" }, `${entries.length - MOST_LISTED} more: narrow the search`));
     }
     if (!entries.length) rows.push(el("li", { class: "muted" }, "No such video"));
+    if (rows.length === this.listed.length && rows.every((row, place) => row === this.listed[place])) return;
+    this.listed = rows;
     byId("video-list").replaceChildren(...rows);
   }
 
-  row(video, errors) {
-    const found = video.found.filter((f) => this.result.isShown(this.state, f)).length;
+  /** A video's row: made once, then only its figures change. */
+  row({ video, errors, found }) {
+    if (!this.rows.has(video.number)) this.rows.set(video.number, this.makeRow(video));
+    const { line, button, badge, meta } = this.rows.get(video.number);
     const parts = [clock(video.duration, 0)];
-    if (video.hasTruth) parts.push(`${video.truth.length} true`, `${found} found`);
-    else parts.push(`${found} found`);
-    const badge = video.hasTruth
-      ? el("span", { class: `badge ${errors ? "bad" : "good"}` }, errors ? `✕ ${errors}` : "✓")
-      : null;
-    if (badge) badge.setAttribute("aria-label", errors ? `${errors} errors` : "no errors");
-    return el(
-      "li",
-      {},
-      el(
-        "button",
-        {
-          type: "button",
-          "aria-current": video.number === this.state.video ? "true" : null,
-          onclick: () => this.onPick(video.number),
-        },
-        el("span", { class: "vid" }, video.id),
-        badge,
-        el("span", { class: "muted meta" }, parts.join(" · ")),
-      ),
-    );
+    if (video.hasTruth) parts.push(`${video.truth.length} true`);
+    parts.push(`${found} found`);
+    setText(meta, parts.join(" · "));
+    if (badge && setText(badge, errors ? `✕ ${errors}` : "✓")) {
+      badge.className = `badge ${errors ? "bad" : "good"}`;
+      badge.setAttribute("aria-label", errors ? `${errors} errors` : "no errors");
+    }
+    const current = video.number === this.state.video;
+    if (current !== button.hasAttribute("aria-current")) button.toggleAttribute("aria-current", current);
+    if (current) button.setAttribute("aria-current", "true");
+    return line;
+  }
+
+  makeRow(video) {
+    const badge = video.hasTruth ? el("span", { class: "badge" }) : null;
+    const meta = el("span", { class: "muted meta" });
+    const name = el("span", { class: "vid" }, video.id);
+    const button = el("button", { type: "button", onclick: () => this.onPick(video.number) }, name, badge, meta);
+    return { line: el("li", {}, button), button, badge, meta };
   }
 
   /** The number of the video that stands `by` places after the current one in the list. */
