@@ -53,7 +53,7 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
     from pipelines.extract.run import require_some
 
     console.log.info("%s %s: extracting first, as `longtal extract --config %s` does", store, what, source)
-    console.log.info("stopped, the same command goes on where it stood")
+    console.log.info("Ctrl-C keeps what is done: the same command goes on from there")
     report = extract(build_config(source, sets, None, {}, {}, device=config.train.device))
     require_some(report)
     console.log.info(

@@ -67,6 +67,20 @@ def require_new(paths: Iterable[Path], overwrite: bool = False) -> None:
         )
 
 
+def require_folder(folder: Path) -> None:
+    """Raise OutputError when ``folder`` is not, and cannot become, a folder to write into.
+
+    To be asked before long work: writing says the same, but only at its end.
+    """
+    place = folder.absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise OutputError(f"{folder} cannot be written: {place} is a file")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder} cannot be written: no permission to write in {place}")
+
+
 def write_text(path: Path, text: str, overwrite: bool = False) -> Path:
     """Write a whole UTF-8 file or none: a temporary file beside it, then a rename.
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipelines.exports import FORMATS, ExportError, write_exports
-from pipelines.files import OutputExistsError, safe_names, write_text
+from pipelines.files import OutputExistsError, output_errors, require_folder, safe_names, write_text
 from tal.annotations import prediction_frame, read_predictions, write_predictions
 from tal.errors import AnnotationError, LongtalError
 
@@ -80,10 +80,13 @@ def predict(
     ------
     OutputExistsError
         ``out`` holds results of another model or files that were changed since; nothing was written.
+    OutputError
+        ``out`` cannot be written.
     """
     out = Path(out)
     if unknown := [name for name in formats if name not in FORMATS]:
         raise ExportError(f"unknown format {unknown[0]!r}; formats are {', '.join(FORMATS)}")
+    require_folder(out)
     source = "videos" if store is None else "store"
     manifest = _Manifest(out, detector.folder.fingerprint(), source)
     manifest.claim(overwrite)
@@ -111,8 +114,9 @@ def predict(
             report.failed[video_id] = str(error)
             continue
         frames[video_id] = found
-        part.parent.mkdir(parents=True, exist_ok=True)
-        write_predictions(found, part, [video_id])
+        with output_errors(part):
+            part.parent.mkdir(parents=True, exist_ok=True)
+            write_predictions(found, part, [video_id])
         manifest.note(video_id, part, path, stamp)
         report.seconds[video_id] = time.perf_counter() - started
         report.done.append(video_id)

@@ -63,6 +63,7 @@ def command(
       longtal predict --from-store features.zarr --model runs/hapt --out found
     """
     from pipelines import console
+    from pipelines.files import require_folder, require_new
     from pipelines.inputs import find_videos
     from pipelines.overlay import write_overlay
     from pipelines.predict import predict
@@ -82,6 +83,9 @@ def command(
         videos = find_videos(paths)
         if overlay is not None and len(videos) != 1:
             raise click.BadParameter(f"goes with one video, not with {len(videos)}", param_hint="--overlay")
+        if overlay is not None:
+            require_new([overlay], overwrite)
+            require_folder(overlay.parent)
         detector = Detector.load(model, device)
         with console.progress("rows") as bar:
             whole = bar.add_task("videos", total=len(videos))

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipelines.check import CheckReport, Problem, check
 from pipelines.config import parse_config
-from pipelines.files import output_errors, require_new, write_text
+from pipelines.files import output_errors, require_folder, require_new, write_text
 from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, choose, validate_every, with_epochs
 from pipelines.init.split import Split, split
 from pipelines.init.survey import Survey, survey
@@ -81,6 +81,7 @@ def init_project(options: InitOptions) -> Project:
     """
     config_path, annotations_path = options.out / CONFIG_NAME, options.out / "annotations.json"
     require_new([config_path, annotations_path], options.overwrite)
+    require_folder(options.out)
     if not options.videos.is_dir():
         raise ConfigError(f"{options.videos} is no folder: --videos takes the folder with the video files")
     seen = survey(read_annotations(options.annotations), options.videos)
@@ -193,10 +194,11 @@ def _notes(found: CheckReport, seen: Survey, options: InitOptions) -> list[str]:
     kinds: dict[tuple[str, str], list[Problem]] = {}
     for problem in found.problems:
         kinds.setdefault((problem.severity, problem.check), []).append(problem)
-    notes = [
-        f"{severity}, {kind}: {len(problems)}, such as {problems[0].video or 'all'}: {problems[0].detail}"
-        for (severity, kind), problems in kinds.items()
-    ]
+    notes = []
+    for (severity, kind), problems in kinds.items():
+        first = problems[0]
+        where = f"{len(problems)}, such as {first.video}: " if first.video else ""
+        notes.append(f"{severity}, {kind}: {where}{first.detail}")
     if notes:
         notes.append(
             f"all of it: longtal check --annotations {options.annotations} --videos {options.videos}"

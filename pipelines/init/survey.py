@@ -61,6 +61,8 @@ def survey(annotations: AnnotationSet, videos_dir: Path) -> Survey:
     AnnotationError
         when no annotated video can be used, or none of them has an action.
     """
+    if not len(annotations):
+        raise AnnotationError(f"{annotations.source}: names no video, so there is nothing to learn from")
     infos: dict[str, VideoInfo] = {}
     missing: list[str] = []
     broken: dict[str, str] = {}

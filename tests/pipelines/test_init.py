@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipelines.commands.init import command
 from pipelines.config import load_config
-from pipelines.files import OutputExistsError
+from pipelines.files import OutputError, OutputExistsError
 from pipelines.init import InitOptions, init_project
 from pipelines.init.choices import Choice, Choices, choose
 from pipelines.init.estimate import Estimate
@@ -221,6 +221,12 @@ def test_wrong_input(data, tmp_path):
     with pytest.raises(ConfigError, match="tpu"):
         init_project(InitOptions(data / "videos", data / "truth.json", tmp_path / "p", device="tpu"))
     assert not (tmp_path / "p").exists()
+    (tmp_path / "head.csv").write_text("video,start,end,label\n")
+    with pytest.raises(AnnotationError, match="names no video"):
+        init_project(InitOptions(data / "videos", tmp_path / "head.csv", tmp_path / "p"))
+    for folder in ("head.csv", "head.csv/inside/p"):
+        with pytest.raises(OutputError, match=r"head\.csv is a file"):
+            init_project(InitOptions(data / "videos", data / "truth.json", tmp_path / folder))
 
 
 def test_command_prints_json_with_what_to_do_next(data, tmp_path):

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from featstore import FeatureStore
 from pipelines.commands.predict import command
 from pipelines.exports import ExportError
-from pipelines.files import OutputExistsError
+from pipelines.files import OutputError, OutputExistsError
 from pipelines.inputs import find_videos
 from pipelines.overlay import write_overlay
 from pipelines.predict import predict
@@ -220,6 +220,14 @@ def test_foreign_results_and_unknown_formats_are_refused(detector, videos, tmp_p
     with pytest.raises(ExportError, match="unknown format 'docx'"):
         predict(detector, one, tmp_path / "c", ["docx"])
     assert not (tmp_path / "c").exists()
+
+
+def test_an_output_that_cannot_be_is_refused_before_the_work(detector, videos, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setattr(type(detector), "predict", None)
+    for out in ("file", "file/inside/found"):
+        with pytest.raises(OutputError, match="is a file"):
+            predict(detector, find_videos([videos]), tmp_path / out)
 
 
 def test_from_store_needs_no_video(detector, model, videos, tmp_path):
