@@ -190,7 +190,8 @@ def _class_cost(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _multi_hot(chosen: Tensor, labels: Tensor, num_classes: int) -> Tensor:
     one_hot = torch.nn.functional.one_hot(labels, num_classes).to(torch.float32)
-    return (chosen.to(torch.float32) @ one_hot).clamp(max=1.0)
+    # a product comes in half precision under autocast; targets are float32
+    return (chosen.to(torch.float32) @ one_hot).clamp(max=1.0).float()
 
 
 def _nothing(points: Points, segments: Tensor, num_classes: int) -> Assignment:

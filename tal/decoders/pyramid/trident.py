@@ -35,4 +35,6 @@ def trident_distances(
     distance = reach.to(torch.float32)
     left_share = (left.float() + own[:, : bins + 1].float()).softmax(-1)
     right_share = (right.float() + own[:, bins + 1 :].float()).softmax(-1)
-    return torch.stack((left_share @ distance.flip(0), right_share @ distance), -1)
+    # autocast would round the distances to 8 bits
+    with torch.autocast(start.device.type, enabled=False):
+        return torch.stack((left_share @ distance.flip(0), right_share @ distance), -1)
