@@ -17,6 +17,7 @@ import pandas as pd
 from benchmarks.extract import make_videos
 from pipelines import console
 from tal.video import open_video
+from tal.video.decord_decoder import is_installed
 
 _SECONDS, _CLIPS, _FPS, _LENGTH = 60, 12, 10.0, 16
 
@@ -34,7 +35,7 @@ def main() -> None:
                     if frame.time is not None and frame.time >= (start + _LENGTH) / _FPS:
                         break
         yardstick_s = (time.perf_counter() - begun) / _CLIPS
-        for backend in ("pyav", "auto"):
+        for backend in ("pyav", "decord") if is_installed() else ("pyav",):
             begun = time.perf_counter()
             open_video(path, backend=backend).close()
             first_s = time.perf_counter() - begun

@@ -1,4 +1,4 @@
-"""Decode chosen pictures with decord, where it is installed and its idea of the video is PyAV's."""
+"""Decode chosen pictures with decord, where it is asked for and its idea of the video is PyAV's."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def why_not(index: PacketIndex) -> str:
         if key in _verdicts:
             return _verdicts[key]
     verdict = _differs(index)
-    if verdict and is_installed():
+    if verdict:
         log.info("%s: read with PyAV: %s", index.path, verdict)
     with _lock:
         _verdicts[key] = verdict
@@ -53,8 +53,6 @@ def why_not(index: PacketIndex) -> str:
 
 
 def _differs(index: PacketIndex) -> str:
-    if not is_installed():
-        return "decord is not installed"
     if index.rotation:
         return f"rotated by {index.rotation} degrees"
     if index.hidden:

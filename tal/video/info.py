@@ -12,7 +12,7 @@ class VideoInfo:
 
     ``num_frames`` counts pictures, ``fps`` is their average rate; under variable frame rate only the reader's
     ``times_s`` says when each is on screen. ``backend`` decodes the pictures; ``reason`` says why it is not
-    decord (empty when it is, or when PyAV was asked for).
+    decord although that was asked for.
     """
 
     path: Path

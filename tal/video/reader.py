@@ -23,7 +23,7 @@ from tal.video.pyav_decoder import PyavDecoder
 
 log = logging.getLogger("longtal.video")
 
-BACKENDS = ("auto", "decord", "pyav")
+BACKENDS = ("pyav", "decord")
 
 
 class Decoder(Protocol):
@@ -129,14 +129,14 @@ class VideoReader:
         return PyavDecoder(self._index, self._threads)
 
 
-def open_video(path: str | os.PathLike[str], backend: str = "auto", threads: int = 1) -> VideoReader:
+def open_video(path: str | os.PathLike[str], backend: str = "pyav", threads: int = 1) -> VideoReader:
     """Open a video for reading by time.
 
     Parameters
     ----------
     backend
-        "auto": decord where its time stamps agree with the container's, else PyAV (the reason is in the info
-        and in the log); "decord" or "pyav" by force.
+        "pyav" reads everything. "decord", slower where we measured it, only where its time stamps agree with
+        the container's, else PyAV (the reason is in the info and in the log).
     threads
         decoding threads; 1 where several workers read at once, 0 lets the library choose.
 
@@ -148,9 +148,9 @@ def open_video(path: str | os.PathLike[str], backend: str = "auto", threads: int
     if backend not in BACKENDS:
         raise ConfigError(f"unknown video backend {backend!r}; there are {', '.join(BACKENDS)}")
     index = read_index(Path(path))
-    reason = why_not(index) if backend == "auto" else ""
     if backend == "decord" and not is_installed():
-        raise ConfigError("decord is not installed here (it has no wheel for Arm): use backend auto or pyav")
+        raise ConfigError("decord is not installed here (it has no wheel for Arm): use backend pyav")
+    reason = why_not(index) if backend == "decord" else ""
     info = VideoInfo(
         path=index.path,
         duration_s=index.duration_s,
