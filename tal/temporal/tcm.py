@@ -6,6 +6,8 @@ settle with the others. Pre-norm layers with a learned relative position bias fo
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from pydantic import Field
@@ -22,6 +24,10 @@ class TcmConfig(Config):
     heads: int = Field(8, ge=1)
     mlp_ratio: float = Field(4.0, gt=0)
     drop_path: float = Field(0.1, ge=0, lt=1)
+    start: Literal["identity", "random"] = Field(
+        "identity",
+        description="identity: a fresh layer changes nothing, its branches end in zeros; random: as released",
+    )
     max_positions: int = Field(0, ge=0, description="length the bias is learnt for; 0: the training window's")
 
 
@@ -60,6 +66,11 @@ class ConsistencyLayer(nn.Module):
         self.bias = RelativeBias(config.heads, max_positions)
         self.mlp = Mlp(dim, int(dim * config.mlp_ratio))
         self.drop_path = DropPath(config.drop_path)
+        if config.start == "identity":
+            # Random branches add what hardly varies over time, and drown what does (docs/tallformer.md).
+            for last in (self.project, self.mlp.fc2):
+                for parameter in last.parameters():
+                    nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, keep: Tensor) -> Tensor:
         x = x + self.drop_path(self._attend(self.norm1(x), keep))

@@ -42,8 +42,8 @@ def test_downsampling_is_centred_on_the_position_it_keeps():
 @pytest.mark.parametrize("factor", [1, 2, 4])
 @pytest.mark.parametrize("layers", [0, 2])
 def test_neither_the_content_nor_the_length_of_padding_changes_valid_positions(factor, layers):
-    down = TemporalDownsampling(6, 16, factor)
-    tcm = ConsistencyModule(16, TcmConfig(layers=layers, heads=4), 24).eval()
+    down = TemporalDownsampling(6, 16, factor, norm=layers > 0)
+    tcm = ConsistencyModule(16, TcmConfig(layers=layers, heads=4, start="random"), 24).eval()
     features, valid = torch.randn(1, 6, 32), 21
     outputs = []
     for length, filling in ((32, 0.0), (32, 50.0), (48, -3.0)):
@@ -60,7 +60,7 @@ def test_neither_the_content_nor_the_length_of_padding_changes_valid_positions(f
 
 
 def test_attention_equals_plain_loops():
-    config = TcmConfig(layers=1, heads=2, drop_path=0.0)
+    config = TcmConfig(layers=1, heads=2, drop_path=0.0, start="random")
     layer = ConsistencyLayer(8, config, max_positions=6).eval()
     x = torch.randn(1, 6, 8)
     keep = torch.tensor([True, True, True, True, False, False])
@@ -106,3 +106,30 @@ def test_layers_start_apart_and_a_window_of_padding_gives_zeros():
     assert torch.equal(out, torch.zeros_like(out))
     with pytest.raises(ConfigError, match="power of two"):
         TemporalDownsampling(4, 4, 3)
+
+
+def test_a_fresh_consistency_module_leaves_the_rows_as_they_are_and_still_learns():
+    x, mask = torch.randn(2, 16, 24), torch.ones(2, 1, 24, dtype=torch.bool)
+    mask[1, :, 13:] = False
+    x = x * mask
+    config = TcmConfig(layers=3, heads=4)
+    tcm = ConsistencyModule(16, config, 24)
+    out = tcm(x, mask)
+    assert torch.equal(out, x)
+    (out * torch.randn_like(out)).sum().backward()
+    for layer in tcm.layers:
+        assert layer.project.weight.grad.abs().sum() > 0 and layer.mlp.fc2.weight.grad.abs().sum() > 0
+    released = ConsistencyModule(16, config.model_copy(update={"start": "random"}), 24).eval()
+    assert (released(x, mask) - x).abs().max() > 0.1
+
+
+def test_the_norm_after_downsampling_makes_small_rows_as_large_as_others():
+    module = TemporalDownsampling(6, 64, 2, norm=True)
+    mask = torch.ones(1, 1, 32, dtype=torch.bool)
+    x = torch.randn(1, 6, 32)
+    for scale in (1e-1, 10.0):
+        with torch.no_grad():
+            for conv in module.convs:
+                conv.bias.zero_()
+        out, _ = module(scale * x, mask)
+        assert out.square().mean().sqrt().item() == pytest.approx(1, rel=1e-2)
