@@ -109,6 +109,7 @@ def write_text(path: Path, text: str, overwrite: bool = False) -> Path:
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
     """Turn what the system says while ``path`` is written into an OutputError."""
+    require_folder(path.parent)
     try:
         yield
     except OSError as error:

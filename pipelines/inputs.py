@@ -34,12 +34,17 @@ def find_videos(paths: Iterable[str | Path]) -> dict[str, Path]:
     for given in paths:
         for path in _expand(str(given)):
             files.setdefault(path, None)
-    counts = [Counter(form(path) for path in files) for form in _ID_FORMS]
+    counts = [Counter(_text(form(path)) for path in files) for form in _ID_FORMS]
     found: dict[str, Path] = {}
     for path in files:
-        forms = (form(path) for form, count in zip(_ID_FORMS, counts, strict=True) if count[form(path)] == 1)
-        found[next(forms, path.as_posix())] = path
+        forms = ((_text(form(path)), count) for form, count in zip(_ID_FORMS, counts, strict=True))
+        found[next((name for name, count in forms if count[name] == 1), _text(path.as_posix()))] = path
     return found
+
+
+def _text(name: str) -> str:
+    """A file's name as text that can be written; bytes that are no UTF-8 become U+FFFD."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _expand(text: str) -> list[Path]:

@@ -63,6 +63,7 @@ def command(
       longtal predict --from-store features.zarr --model runs/hapt --out found
     """
     from pipelines import console
+    from pipelines.exports import FORMATS
     from pipelines.files import require_folder, require_new
     from pipelines.inputs import find_videos
     from pipelines.overlay import write_overlay
@@ -70,6 +71,9 @@ def command(
     from tal.detector import Detector
 
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
+    if unknown := [name for name in wanted if name not in FORMATS]:
+        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(FORMATS)}", param_hint="--format")
+    require_folder(out)
     if from_store is None and not paths:
         raise click.UsageError("name a video, a folder or a pattern (or --from-store STORE)")
     if from_store is not None:
@@ -87,15 +91,16 @@ def command(
             require_new([overlay], overwrite)
             require_folder(overlay.parent)
         detector = Detector.load(model, device)
-        with console.progress("rows") as bar:
+        with console.progress() as bar:
             whole = bar.add_task("videos", total=len(videos))
-            task = bar.add_task("", total=None)
+            task = bar.add_task("", total=None, visible=False)
             seen: list[str] = []
 
             def tell(video_id: str, done: int, total: int) -> None:
                 if not seen or seen[-1] != video_id:
                     seen.append(video_id)
-                    bar.reset(task, total=total, description=video_id[:40])
+                    name = f"rows of {console.printable(video_id)[:40]}"
+                    bar.reset(task, total=total, description=name, visible=True)
                 bar.update(task, completed=done)
                 if done >= total:
                     bar.advance(whole)

@@ -33,6 +33,7 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
     from pipelines import console
     from pipelines.config import load_config
     from pipelines.ensure_store import ensure_store
+    from pipelines.files import require_folder
     from pipelines.train import saved_config, train
     from tal.errors import ConfigError
 
@@ -47,6 +48,7 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
         raise click.UsageError("give --config YAML|PRESET (or --resume with the folder of a run)")
     else:
         config = load_config(source, sets)
+        require_folder(Path(out))
         ensure_store(config, source, sets, Path(out))
     result = train(config, out, resume=resume, command=sys.argv)
     if not result.is_main:

@@ -123,12 +123,15 @@ def collect(
     Raises
     ------
     ReportError
-        when the source is neither.
+        when the source is neither, the videos' folder is not there, or truth and predictions are about
+        different videos.
     LongtalError
         what reading predictions or annotations raises.
     """
     notes: list[str] = []
     run, predicted = read_run(source), read_predicted(source)
+    if videos_dir is not None and not videos_dir.is_dir():
+        raise ReportError(f"{videos_dir} is no folder: --videos takes the folder with the video files")
     predictions_path = _predictions_of(source, run)
     if run is not None:
         annotations = annotations or run.annotations
@@ -144,6 +147,11 @@ def collect(
     if truth is not None:
         predictions, renamed = align_ids(predictions, truth.videos.keys())
         notes += renamed
+        if len(predictions) and not set(predictions["video_id"].astype(str)) & set(truth.videos):
+            raise ReportError(
+                f"{annotations} and {predictions_path} have no video in common: ids such as "
+                f"{next(iter(truth.videos), 'none')!r} there, {predictions['video_id'].iloc[0]!r} here"
+            )
         if not subset and predictions_path is not None:
             truth = _only_known(truth, predictions, notes)
     scores = None

@@ -63,7 +63,8 @@ def write_report(report: Report, path: Path, overwrite: bool = False) -> Path:
 
     def relative(video: Path) -> str:
         try:
-            return quote(Path(os.path.relpath(video.absolute(), folder)).as_posix())
+            # bytes: names need not be UTF-8
+            return quote(os.fsencode(Path(os.path.relpath(video.absolute(), folder)).as_posix()))
         except ValueError:  # Windows: no relative path between drives
             return video.absolute().as_uri()
 

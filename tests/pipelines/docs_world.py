@@ -81,7 +81,7 @@ def _annotations(world: Path) -> None:
 def _stores(world: Path) -> None:
     (world / "tiny").mkdir()
     link(world, "clips", "tiny/videos")
-    made = make_store(world / "tiny")
+    made = make_store(world / "tiny", dtype="float16")  # as `extract` makes it
     shutil.move(made, world / "gym.zarr")
     link(world, "gym.zarr", "features.zarr", "hapt.zarr", "project/features.zarr")
     for part in range(2):

@@ -1,7 +1,9 @@
 """predict: files named by users, resume, failures, thresholds, nothing overwritten, overlay."""
 
 import json
+import os
 import shutil
+from pathlib import Path
 
 import av
 import numpy as np
@@ -41,7 +43,7 @@ def _tiny_model(folder, seed=0):
     weights = {f"encoder.{k}": v for k, v in encoder.state_dict().items()}
     weights |= {f"localizer.{k}": v for k, v in localizer.state_dict().items()}
     folder.mkdir(parents=True)
-    save_file(weights, folder / "model.safetensors")
+    save_file({k: v.contiguous() for k, v in weights.items()}, folder / "model.safetensors")
     tree = {
         "data": {"fps": 5.0},
         "encoder": encoder_tree,
@@ -106,6 +108,15 @@ def test_files_of_one_name_get_their_folder_before_it(videos, tmp_path):
     assert len(found) == 4
     shutil.copy(videos / "video_0000.mp4", tmp_path / "b" / "video_0000.avi")
     assert set(find_videos([tmp_path / "b"])) == {"video_0000.mp4", "video_0000.avi"}
+
+
+def test_a_name_that_is_no_utf8_gets_an_id_that_is(tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.mp4"))
+    try:
+        path.write_bytes(b"")
+    except OSError:
+        pytest.skip("this file system wants UTF-8")
+    assert find_videos([tmp_path]) == {"bad\ufffd": path}
 
 
 def test_wrong_paths_say_what_is_wrong(tmp_path):

@@ -74,13 +74,24 @@ def test_page_holds_the_data_and_loads_nothing(files):
     assert by_label["plank"] == pytest.approx(expected.per_class["plank"])
 
 
+def test_truth_of_other_videos_and_no_folder_are_refused(tmp_path):
+    annotations = make_annotations(tmp_path)
+    predictions = make_predictions(tmp_path, annotations)
+    with pytest.raises(ReportError, match="is no folder"):
+        collect(predictions, annotations, videos_dir=tmp_path / "nowhere")
+    annotations.write_text(annotations.read_text().replace("video_", "other_"))
+    with pytest.raises(ReportError, match="'other_00' there, 'video_00' here"):
+        collect(predictions, annotations)
+
+
 def test_hostile_text_cannot_leave_the_json(tmp_path):
     bad = '</script><script>alert(1)</script><!--<b>&amp;\u2028\u2029"\\'
     annotations = make_annotations(tmp_path, labels=(bad, "ok"))
     predictions = make_predictions(tmp_path, annotations)
-    content = json.loads(predictions.read_text())
-    content["results"] = {f"{bad}{k}": v for k, v in content["results"].items()}
-    predictions.write_text(json.dumps(content))
+    for path, key in ((annotations, "database"), (predictions, "results")):
+        content = json.loads(path.read_text())
+        content[key] = {f"{bad}{k}": v for k, v in content[key].items()}
+        path.write_text(json.dumps(content))
     parser = parse(render(collect(predictions, annotations), lambda video: None))
     assert len(parser.scripts) == 2
     text = parser.scripts[0][1]

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from pipelines.exports import write_exports
-from pipelines.report import collect, write_report
+from pipelines.report import Report, collect, write_report
+from pipelines.report.collect import ReportVideo
 from pipelines.view import serve_report
 from tal.annotations import read_annotations, read_predictions
 from tal.metrics import Evaluation
@@ -425,3 +426,31 @@ def test_chromium_reads_our_webvtt(opened, data, tmp_path):
         path.read_text(),
     )
     assert cues == [[1.25, 2.5, "a --> b 0.50"], [2, 9, "two lines 1.00"], [3700.5, 3701, "x < y & z 0.25"]]
+
+
+def test_many_detections_are_bars_and_a_shade(opened, tmp_path):
+    """600 bars of the best scores; the slider and the keys reach the others, which are drawn as a shade."""
+    found = [(0.05 * i, 0.05 * i + 0.5, i % 2, round(1 - i / 1000, 5)) for i in range(1000)]
+    truth = [(49.0, 49.5, 0)]
+    video = ReportVideo("crowded", 60.0, None, truth, found)
+    write_report(Report("many", "", ["odd", "even"], [video]), tmp_path / "r.html")
+    page = opened((tmp_path / "r.html").as_uri())
+    set_threshold(page, 0)
+    assert page.page.locator("#timeline .seg.found").count() == 600
+    shades = page.page.locator("#timeline canvas:visible")
+    assert [s.get_attribute("aria-label") for s in shades.all()] == [
+        "200 more of odd, with lower scores",
+        "200 more of even, with lower scores",
+    ]
+    painted = """canvas => {
+      const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, 1).data;
+      const columns = [...Array(canvas.width).keys()].filter(x => pixels[4 * x + 3] > 0);
+      return [columns[0] / canvas.width * 60, columns.at(-1) / canvas.width * 60];
+    }"""
+    first, last = shades.first.evaluate(painted)
+    assert first == pytest.approx(30, abs=0.2) and last == pytest.approx(50.4, abs=0.2)
+    page.page.keyboard.press("p")  # the last error is one of the shade: it becomes a bar
+    assert "score 0.001" in page.page.locator("#selection").inner_text()
+    assert page.page.locator(".seg.selected").count() == 1
+    set_threshold(page, 0.5)
+    assert page.page.locator("#timeline .seg.found").count() == 501 and shades.count() == 0

@@ -26,6 +26,17 @@ function setText(node, text) {
   return true;
 }
 
+/** Give a node these children; those that stay are not touched, so the browser need not lay them out again. */
+function setChildren(node, wanted) {
+  const keep = new Set(wanted);
+  for (const child of [...node.childNodes]) if (!keep.has(child)) child.remove();
+  let next = node.firstChild;
+  for (const child of wanted) {
+    if (child === next) next = next.nextSibling;
+    else node.insertBefore(child, next);
+  }
+}
+
 function byId(id) {
   return document.getElementById(id);
 }

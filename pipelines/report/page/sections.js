@@ -84,6 +84,10 @@ function showLegend() {
         sample("found wrong", "✕ 0.7", "detection, wrong"),
       ]
     : [sample("found", "0.9", "detection with its score")];
+  if (result.videos.some((video) => video.found.length > MOST_BARS)) {
+    const shade = el("span", { class: "tl-crowd sample", style: { "--hue": hue(0) }, "aria-hidden": true });
+    items.push(el("li", {}, shade, "more of them, with lower scores"));
+  }
   byId("legend").replaceChildren(...items);
 }
 

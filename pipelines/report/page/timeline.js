@@ -90,7 +90,7 @@ class Timeline {
     const empty = lanes.length
       ? null
       : el("p", { class: "tl-empty muted" }, "Nothing at this threshold: lower it to see more.");
-    this.canvas.replaceChildren(this.head, ...lanes, ...(empty ? [empty] : []), this.over);
+    setChildren(this.canvas, [this.head, ...lanes, ...(empty ? [empty] : []), this.over]);
     for (const crowd of this.canvas.querySelectorAll("canvas")) drawCrowd(crowd);
     this.move(time);
     this.mark(state.selected, false);
@@ -129,10 +129,10 @@ class Timeline {
     const name = result.data.labels[lane.label];
     const byTime = (a, b) => a.start - b.start || b.score - a.score;
     const row = this.rowOf(video, lane.label, name);
-    if (row.truth) row.truth.replaceChildren(...lane.truth.map((a) => this.makeTruth(result, video, state, a, name)));
+    if (row.truth) setChildren(row.truth, lane.truth.map((a) => this.makeTruth(result, video, state, a, name)));
     const placed = stack([...lane.found].sort(byTime), 6);
     row.found.style.setProperty("--rows", String(Math.max(1, ...placed.map(([, place]) => place + 1))));
-    row.found.replaceChildren(...placed.map(([found, place]) => this.makeFound(video, found, place, name)));
+    setChildren(row.found, placed.map(([found, place]) => this.makeFound(video, found, place, name)));
     row.crowd.hidden = !lane.crowd.length;
     row.crowd.items = lane.crowd;
     row.crowd.duration = video.duration;

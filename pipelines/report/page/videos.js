@@ -20,7 +20,6 @@ class VideoList {
     }
     this.order.value = "file";
     this.rows = new Map();
-    this.listed = [];
     for (const name of ["input", "change"]) {
       this.filter.addEventListener(name, () => this.render(this.state));
       this.order.addEventListener(name, () => this.render(this.state));
@@ -40,9 +39,7 @@ class VideoList {
       rows.push(el("li", { class: "muted" }, `${entries.length - MOST_LISTED} more: narrow the search`));
     }
     if (!entries.length) rows.push(el("li", { class: "muted" }, "No such video"));
-    if (rows.length === this.listed.length && rows.every((row, place) => row === this.listed[place])) return;
-    this.listed = rows;
-    byId("video-list").replaceChildren(...rows);
+    setChildren(byId("video-list"), rows);
   }
 
   /** A video's row: made once, then only its figures change. */
