@@ -118,6 +118,17 @@ class RunConfig(Config):
             )
         if self.data.videos and self.encoder is None:
             raise ValueError("data.videos is set but there is no `encoder` section to look at videos with")
+        memory = self.memory
+        if memory.settle_epochs:
+            if memory.warmup_epochs + memory.settle_epochs >= train.epochs:
+                raise ValueError(
+                    f"memory.warmup_epochs {memory.warmup_epochs} and memory.settle_epochs "
+                    f"{memory.settle_epochs} leave the encoder none of {train.epochs} epochs"
+                )
+            if not self.data.store or memory.baseline != "none" or memory.write_back == "off":
+                raise ValueError(
+                    "memory.settle_epochs needs a memory that is written: data.store, write_back"
+                )
         if rows % downsample:
             raise ValueError(f"window.num_rows {rows} is no multiple of localizer.downsample {downsample}")
         if self.encoder is not None:

@@ -23,6 +23,7 @@ from pipelines.train.epoch_log import EpochTotals, memory_report, peak_memory_mi
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import lr_factor, set_lr
 from pipelines.train.run_log import Pace, RunLog, say_step
+from pipelines.train.settle import settle
 from pipelines.train.snapshots import epoch_ages
 from pipelines.train.step import Stepper, StepRecord
 from pipelines.train.validate import Validator
@@ -64,6 +65,9 @@ class Trainer:
         pace = Pace(self.state.step)
         while self.state.epoch < self.config.train.epochs:
             epoch = self.state.epoch
+            if epoch == self._settled_from() and self.state.step_in_epoch == 0:
+                settle(self)
+                pace.skip(self.state.step)
             self.train_epoch(epoch, pace)
             self.state.epoch, self.state.step_in_epoch = epoch + 1, 0
             last = self.state.epoch == self.config.train.epochs
@@ -157,6 +161,12 @@ class Trainer:
                 parts = [name for name in record.losses if name != "loss"]
                 total = steps * self.config.train.epochs
                 say_step(values | {"step": done, "parts": parts}, self.config.train.epochs, total, rate)
+
+    def _settled_from(self) -> int | None:
+        """The epoch from which on the encoder rests; None: it never does."""
+        memory = self.config.memory
+        resting = self.config.end_to_end and memory.settle_epochs
+        return self.config.train.epochs - memory.settle_epochs if resting else None
 
     def _validation_due(self, epoch: int, last: bool) -> bool:
         train = self.config.train

@@ -211,7 +211,15 @@ def _loader(
         )
     rows_per_clip = reading.rows_per_clip if reading is not None else 0
     batch = config.train.batch_size
-    planner = Planner(data.train, batch, config.window, config.memory, config.train.seed, rows_per_clip)
+    planner = Planner(
+        data.train,
+        batch,
+        config.window,
+        config.memory,
+        config.train.seed,
+        rows_per_clip,
+        config.train.epochs,
+    )
     share = batch // accelerator.num_processes
     slots = range(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     sampler = StepSampler(planner, slots, config.train.accumulate)

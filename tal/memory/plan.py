@@ -53,7 +53,10 @@ class SamplePlan:
 
 
 class Planner:
-    """Plans of the samples of any step. ``rows_per_clip`` 0: nothing is encoded (stored rows only)."""
+    """Plans of the samples of any step. ``rows_per_clip`` 0: nothing is encoded (stored rows only).
+
+    ``epochs``: those of the run, of which the last ``memory.settle_epochs`` encode nothing; None: endless.
+    """
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Planner:
         memory: MemoryConfig,
         seed: int,
         rows_per_clip: int = 0,
+        epochs: int | None = None,
     ) -> None:
         if len(videos) < batch_size:
             raise ConfigError(
@@ -71,12 +75,17 @@ class Planner:
             )
         self.videos, self.batch_size, self.seed = videos, batch_size, seed
         self.window, self.memory, self.rows_per_clip = window, memory, rows_per_clip
+        self.settled_from = None if epochs is None else epochs - memory.settle_epochs
         dealt = self._rng(_SLOTS).permutation(len(videos))
         self.slots = [np.sort(dealt[slot::batch_size]) for slot in range(batch_size)]
         self.steps_per_epoch = window.windows_per_video * max(len(slot) for slot in self.slots)
 
     def _rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *key])
+
+    def settled(self, epoch: int) -> bool:
+        """Whether the encoder is at rest in this epoch, at the run's end."""
+        return self.settled_from is not None and epoch >= self.settled_from
 
     def videos_of(self, slots: range) -> list[TrainingVideo]:
         """The videos that a process with these slots owns."""
@@ -101,7 +110,8 @@ class Planner:
             self._rng(_WINDOW, *key), video.num_rows, video.segments, self.window, self.rows_per_clip or 1
         )
         segments, kept = visible_segments(video.segments, window, self.window.trunc_threshold)
-        encoding = self.rows_per_clip > 0 and epoch >= self.memory.warmup_epochs
+        learning = epoch >= self.memory.warmup_epochs and not self.settled(epoch)
+        encoding = self.rows_per_clip > 0 and learning
         clips = self._clips(key, video, window, ages) if encoding else ()
         return SamplePlan(video, window, clips, segments, video.labels[kept], (self.seed, _AUGMENT, *key))
 
