@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,19 +41,20 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
     if not _wanted(config) or _stands(store) or any((out / "checkpoints").glob("*")):
         return False
     what = "was interrupted before it was full" if store.exists() else "does not exist yet"
+    changes = [word for setting in sets for word in ("--set", setting)]
+    command = shlex.join(["longtal", "extract", "--config", source, *changes])
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
-        changes = "".join(f" --set {setting}" for setting in sets)
         raise ConfigError(
             f"{store} {what}, and one process extracts, not {processes}: run "
-            f"`longtal extract --config {source}{changes}` first, then train as you did"
+            f"`{command}` first, then train as you did"
         )
     _check_annotations(config)
 
     from pipelines.extract import extract
     from pipelines.extract.run import require_some
 
-    console.log.info("%s %s: extracting first, as `longtal extract --config %s` does", store, what, source)
+    console.log.info("%s %s: extracting first, as `%s` does", store, what, command)
     console.log.info("Ctrl-C keeps what is done: the same command goes on from there")
     report = extract(build_config(source, sets, None, {}, {}, device=config.train.device))
     require_some(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,11 +60,12 @@ class Project:
     @property
     def commands(self) -> list[str]:
         """What to run next, in order."""
-        run = self.config.parent / "run"
-        return [
-            f"longtal train --config {self.config} --out {run}",
-            f"longtal report {run} --out {self.config.parent / 'report.html'}",
+        folder = self.config.parent
+        words: list[list[object]] = [
+            ["train", "--config", self.config, "--out", folder / "run"],
+            ["report", folder / "run", "--out", folder / "report.html"],
         ]
+        return [shlex.join(["longtal", *map(str, command)]) for command in words]
 
 
 def init_project(options: InitOptions) -> Project:
@@ -200,9 +202,8 @@ def _notes(found: CheckReport, seen: Survey, options: InitOptions) -> list[str]:
         where = f"{len(problems)}, such as {first.video}: " if first.video else ""
         notes.append(f"{severity}, {kind}: {where}{first.detail}")
     if notes:
-        notes.append(
-            f"all of it: longtal check --annotations {options.annotations} --videos {options.videos}"
-        )
+        where = ["--annotations", str(options.annotations), "--videos", str(options.videos)]
+        notes.append(f"all of it: {shlex.join(['longtal', 'check', *where])}")
     if seen.missing or seen.broken:
         notes.append(f"{len(seen.missing) + len(seen.broken)} videos without a usable file are left out")
     if few := [label for label, count in seen.class_counts.items() if count < _FEW]:
