@@ -317,8 +317,9 @@ def test_the_transform_stays_in_single_precision():
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @pytest.mark.parametrize("name", FAMILY)
-def test_compiled_equals_eager(name):
+def test_compiled_equals_eager(name, backend):
     """Outputs within 1e-4, the loss and its gradients within 1e-4 of their size. Two levels: each is compiled
     anew."""
     few = {"levels": 2, "stem_layers": min(1, STRICT[name].stem_layers), "drop_path": 1e-30}
@@ -328,7 +329,7 @@ def test_compiled_equals_eager(name):
     for compiled in (False, True):
         torch._dynamo.reset()
         decoder = make(config)
-        forward = torch.compile(decoder) if compiled else decoder
+        forward = torch.compile(decoder, backend=backend) if compiled else decoder
         outputs = forward(features, mask)
         loss = decoder.losses(outputs, mask, TARGETS)["loss"]
         loss.backward()
