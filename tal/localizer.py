@@ -25,9 +25,6 @@ class LocalizerConfig(Config):
 
     downsample: int = Field(1, ge=1, description="rows a decoder position, a power of two (TALLFormer: 4)")
     width: int = Field(512, ge=1, description="channels after downsampling and in the consistency module")
-    neck_norm: bool = Field(
-        True, description="layer norm after downsampling, before the consistency module; released: none"
-    )
     tcm: TcmConfig = TcmConfig()
     age_embedding: bool = Field(False, description="tell the model how old each row is")
     one_class: bool = Field(
@@ -64,7 +61,7 @@ class Localizer(nn.Module):
         width = in_channels
         if config.has_neck:
             width = config.width
-            self.neck = TemporalDownsampling(in_channels, width, config.downsample, config.neck_norm)
+            self.neck = TemporalDownsampling(in_channels, width, config.downsample)
         if config.tcm.layers:
             positions = config.tcm.max_positions or -(-max_rows // config.downsample)
             self.tcm = ConsistencyModule(width, config.tcm, positions)

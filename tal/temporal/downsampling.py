@@ -13,12 +13,11 @@ class TemporalDownsampling(nn.Module):
     """[B, C, T], mask [B, 1, T] -> [B, width, T / factor], mask [B, 1, T / factor].
 
     Each halving is a convolution k3 s2 p1 with ReLU between two of them and none after the last; factor 1 is
-    one 1x1 convolution. ``norm``: a layer norm over the channels of each position at the end. Positions
-    outside the mask are zeroed before and after each, so that what stands in the padding reaches no valid
-    position. Output position j is centred on input position j * factor.
+    one 1x1 convolution. Positions outside the mask are zeroed before and after each, so that what stands in
+    the padding reaches no valid position. Output position j is centred on input position j * factor.
     """
 
-    def __init__(self, in_channels: int, width: int, factor: int, norm: bool = False) -> None:
+    def __init__(self, in_channels: int, width: int, factor: int) -> None:
         super().__init__()
         halvings = factor.bit_length() - 1
         if factor < 1 or 1 << halvings != factor:
@@ -32,8 +31,6 @@ class TemporalDownsampling(nn.Module):
                 nn.Conv1d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(sizes)
             )
 
-        self.norm = nn.LayerNorm(width) if norm else None
-
     def forward(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         x = features * mask
         for index, conv in enumerate(self.convs):
@@ -43,6 +40,4 @@ class TemporalDownsampling(nn.Module):
             if self.factor > 1:
                 mask = mask[..., ::2]
             x = x * mask
-        if self.norm is not None:
-            x = self.norm(x.transpose(1, 2)).transpose(1, 2) * mask
         return x, mask

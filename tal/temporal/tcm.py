@@ -67,7 +67,7 @@ class ConsistencyLayer(nn.Module):
         self.mlp = Mlp(dim, int(dim * config.mlp_ratio))
         self.drop_path = DropPath(config.drop_path)
         if config.start == "identity":
-            # Random branches add what hardly varies over time, and drown what does (docs/tallformer.md).
+            # Random branches hold a fresh localizer up (docs/tallformer.md).
             for last in (self.project, self.mlp.fc2):
                 for parameter in last.parameters():
                     nn.init.zeros_(parameter)
