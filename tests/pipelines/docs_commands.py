@@ -76,6 +76,8 @@ def is_name(text: str) -> bool:
     return True
 
 
+_DATA = "--set data.annotations=anno.json --set data.videos=clips --set data.store=gym.zarr"
+
 # What stands for something else in the docs -> what the world of the tests has. In this order.
 MEANS = [
     ("cli.py COMMAND", "cli.py evaluate --help"),
@@ -86,12 +88,12 @@ MEANS = [
     ("device cuda:$gpu", "device cpu"),
     ("--precision fp16", "--precision fp32"),
     ("YAML|PRESET", "gym"),
-    ("--set key=value …", "--set train.seed=1"),
+    ("--set key=value …", _DATA),
     ("[--store PATH]", "--store gym.zarr"),
     ("data.annotations=…", "data.annotations=anno.json"),
     ("data.videos=…", "data.videos=clips"),
     ("data.store=…", "data.store=gym.zarr"),
-    (" --set …", ""),
+    ("--set …", _DATA),
     ("extract … --part", "extract --videos clips --annotations anno.json --part"),
     ("convert CKPT --from tridet …", "convert epoch_040.pth.tar --from tridet --out OUT"),
     ("--annotations FILE", "--annotations labels.csv"),
@@ -130,7 +132,7 @@ _STORED = [
         "localizer.decoder.head_dim=16",
     ),
     *("localizer.decoder.levels=3", "localizer.decoder.heads=2", "localizer.decoder.window=5"),
-    *("train.epochs=1", "train.batch_size=2", "train.device=cpu", "train.checkpoint_every=0"),
+    *("train.epochs=1", "train.batch_size=2", "train.device=cpu", "train.seed=0", "train.checkpoint_every=0"),
 ]
 _TINY = [*_STORED, *(f"encoder.{setting}" for setting in _ENCODER), "data.max_frames=0", "memory.ratio=0.25"]
 
@@ -160,8 +162,11 @@ def tiny(words: list[str]) -> list[str]:
         "plan": ["--steps", "2", *_sets(["encoder.checkpointing=false"])],
         "synth": ["--videos", "3", "--seconds", "8", "--size", "32"],
         "demo": ["--videos", "8", "--seconds", "8", *_sets([*_TINY, "train.validate_from=0"])],
-        "study": [*_sets([*(_STORED if "hapt" in words else _TINY), "train.seed=0"]), "--seeds", "1"],
+        "study": [
+            *_sets([*(_STORED if "hapt" in words else _TINY)]),
+            *("--seeds", "1"),
+            *(["--only", "actionformer", "--only", "tridet"] if "hapt" in words else []),
+        ],
         "view": ["--port", "0", "--no-open"],
-        "compare": [],
     }.get(name, [])
     return [*words, *more]

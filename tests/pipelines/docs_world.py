@@ -17,7 +17,7 @@ from tal.annotations import read_annotations, write_annotations
 from tal.encoders import EncoderConfig
 from tests.pipelines.tiny_run import ENCODER, FPS, make_data, make_store, tiny_config
 
-SUBSETS = ("training", "training", "validation", "test", "test")
+SUBSETS = ("training", "training", "validation", "validation", "test", "test")
 
 
 def make_world(world: Path) -> None:
@@ -44,7 +44,7 @@ def link(world: Path, old: str, *names: str) -> None:
 
 def _videos(world: Path) -> None:
     made = world / "made"
-    make_data(made, train=2, validation=3)
+    make_data(made, train=2, validation=4)
     database = json.loads((made / "annotations.json").read_text())["database"]
     (world / "clips").mkdir()
     renamed = {}
