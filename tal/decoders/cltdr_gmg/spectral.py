@@ -40,6 +40,8 @@ class SpectralMixer(nn.Module):
     def _mix(self, x: Tensor) -> Tensor:
         spectrum = torch.fft.rfft(x, dim=-1, norm="ortho")
         w1, b1, w2, b2 = (torch.complex(p[0], p[1])[:, None] for p in (self.w1, self.b1, self.w2, self.b2))
-        hidden = torch.view_as_complex(F.relu(torch.view_as_real(w1 * spectrum + b1)))
-        gain = torch.view_as_complex(F.softshrink(torch.view_as_real(w2 * hidden + b2), _SHRINK))
+        hidden = w1 * spectrum + b1
+        hidden = torch.complex(F.relu(hidden.real), F.relu(hidden.imag))
+        gain = w2 * hidden + b2
+        gain = torch.complex(F.softshrink(gain.real, _SHRINK), F.softshrink(gain.imag, _SHRINK))
         return torch.fft.irfft(gain * spectrum, n=x.shape[-1], dim=-1, norm="ortho")
