@@ -67,6 +67,7 @@ def command(
     from pipelines.files import require_folder, require_new
     from pipelines.inputs import find_videos
     from pipelines.overlay import write_overlay
+    from pipelines.heap import keep_freed_buffers
     from pipelines.predict import predict
     from tal.detector import Detector
 
@@ -91,6 +92,8 @@ def command(
             require_new([overlay], overwrite)
             require_folder(overlay.parent)
         detector = Detector.load(model, device)
+        if detector.device.type == "cpu":
+            keep_freed_buffers()
         with console.progress() as bar:
             whole = bar.add_task("videos", total=len(videos))
             task = bar.add_task("", total=None, visible=False)

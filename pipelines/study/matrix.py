@@ -139,6 +139,9 @@ def compare_variants(
     """
     config = variants[0].config
     truth = read_annotations(config.data.annotations).subset(config.data.val_subset)
+    if len(truth.videos) < 2:
+        log.warning("a paired bootstrap draws among videos and there is one: the variants are not compared")
+        return []
     by_name = {v.name: v for v in variants}
     runs: dict[str, dict[int, Evaluation]] = {}
     for r in results:

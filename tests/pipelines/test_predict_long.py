@@ -66,7 +66,7 @@ def test_three_hours_need_no_more_than_ten_minutes(tmp_path):
     encoder = build_encoder(EncoderConfig(**encoder_tree))
     torch.manual_seed(0)
     localizer = Localizer(LocalizerConfig.model_validate({"decoder": decoder_tree}), encoder.channels, 2, 64)
-    weights = {f"encoder.{k}": v for k, v in encoder.state_dict().items()}
+    weights = {f"encoder.{k}": v.contiguous() for k, v in encoder.state_dict().items()}
     save_file(
         weights | {f"localizer.{k}": v for k, v in localizer.state_dict().items()},
         model / "model.safetensors",

@@ -48,7 +48,7 @@ def write_model(folder, tree=TREE, channels=None, seed=0):
     weights = {}
     if tree.get("encoder"):
         encoder = build_encoder(EncoderConfig(**{**tree["encoder"], "weights": None}), seed=seed)
-        weights |= {f"encoder.{k}": v for k, v in encoder.state_dict().items()}
+        weights |= {f"encoder.{k}": v.contiguous() for k, v in encoder.state_dict().items()}
         channels = encoder.channels
     config = LocalizerConfig.model_validate(tree["localizer"])
     localizer = Localizer(config, channels, len(LABELS), tree["window"]["num_rows"])
