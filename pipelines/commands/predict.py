@@ -65,9 +65,9 @@ def command(
     from pipelines import console
     from pipelines.exports import FORMATS
     from pipelines.files import require_folder, require_new
+    from pipelines.heap import keep_freed_buffers
     from pipelines.inputs import find_videos
     from pipelines.overlay import write_overlay
-    from pipelines.heap import keep_freed_buffers
     from pipelines.predict import predict
     from tal.detector import Detector
 
