@@ -202,8 +202,9 @@ def _notes(found: CheckReport, seen: Survey, options: InitOptions) -> list[str]:
         where = f"{len(problems)}, such as {first.video}: " if first.video else ""
         notes.append(f"{severity}, {kind}: {where}{first.detail}")
     if notes:
-        where = ["--annotations", str(options.annotations), "--videos", str(options.videos)]
-        notes.append(f"all of it: {shlex.join(['longtal', 'check', *where])}")
+        inputs = ["--annotations", str(options.annotations), "--videos", str(options.videos)]
+        command = shlex.join(["longtal", "check", *inputs])
+        notes.append(f"all of it: {command}")
     if seen.missing or seen.broken:
         notes.append(f"{len(seen.missing) + len(seen.broken)} videos without a usable file are left out")
     if few := [label for label, count in seen.class_counts.items() if count < _FEW]:
