@@ -68,5 +68,5 @@ def test_processes_have_the_losses_of_one_and_share_the_memory(tmp_path, name, a
             steps = [s.ledger(video, 0, rows)["step"] for s in (first, second)]
             assert (steps[0] == steps[1]).all()
             assert abs(first.read(video, 0, rows) - second.read(video, 0, rows)).max() < 1e-2
-    resumed = launch(path, tmp_path / "two", 2, "--resume")
+    resumed = launch(path, tmp_path / "two", 2, *more, "--resume")
     assert resumed.returncode == 0, resumed.stderr[-3000:]
