@@ -183,7 +183,7 @@ def test_one_step(name):
     encoder = SmallEncoder(config.encoder.frame_stride)
     rows_per_clip = config.encoder.clip_frames // config.encoder.frame_stride if config.end_to_end else 0
     planner = Planner(videos(config), 2, config.window, config.memory, 0, rows_per_clip)
-    plans = planner.step(0, 0)
+    plans = planner.step(config.memory.warmup_epochs, 0)  # the first epoch in which the encoder learns
     every = config.memory.baseline == "stochastic_backprop"
     reading = ClipReading(
         config.encoder.clip_frames, config.encoder.frame_stride, encoder.preprocess, AugmentConfig(), every
