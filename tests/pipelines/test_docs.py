@@ -248,5 +248,5 @@ def test_python(page, code, here):
     if "barrier()" in code or page == "tutorial.md":
         return
     here(["--out", "features.zarr"] if page == "featstore.md" else [])
-    code = code.replace("video_test_0000004", "video_0003")
+    code = code.replace("video_test_0000004", "video_0004")
     exec(compile(NEEDS.get(page, "") + code, page, "exec"), {})

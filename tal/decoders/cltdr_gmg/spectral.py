@@ -14,7 +14,7 @@ _SHRINK = 0.001
 class SpectralMixer(nn.Module):
     """irfft(shrink(w2 ReLU(w1 X + b1) + b2) X) with X = rfft(u) and one complex w, b a channel.
 
-    ReLU and soft shrinkage act on real and imaginary part. In float32 whatever autocast says. With
+    ReLU and soft shrinkage act on real and imaginary part. In float32 at least, whatever autocast says. With
     ``lengths`` each sample is transformed over its own valid positions, so that padding plays no part;
     samples of equal length together.
     """
@@ -26,7 +26,7 @@ class SpectralMixer(nn.Module):
     def forward(self, u: Tensor, lengths: Sequence[int] | None) -> Tensor:
         """u [B, D, T], zeros outside the valid positions when ``lengths`` are given -> [B, D, T]."""
         with torch.autocast(u.device.type, enabled=False):
-            x = u.float()
+            x = u.to(torch.promote_types(u.dtype, torch.float32))
             if lengths is None or all(n == x.shape[2] for n in lengths):
                 return self._mix(x).to(u.dtype)
             out = torch.zeros_like(x)
