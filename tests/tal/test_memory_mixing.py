@@ -91,7 +91,7 @@ def stored(rows, valid, age=7):
 
 @pytest.fixture
 def float64():
-    """Norms of small maps enlarge the rounding of two orders of summation: in double what is equal stays so."""
+    """Norms of small maps enlarge the rounding of two summations; in double, equal stays equal."""
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
