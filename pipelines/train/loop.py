@@ -65,7 +65,7 @@ class Trainer:
         pace = Pace(self.state.step)
         while self.state.epoch < self.config.train.epochs:
             epoch = self.state.epoch
-            if epoch == self._settled_from() and self.state.step_in_epoch == 0:
+            if epoch == self.sampler.planner.settled_from and self.state.step_in_epoch == 0:
                 settle(self)
                 pace.skip(self.state.step)
             self.train_epoch(epoch, pace)
@@ -161,12 +161,6 @@ class Trainer:
                 parts = [name for name in record.losses if name != "loss"]
                 total = steps * self.config.train.epochs
                 say_step(values | {"step": done, "parts": parts}, self.config.train.epochs, total, rate)
-
-    def _settled_from(self) -> int | None:
-        """The epoch from which on the encoder rests; None: it never does."""
-        memory = self.config.memory
-        resting = self.config.end_to_end and memory.settle_epochs
-        return self.config.train.epochs - memory.settle_epochs if resting else None
 
     def _validation_due(self, epoch: int, last: bool) -> bool:
         train = self.config.train

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch import distributed as dist
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,16 @@ class WholeStep:
     totals: Tensor
     parts: int
     last: bool
+
+
+def over_processes(count: Tensor, reduce: bool = True) -> tuple[Tensor, int]:
+    """Sum of a count over all processes, float, and their number; ``reduce`` False: without the sum."""
+    processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    total = count.float()
+    if reduce and processes > 1:
+        total = total.clone()
+        dist.all_reduce(total)
+    return total, processes
 
 
 class Decoder(nn.Module, ABC):

@@ -56,6 +56,7 @@ class Planner:
     """Plans of the samples of any step. ``rows_per_clip`` 0: nothing is encoded (stored rows only).
 
     ``epochs``: those of the run, of which the last ``memory.settle_epochs`` encode nothing; None: endless.
+    ``settled_from``: the first of these; None where the encoder never rests.
     """
 
     def __init__(
@@ -75,7 +76,8 @@ class Planner:
             )
         self.videos, self.batch_size, self.seed = videos, batch_size, seed
         self.window, self.memory, self.rows_per_clip = window, memory, rows_per_clip
-        self.settled_from = None if epochs is None else epochs - memory.settle_epochs
+        resting = epochs is not None and rows_per_clip > 0 and memory.settle_epochs > 0
+        self.settled_from = epochs - memory.settle_epochs if epochs is not None and resting else None
         dealt = self._rng(_SLOTS).permutation(len(videos))
         self.slots = [np.sort(dealt[slot::batch_size]) for slot in range(batch_size)]
         self.steps_per_epoch = window.windows_per_video * max(len(slot) for slot in self.slots)

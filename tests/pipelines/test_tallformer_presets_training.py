@@ -5,10 +5,9 @@ import torch
 from safetensors.torch import load_file
 
 from pipelines.train import saved_config, train
-from pipelines.train.step import Stepper
 from tal import Detector
 from tal.encoders import EncoderConfig, build_encoder
-from tests.pipelines.tiny_run import ENCODER, losses, make_data, make_store, tiny_config
+from tests.pipelines.tiny_run import ENCODER, Killed, killed_at, losses, make_data, make_store, tiny_config
 
 DAOTAD = {
     "name": "daotad",
@@ -48,16 +47,9 @@ def test_killed_run_goes_on_bit_for_bit_and_its_model_predicts(data, tmp_path, m
         train={"checkpoint_every": 2, "epochs": 3},
     )
     train(config, tmp_path / "whole")
-    real = Stepper.step
-
-    def dying(self, number, batches):
-        if number == 4:
-            raise KeyboardInterrupt
-        return real(self, number, batches)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Stepper, "step", dying)
-        with pytest.raises(KeyboardInterrupt):
+        killed_at(patch, 4)
+        with pytest.raises(Killed):
             train(config, tmp_path / "run")
     train(saved_config(tmp_path / "run"), tmp_path / "run", resume=True)
     assert len(losses(tmp_path / "whole")) == 6

@@ -4,7 +4,7 @@ import pytest
 
 from pipelines.train import train
 from pipelines.train.run_log import read_log
-from tests.pipelines.tiny_run import make_data, make_store, tiny_config
+from tests.pipelines.tiny_run import tiny_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -23,14 +23,6 @@ DECODERS = {
         "regression_ranges": ((0, 8), (4, 10000)),
     },
 }
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    make_data(folder)
-    make_store(folder)
-    return folder
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,9 @@ from pipelines.train.loop import TrainingStopped
 from pipelines.train.run_log import read_log
 from pipelines.train.step import Stepper
 from tal.errors import CheckpointError, ConfigError
-from tests.pipelines.tiny_run import losses, make_data, make_store, tiny_config
+from tests.pipelines.tiny_run import Killed, killed_at, losses, tiny_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    make_data(folder)
-    make_store(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +35,6 @@ def resumable(data, **train_settings):
         train={"epochs": 3, "checkpoint_every": 2, "ema_decay": 0.9, **train_settings},
         window={"windows_per_video": 2},
     )
-
-
-class Killed(RuntimeError):
-    pass
-
-
-def killed_at(monkeypatch, step):
-    """The process dies at the begin of a step: nothing is closed or flushed in order."""
-    real = Stepper.step
-
-    def dying(self, number, batches):
-        if number == step:
-            raise Killed
-        return real(self, number, batches)
-
-    monkeypatch.setattr(Stepper, "step", dying)
 
 
 def test_sampled_rows_and_no_others_change_and_carry_their_step(data, tmp_path, monkeypatch):

@@ -8,24 +8,11 @@ from safetensors.torch import load_file
 from featstore import FeatureStore
 from pipelines.train import saved_config, train
 from pipelines.train.run_log import read_log
-from pipelines.train.step import Stepper
 from tal.encoders import EncoderConfig, build_encoder, encode_video
 from tal.errors import ConfigError
-from tests.pipelines.tiny_run import ENCODER, FPS, losses, make_data, make_store, tiny_config
+from tests.pipelines.tiny_run import ENCODER, FPS, Killed, killed_at, losses, tiny_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-class Killed(RuntimeError):
-    pass
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    make_data(folder)
-    make_store(folder)
-    return folder
 
 
 def settling(data, **memory):
@@ -67,15 +54,9 @@ def test_stored_rows_are_those_of_the_models_encoder(data, whole_run):
 
 @pytest.mark.parametrize("step", [7, 9])  # right behind the settling; within the epoch at rest
 def test_a_killed_run_settles_again_or_not_at_all(data, whole_run, tmp_path, monkeypatch, step):
-    out, real = tmp_path / "run", Stepper.step
-
-    def dying(self, number, batches):
-        if number == step:
-            raise Killed
-        return real(self, number, batches)
-
+    out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(Stepper, "step", dying)
+        killed_at(patch, step)
         with pytest.raises(Killed):
             train(settling(data), out)
     train(saved_config(out), out, resume=True)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
 
 from featstore import FeatureStore
 from pipelines.config import RunConfig, parse_config
 from pipelines.train.run_log import read_log
+from pipelines.train.step import Stepper
 from tal.encoders import EncoderConfig, build_encoder, encode_video, feature_spec
 from tal.grid import ClipGrid
 from tal.video import open_video
@@ -106,6 +108,22 @@ def tiny_config(folder: Path, **sections: dict) -> RunConfig:
     for name, values in sections.items():
         tree[name] = {**tree[name], **values}
     return parse_config(tree)
+
+
+class Killed(RuntimeError):
+    """Ends a run that a test kills."""
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """The process dies at the begin of a step: nothing is closed or flushed in order."""
+    real = Stepper.step
+
+    def dying(self, number, batches):
+        if number == step:
+            raise Killed
+        return real(self, number, batches)
+
+    monkeypatch.setattr(Stepper, "step", dying)
 
 
 def losses(run: Path) -> list[tuple[int, float, float]]:

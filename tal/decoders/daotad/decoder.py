@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
 
-from tal.decoders.base import Candidates, Decoder, Targets, WholeStep
+from tal.decoders.base import Candidates, Decoder, Targets, WholeStep, over_processes
 from tal.decoders.daotad.anchors import decode, pyramid_anchors
 from tal.decoders.daotad.assign import Assignment, assign_max_iou
 from tal.decoders.daotad.attention_pyramid import AttentionPyramid
@@ -180,9 +179,5 @@ def _count(assigned: Assignment) -> Tensor:
 
 def _shared(count: Tensor) -> Tensor:
     """A process's share of the sum over all processes (gradients are averaged over them)."""
-    processes = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-    if processes == 1:
-        return count
-    total = count.float()
-    dist.all_reduce(total)
+    total, processes = over_processes(count)
     return total / processes

@@ -12,9 +12,8 @@ from typing import Generic, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch import distributed as dist
 
-from tal.decoders.base import Candidates, Decoder, Targets, WholeStep
+from tal.decoders.base import Candidates, Decoder, Targets, WholeStep, over_processes
 from tal.decoders.pyramid.assign import Assignment, BatchAssignment, Points, assign_by_center, assign_sim_ota
 from tal.decoders.pyramid.backbone import Backbone, Neck
 from tal.decoders.pyramid.config import PyramidConfig
@@ -316,10 +315,7 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         only, at the end of a step.
         """
         if whole is None:
-            parts = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-            count = num_positive.float()
-            if self.training and parts > 1:
-                dist.all_reduce(count)
+            count, parts = over_processes(num_positive, reduce=self.training)
         else:
             parts, count = whole.parts, whole.totals[0]
         value, found = self.loss_normaliser, []
