@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tal.decoders.base import Candidates
+from tal.decoders.base import Candidates, joined_candidates
 from tal.decoders.pyramid.decoder import PyramidDecoder
 from tal.errors import ConfigError
 from tal.localizer import Localizer
@@ -55,8 +55,8 @@ def chunked_candidates(localizer: Localizer, read: ReadRows, num_rows: int, chun
             for level in decoder.level_candidates(outputs, inside)[0]
         ]
         if best is not None:
-            found = [_join(a, b) for a, b in zip(best, found, strict=True)]
-        best = [_cut(level, decoder.config.topk_per_level) for level in found]
+            found = [joined_candidates(pair) for pair in zip(best, found, strict=True)]
+        best = [level.best(decoder.config.topk_per_level) for level in found]
     if best is None:
         return Candidates(torch.zeros(0, 2).double(), torch.zeros(0), torch.zeros(0, dtype=torch.long))
     return decoder.merged(best)
@@ -81,17 +81,3 @@ def context_rows(localizer: Localizer) -> int:
     assert reach is not None
     # each halving is a convolution over 3 rows
     return reach * localizer.downsample + localizer.downsample - 1
-
-
-def _join(a: Candidates, b: Candidates) -> Candidates:
-    return Candidates(
-        torch.cat((a.segments, b.segments)), torch.cat((a.scores, b.scores)), torch.cat((a.labels, b.labels))
-    )
-
-
-def _cut(found: Candidates, limit: int) -> Candidates:
-    """The best ``limit``."""
-    if len(found.scores) <= limit:
-        return found
-    kept = torch.topk(found.scores, limit).indices
-    return Candidates(found.segments[kept], found.scores[kept], found.labels[kept])

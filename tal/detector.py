@@ -21,8 +21,9 @@ from torch import Tensor
 from featstore import FeatureStore
 from featstore.errors import StoreSpecError
 from tal.annotations import prediction_frame
+from tal.device import choose_device
 from tal.encoders import Encoder, build_encoder, encode_video, sampling_fps
-from tal.errors import CheckpointError, ConfigError
+from tal.errors import CheckpointError
 from tal.grid import ClipGrid, FeatureGrid
 from tal.inference import InferenceConfig, localize
 from tal.localizer import Localizer
@@ -238,20 +239,6 @@ class RowBuffer:
         del self.rows
         if self._folder is not None:
             self._folder.cleanup()
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of this name; "auto" takes CUDA where it is, else the CPU. ConfigError for one that is not
-    there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} is not to be had here: {str(error).splitlines()[0]}") from error
-    return device
 
 
 def _for_length(config: InferenceConfig, duration_s: float) -> InferenceConfig:

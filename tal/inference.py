@@ -163,9 +163,7 @@ def _in_chunks(
 
 
 def _best(found: Candidates, offset: float, config: InferenceConfig) -> Candidates:
-    scores = found.scores.float().cpu()
-    keep = torch.nonzero(scores >= config.min_score).squeeze(1)
-    if len(keep) > config.max_candidates:
-        keep = keep[torch.topk(scores[keep], config.max_candidates).indices]
     segments = found.segments if found.segments.dtype == torch.float64 else found.segments.float()
-    return Candidates(segments.cpu()[keep] + offset, scores[keep], found.labels.cpu()[keep])
+    found = Candidates(segments.cpu(), found.scores.float().cpu(), found.labels.cpu())
+    found = found[found.scores >= config.min_score].best(config.max_candidates)
+    return Candidates(found.segments + offset, found.scores, found.labels)

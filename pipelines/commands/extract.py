@@ -67,9 +67,9 @@ def command(
     """
     from pipelines.extract import extract
     from pipelines.extract.options import build_config
-    from pipelines.extract.run import pick_device
     from pipelines.extract.show import show_report
     from pipelines.heap import keep_freed_buffers
+    from tal.device import choose_device
 
     config = build_config(
         config_path,
@@ -98,7 +98,7 @@ def command(
         workers=workers,
         repair=repair,
     )
-    if pick_device(config.device).type == "cpu":
+    if choose_device(config.device, apple=True).type == "cpu":
         keep_freed_buffers()  # here, not in `extract`: a training may call that one
     report = extract(config)
     show_report(report, as_json)

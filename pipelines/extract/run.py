@@ -7,8 +7,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import torch
-
 from featstore import FeatureSpec, FeatureStore, StoreSpecError, VideoRecord
 from featstore.transfer import building
 from pipelines import console
@@ -19,11 +17,11 @@ from pipelines.extract.report import ExtractReport, require_some
 from pipelines.extract.sources import Sources, find_sources
 from pipelines.extract.spool import Spool
 from pipelines.extract.stream import ClipEncoder, EncodedClip, encode_stream
+from tal.device import choose_device
 from tal.encoders import build_encoder, feature_spec
-from tal.errors import ConfigError
 from tal.video.pool import DecodeTask, Finished
 
-__all__ = ["ExtractReport", "extract", "open_store", "pick_device", "require_some"]
+__all__ = ["ExtractReport", "extract", "open_store", "require_some"]
 
 _POLL_S = 0.5
 
@@ -59,7 +57,7 @@ def extract(config: ExtractConfig) -> ExtractReport:
             first,
             ", …" if len(sources.missing) > 3 else "",
         )
-    device = pick_device(config.device)
+    device = choose_device(config.device, apple=True)
     encoder = build_encoder(config.encoder, seed=config.seed)
     spec = feature_spec(encoder, config.fps, config.max_frames, config.dtype)
     report = ExtractReport(config.store, missing=list(sources.missing))
@@ -91,20 +89,6 @@ def open_store(path: Path, spec: FeatureSpec) -> FeatureStore:
         store.close()
         raise
     return store
-
-
-def pick_device(name: str) -> torch.device:
-    """``auto``: CUDA, else Apple's GPU, else the CPU."""
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"device {name!r} is not to be had here: {str(error).splitlines()[0]}") from error
-    return device
 
 
 class _Extraction:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from pipelines.run_paths import validation_predictions
 from tal.annotations.videos import VIDEO_SUFFIXES
 from tal.errors import LongtalError
 
@@ -118,12 +119,11 @@ def read_predicted(folder: Path) -> Predicted:
 
 def _predictions(run: Path) -> Path | None:
     """Validation predictions of the model that the run gives out; without one, of the latest validation."""
-    folder = run / "validation"
     model = _read_json(run / "model" / "provenance.json")
     step = model.get("step") if isinstance(model, dict) else None
-    if isinstance(step, int) and (chosen := folder / f"step_{step:08d}_predictions.json").is_file():
+    if isinstance(step, int) and (chosen := validation_predictions(run, step)).is_file():
         return chosen
-    return max(folder.glob("*predictions.json"), default=None)
+    return max((run / "validation").glob("*predictions.json"), default=None)
 
 
 def _read_json(path: Path) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pipelines.config import RunConfig, save_resolved
 from pipelines.console import log
+from pipelines.run_paths import validation_predictions
 from pipelines.train.run_log import clock, read_log
 from tal.annotations import read_annotations, read_predictions
 from tal.errors import LongtalError
@@ -36,6 +37,10 @@ class Variant:
         """The name as a folder's."""
         return "".join(c if c.isalnum() or c in "-_." else "_" for c in self.name).strip("_")
 
+    def run(self, out: Path, seed: int) -> Path:
+        """The run folder of one seed in a study's folder."""
+        return out / self.folder / f"seed_{seed}"
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -48,6 +53,7 @@ class RunResult:
     seed: int
     last: dict[str, float]
     best: dict[str, float]
+    last_step: int
     best_step: int
     hours: float
     peak_memory_mib: float
@@ -70,7 +76,7 @@ def run_matrix(
     results: list[RunResult] = []
     start = time.perf_counter()
     for number, (variant, seed) in enumerate(todo):
-        run = out / variant.folder / f"seed_{seed}"
+        run = variant.run(out, seed)
         config = with_seed(variant.config, seed)
         log.info("run %d of %d: %s, seed %d (%s)", number + 1, len(todo), variant.name, seed, run)
         _train(config, run)
@@ -110,7 +116,7 @@ def measure_run(run: Path, variant: str, seed: int, config: RunConfig, protocols
     truth = read_annotations(config.data.annotations).subset(config.data.val_subset)
 
     def score(step: int) -> dict[str, float]:
-        found = read_predictions(predictions_of(run, step))
+        found = read_predictions(validation_predictions(run, step))
         return {name: evaluate(truth, found, tiou).average_mAP for name, tiou in protocols.items()}
 
     seconds = sum(r["seconds"] for r in epochs)
@@ -119,15 +125,12 @@ def measure_run(run: Path, variant: str, seed: int, config: RunConfig, protocols
         seed=seed,
         last=score(last_step),
         best=score(best_step),
+        last_step=last_step,
         best_step=best_step,
         hours=seconds / 3600,
         peak_memory_mib=max(r["peak_memory_mib"] for r in epochs),
         parameters=json.loads((run / "study.json").read_text())["parameters"],
     )
-
-
-def predictions_of(run: Path, step: int) -> Path:
-    return run / "validation" / f"step_{step:08d}_predictions.json"
 
 
 def compare_variants(
@@ -145,9 +148,8 @@ def compare_variants(
     by_name = {v.name: v for v in variants}
     runs: dict[str, dict[int, Evaluation]] = {}
     for r in results:
-        folder = out / by_name[r.variant].folder / f"seed_{r.seed}"
-        last = read_log(folder, "validation")[-1]["step"]
-        found = read_predictions(predictions_of(folder, last))
+        run = by_name[r.variant].run(out, r.seed)
+        found = read_predictions(validation_predictions(run, r.last_step))
         runs.setdefault(r.variant, {})[r.seed] = Evaluation(truth, found, list(tiou))
     compared = []
     for a, b in combinations(runs, 2):

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pipelines.run_paths import step_name
 from tal.errors import CheckpointError
 
 KEEP = 2
@@ -51,7 +52,7 @@ def save_checkpoint(
     optimizer: dict,
 ) -> Path:
     """Write a checkpoint under a temporary name, sync it, then rename it: it is whole or not there."""
-    final = folder / f"step_{state.step:08d}"
+    final = folder / step_name(state.step)
     temporary = folder / f".{final.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.console import log
 from pipelines.files import write_text
+from pipelines.run_paths import step_name, validation_predictions
 from pipelines.train.export import link_model, write_model
 from pipelines.train.validate import Validation
 from tal.annotations import AnnotationSet, write_predictions
@@ -29,10 +30,8 @@ class ModelKeeper:
     def offer(self, trainer: Trainer, validation: Validation) -> None:
         """Note a validation; keep its weights if they are among the best (or the last are asked for)."""
         step, value = trainer.state.step, validation.result.average_mAP
-        folder = trainer.out / "validation"
-        folder.mkdir(exist_ok=True)
-        name = f"step_{step:08d}"
-        self._note(trainer, validation, folder, name)
+        name = step_name(step)
+        self._note(trainer, validation, step)
         keep = max(1, trainer.config.train.keep_best)
         ranked = sorted(
             [*trainer.state.best, {"step": step, "value": value}], key=lambda e: (-e["value"], e["step"])
@@ -45,7 +44,7 @@ class ModelKeeper:
             self._write(trainer, models / name, validation)
             if chosen:
                 link_model(models / name, trainer.out / "model")
-            wanted = {f"step_{e['step']:08d}" for e in best}
+            wanted = {step_name(e["step"]) for e in best}
             for old in models.glob("step_*"):
                 if old.name not in wanted:
                     shutil.rmtree(old)
@@ -59,11 +58,14 @@ class ModelKeeper:
             best = trainer.state.best[0]
             log.info("best validation mAP %.4f at step %d", best["value"], best["step"])
 
-    def _note(self, trainer: Trainer, validation: Validation, folder: Path, name: str) -> None:
+    def _note(self, trainer: Trainer, validation: Validation, step: int) -> None:
         import json
 
-        write_text(folder / f"{name}.json", json.dumps(validation.result.to_json(), indent=1), overwrite=True)
-        write_predictions(validation.predictions, folder / f"{name}_predictions.json")
+        predictions = validation_predictions(trainer.out, step)
+        predictions.parent.mkdir(exist_ok=True)
+        result = predictions.with_name(f"{step_name(step)}.json")
+        write_text(result, json.dumps(validation.result.to_json(), indent=1), overwrite=True)
+        write_predictions(validation.predictions, predictions)
 
     def _write(self, trainer: Trainer, folder: Path, validation: Validation | None) -> None:
         provenance = self.provenance | {"step": trainer.state.step}

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
@@ -35,6 +36,26 @@ class Candidates:
     segments: Tensor
     scores: Tensor
     labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, which: Tensor) -> Candidates:
+        """Those of an index, or of a bool mask."""
+        return Candidates(self.segments[which], self.scores[which], self.labels[which])
+
+    def best(self, limit: int) -> Candidates:
+        """The ``limit`` of highest score."""
+        return self if len(self) <= limit else self[torch.topk(self.scores, limit).indices]
+
+
+def joined_candidates(parts: Sequence[Candidates]) -> Candidates:
+    """One after another."""
+    return Candidates(
+        torch.cat([p.segments for p in parts]),
+        torch.cat([p.scores for p in parts]),
+        torch.cat([p.labels for p in parts]),
+    )
 
 
 @dataclass(frozen=True)

@@ -158,10 +158,10 @@ def test_a_frozen_encoder_trains_on_the_store_and_goes_into_the_model(tmp_path):
 
 def test_a_study_table_has_mean_sd_and_yardsticks():
     runs = [
-        RunResult("a", s, {"p": v}, {"p": v + 0.1}, 10, 0.5, 100.0 + s, 2_000_000)
+        RunResult("a", s, {"p": v}, {"p": v + 0.1}, 20, 10, 0.5, 100.0 + s, 2_000_000)
         for s, v in enumerate((0.1, 0.2, 0.3))
     ]
-    runs.append(RunResult("b", 0, {"p": 0.5}, {"p": 0.5}, 10, 0.1, 50.0, 1_000_000))
+    runs.append(RunResult("b", 0, {"p": 0.5}, {"p": 0.5}, 20, 10, 0.1, 50.0, 1_000_000))
     text = markdown(runs, [Yardstick("theirs", {"p": 0.42}, "their code, one seed")], "longtal study x")
     assert mean_sd([0.1, 0.2, 0.3]) == pytest.approx((0.2, 0.1))
     assert "| a | 3 | 0.200 ± 0.100 | 0.300 ± 0.100 | 30.0 | 102 | 2.00 M |" in text

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.decoders.base import Candidates, Decoder, Targets, WholeStep, over_processes
+from tal.decoders.base import Candidates, Decoder, Targets, WholeStep, joined_candidates, over_processes
 from tal.decoders.pyramid.assign import Assignment, BatchAssignment, Points, assign_by_center, assign_sim_ota
 from tal.decoders.pyramid.backbone import Backbone, Neck
 from tal.decoders.pyramid.config import PyramidConfig
@@ -373,11 +373,8 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
 
     def merged(self, levels: Sequence[Candidates]) -> Candidates:
         """Candidates of all levels of one sample, without those of ``min_duration`` or less."""
-        segments = torch.cat([c.segments for c in levels])
-        scores = torch.cat([c.scores for c in levels])
-        labels = torch.cat([c.labels for c in levels])
-        long_enough = segments[:, 1] - segments[:, 0] > self.config.min_duration
-        return Candidates(segments[long_enough], scores[long_enough], labels[long_enough])
+        found = joined_candidates(levels)
+        return found[found.segments[:, 1] - found.segments[:, 0] > self.config.min_duration]
 
 
 def joined(levels: Sequence[Tensor]) -> Tensor:
