@@ -102,7 +102,7 @@ def _paths(named: AnnotationSet | None, videos: Path, problems: list[Problem]) -
 def _look(paths: dict[str, Path], workers: int, problems: list[Problem]) -> dict[str, VideoInfo]:
     infos = {}
     with console.progress("videos") as bar:
-        task = bar.add_task("look at", total=len(paths))
+        task = bar.add_task("opening videos", total=len(paths))
         tasks = [DecodeTask(k, p) for k, p in paths.items()]
         for event in decode_all(tasks, ClipShape(1, 32, 32), workers):
             assert isinstance(event, Finished)

@@ -67,7 +67,7 @@ def _look(paths: dict[str, Path], workers: int) -> tuple[dict[str, VideoInfo], d
     if not paths:
         return infos, failed
     with console.progress("videos") as bar:
-        task = bar.add_task("look at", total=len(paths))
+        task = bar.add_task("opening videos", total=len(paths))
         tasks = [DecodeTask(k, p) for k, p in paths.items()]
         for event in decode_all(tasks, ClipShape(1, 32, 32), workers if len(paths) > 64 else 0):
             assert isinstance(event, Finished)
