@@ -27,6 +27,12 @@ class AugmentConfig(Config):
     """What is drawn for each window of pictures."""
 
     crop: bool = Field(True, description="random place of the crop; false: the centre")
+    scale: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="least side of the crop, as a share of the short side, then resized; 1: never resized",
+    )
     flip: float = Field(0.5, ge=0, le=1, description="probability of a mirrored window")
     rotation: float = Field(0.0, ge=0, le=1, description="probability of a rotated window")
     rotation_deg: float = Field(45.0, ge=0, le=180, description="largest angle")
@@ -38,10 +44,15 @@ class AugmentConfig(Config):
 
 @dataclass(frozen=True)
 class Draw:
-    """One window's augmentation. ``top``, ``left`` in [0, 1] place the crop; ``colour`` maps 0..255."""
+    """One window's augmentation. ``top``, ``left`` in [0, 1] place the crop, None: in the middle, where
+    extraction has it; ``colour`` maps 0..255.
 
-    top: float = 0.5
-    left: float = 0.5
+    ``scale``: side of the crop as a share of the pictures' short side; None: the encoder's own, not resized.
+    """
+
+    top: float | None = None
+    left: float | None = None
+    scale: float | None = None
     flip: bool = False
     angle_deg: float = 0.0
     colour: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None  # (matrix [3, 3], offset [3])
@@ -51,9 +62,11 @@ def draw_augmentation(rng: np.random.Generator, config: AugmentConfig) -> Draw:
     """Every number is drawn whatever is switched on, so that one switch leaves the others' draws alone."""
     top, left, flip, turn, angle, changed = rng.random(6)
     colour = _draw_colour(rng, config.channel_shuffle)
+    scale = rng.uniform(config.scale, 1.0)
     return Draw(
-        top=top if config.crop else 0.5,
-        left=left if config.crop else 0.5,
+        top=top if config.crop else None,
+        left=left if config.crop else None,
+        scale=scale if config.scale < 1 else None,
         flip=bool(flip < config.flip),
         angle_deg=(2 * angle - 1) * config.rotation_deg if turn < config.rotation else 0.0,
         colour=colour if changed < config.photometric else None,
@@ -77,15 +90,28 @@ def _draw_colour(rng: np.random.Generator, shuffle: float) -> tuple[NDArray[np.f
 def apply_augmentation(frames: NDArray[np.uint8], crop: int, draw: Draw) -> Tensor:
     """Pictures uint8 [n, H, W, 3] with H, W >= crop -> uint8 tensor [n, crop, crop, 3]."""
     _, height, width, _ = frames.shape
-    top = min(int(draw.top * (height - crop + 1)), height - crop)
-    left = min(int(draw.left * (width - crop + 1)), width - crop)
-    pictures = torch.from_numpy(np.ascontiguousarray(frames[:, top : top + crop, left : left + crop]))
+    side = crop if draw.scale is None else max(1, round(draw.scale * min(height, width)))
+    top, left = _place(draw.top, height - side), _place(draw.left, width - side)
+    pictures = torch.from_numpy(np.ascontiguousarray(frames[:, top : top + side, left : left + side]))
+    if side != crop:
+        pictures = _resize(pictures, crop)
     if draw.colour is not None:
         matrix, offset = (torch.from_numpy(a).float() for a in draw.colour)
         pictures = (pictures.float() @ matrix.t() + offset).round_().clamp_(0, 255).to(torch.uint8)
     if draw.angle_deg:
         pictures = _rotate(pictures, draw.angle_deg)
     return pictures.flip(2) if draw.flip else pictures
+
+
+def _place(share: float | None, room: int) -> int:
+    return room // 2 if share is None else min(int(share * (room + 1)), room)
+
+
+def _resize(pictures: Tensor, side: int) -> Tensor:
+    """Bilinear, with a low-pass filter where it shrinks."""
+    planes = pictures.permute(0, 3, 1, 2).float()  # [n, 3, H, W]
+    resized = F.interpolate(planes, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+    return resized.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def _rotate(pictures: Tensor, angle_deg: float) -> Tensor:

@@ -91,17 +91,17 @@ class Localizer(nn.Module):
         self, outputs: tuple[Any, Tensor], targets: Sequence[Targets], whole: WholeStep | None = None
     ) -> dict[str, Tensor]:
         """Scalar losses; ``"loss"`` is the one to take the gradient of. Targets in the decoder's grid."""
-        return self.decoder.losses(outputs[0], outputs[1], self._known(targets), whole)
+        return self.decoder.losses(outputs[0], outputs[1], self.known(targets), whole)
 
     def totals(
         self, outputs: tuple[Any, Tensor] | None, mask: Tensor, targets: Sequence[Targets]
     ) -> Tensor | None:
         """`Decoder.totals` of a part of a step; mask bool [B, 1, T] of its rows."""
         if outputs is not None:
-            return self.decoder.totals(outputs[0], outputs[1], self._known(targets))
-        return self.decoder.totals(None, mask[..., :: self.downsample], self._known(targets))
+            return self.decoder.totals(outputs[0], outputs[1], self.known(targets))
+        return self.decoder.totals(None, mask[..., :: self.downsample], self.known(targets))
 
-    def _known(self, targets: Sequence[Targets]) -> Sequence[Targets]:
+    def known(self, targets: Sequence[Targets]) -> Sequence[Targets]:
         """The truth as the decoder is told it."""
         if not self.config.one_class:
             return targets

@@ -31,6 +31,9 @@ class MemoryConfig(Config):
         "augmented",
         description="what is stored: rows as trained on, or of an extra clean pass without gradient",
     )
+    row_loss: float = Field(
+        0.0, ge=0, description="weight of a linear classifier's loss on every row, which teaches the encoder"
+    )
     in_place: bool = Field(
         False, description="refresh data.store itself instead of a copy in the run's folder"
     )
@@ -49,7 +52,7 @@ class WindowConfig(Config):
     num_rows: int = Field(320, ge=1)
     crop_ratio: tuple[float, float] = Field((0.9, 1.0), description="part of a video that fits the window")
     shift: bool = Field(
-        True, description="end to end: a video that fits starts at a random row of its first clip"
+        True, description="end to end: clips of a video that fits begin at other rows in each window"
     )
     trunc_threshold: float = Field(
         0.5, ge=0, le=1, description="least visible share of a segment that is kept"

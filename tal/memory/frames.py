@@ -92,7 +92,7 @@ class ClipDataset(Dataset[SampleFrames]):
             return Batch(plans, None, 0.0)
         rows = self.reading.rows_per_clip
         sample = [index for index, s in enumerate(samples) for _ in s.clips]
-        position = [clip * rows for s in samples for clip in s.clips]
+        position = [s.plan.window.position(clip, rows) for s in samples for clip in s.clips]
         learn = [clip in s.plan.clips for s in samples for clip in s.clips]
         filled = [s for s in samples if s.clips]
         clips = ClipFrames(
@@ -109,9 +109,8 @@ def read_clips(plan: SamplePlan, reading: ClipReading) -> SampleFrames:
     start = time.perf_counter()
     window, prepare = plan.window, reading.preprocess
     clips = tuple(window.clips(reading.rows_per_clip)) if reading.every_clip else plan.clips
-    first_frame = window.start_row * reading.frame_stride
-    begins = first_frame + np.asarray(clips, dtype=np.int64) * reading.clip_frames
-    wanted = (begins[:, None] + np.arange(reading.clip_frames)).reshape(-1)
+    begins = [window.rows_of_clip(clip, reading.rows_per_clip)[0] * reading.frame_stride for clip in clips]
+    wanted = (np.asarray(begins, np.int64)[:, None] + np.arange(reading.clip_frames)).reshape(-1)
     shape = (len(clips), reading.clip_frames, prepare.crop, prepare.crop, 3)
     if not clips:
         return SampleFrames(plan, torch.zeros(shape, dtype=torch.uint8), (), None, 0.0)

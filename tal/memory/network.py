@@ -14,6 +14,7 @@ from tal.decoders.base import Targets, WholeStep
 from tal.encoders import Encoder
 from tal.localizer import Localizer
 from tal.memory.mixing import ClipPlaces, MixedRows, StoredRows, mix
+from tal.memory.row_loss import RowClassifier
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class StepOutput:
 class MemoryNetwork(nn.Module):
     """Encodes the sampled clips, mixes their rows with the stored ones, localizes, and computes the losses.
 
-    ``encoder`` None trains on stored rows alone.
+    ``encoder`` None trains on stored rows alone. ``row_loss``: weight of `RowClassifier`'s loss.
     """
 
     def __init__(
@@ -57,10 +58,14 @@ class MemoryNetwork(nn.Module):
         encoder: Encoder | None,
         localizer: Localizer,
         fresh_only: bool = False,
+        row_loss: float = 0.0,
     ) -> None:
         super().__init__()
         self.encoder, self.localizer = encoder, localizer
-        self.fresh_only = fresh_only
+        self.fresh_only, self.row_loss = fresh_only, row_loss
+        self.rows: RowClassifier | None = None
+        if row_loss:
+            self.rows = RowClassifier(localizer.in_channels, localizer.decoder.num_classes)
         # seconds the last forward spent in the encoder (on CUDA: until its kernels were queued)
         self.encode_s = 0.0
 
@@ -84,7 +89,12 @@ class MemoryNetwork(nn.Module):
         outputs = self.localizer(
             mixed.features[..., :length], mixed.mask[..., :length], mixed.age[:, :length]
         )
-        return StepOutput(self.localizer.losses(outputs, targets, whole), to_write, mixed)
+        losses = self.localizer.losses(outputs, targets, whole)
+        if self.rows is not None:
+            known = self.localizer.known(targets)
+            losses["row"] = self.rows(mixed.features, mixed.mask, known, self.localizer.downsample)
+            losses["loss"] = losses["loss"] + self.row_loss * losses["row"]
+        return StepOutput(losses, to_write, mixed)
 
     @torch.no_grad()
     def totals(

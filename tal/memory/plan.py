@@ -121,8 +121,8 @@ class Planner:
         self, key: tuple[int, ...], video: TrainingVideo, window: Window, ages: ClipAges | None
     ) -> tuple[int, ...]:
         inside = window.clips(self.rows_per_clip)
-        start = window.start_row + inside.start * self.rows_per_clip
-        stop = window.start_row + inside.stop * self.rows_per_clip
+        start = window.rows_of_clip(inside.start, self.rows_per_clip)[0]
+        stop = window.rows_of_clip(inside.stop, self.rows_per_clip)[0]
         age = ages(video.id, start, stop) if ages is not None else None
         chosen = sample_clips(self._rng(_CLIPS, *key), len(inside), self.memory, age)
         return tuple(int(inside.start + k) for k in chosen)

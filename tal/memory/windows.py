@@ -20,14 +20,16 @@ from tal.memory.config import WindowConfig
 class Window:
     """Positions [0, num_rows) over rows [start_row, start_row + num_rows) of a video.
 
-    Only rows [first_row, stop_row) are seen; the other positions are padding. ``start_row`` is negative when
-    the window begins with padding.
+    Only rows [first_row, stop_row) are seen; the other positions are padding, all behind them, as at
+    inference: strided levels of a decoder then have the same positions. ``lead``: rows by which the first
+    clip begins before the window.
     """
 
     start_row: int
     num_rows: int
     first_row: int
     stop_row: int
+    lead: int = 0
 
     @property
     def valid(self) -> NDArray[np.bool_]:
@@ -36,13 +38,17 @@ class Window:
         return (rows >= self.first_row) & (rows < self.stop_row)
 
     def clips(self, rows_per_clip: int) -> range:
-        """Clips (numbered from the window's begin) that hold at least one valid row."""
-        first = (self.first_row - self.start_row) // rows_per_clip
-        return range(first, -(-(self.stop_row - self.start_row) // rows_per_clip))
+        """Clips (numbered from the first one) that hold at least one valid row."""
+        first = (self.first_row - self.start_row + self.lead) // rows_per_clip
+        return range(first, -(-(self.stop_row - self.start_row + self.lead) // rows_per_clip))
+
+    def position(self, clip: int, rows_per_clip: int) -> int:
+        """Window position of a clip's first row; negative for a clip that begins before the window."""
+        return clip * rows_per_clip - self.lead
 
     def rows_of_clip(self, clip: int, rows_per_clip: int) -> tuple[int, int]:
         """[start, stop) rows of the video under a clip; they may lie outside [first_row, stop_row)."""
-        start = self.start_row + clip * rows_per_clip
+        start = self.start_row + self.position(clip, rows_per_clip)
         return start, start + rows_per_clip
 
 
@@ -82,11 +88,12 @@ def _draw(rng: np.random.Generator, video_rows: int, config: WindowConfig, rows_
         seen = max(1, min(video_rows, round(rng.uniform(low, high) * video_rows)))
         first = int(rng.integers(0, video_rows - seen + 1))
         stop = first + seen
-    padding = 0
+    lead = 0
     if config.shift and rows_per_clip > 1:
-        # Another partition into clips each time, so that no row stays at the edge of its clip.
-        padding = int(rng.integers(0, min(rows_per_clip - 1, length - (stop - first)) + 1))
-    return Window(first - padding, length, first, stop)
+        # Another partition into clips each time, so that no row stays at the edge of its clip; a video that
+        # fills the window keeps its number of clips.
+        lead = int(rng.integers(0, min(rows_per_clip - 1, length - (stop - first)) + 1))
+    return Window(first, length, first, stop, lead)
 
 
 def visible_segments(

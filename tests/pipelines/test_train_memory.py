@@ -236,3 +236,18 @@ def test_a_video_that_cannot_be_decoded_stops_with_its_name(data, tmp_path):
         path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(OSError, match=r"v0[012]\.mp4"):
         train(tiny_config(folder), tmp_path / "run")
+
+
+def test_an_encoder_that_does_not_learn_takes_the_frozen_runs_steps(data, tmp_path):
+    """Windows, clips, shift, mixing, write-back and validation of both ways of training are the same."""
+    frozen = {"memory": {"ratio": 0}}
+    at_rest = {"memory": {"ratio": 0.5}, "augment": {"crop": False, "flip": 0.0, "photometric": 0.0}}
+    logs = []
+    for name, sections in (("frozen", frozen), ("memory", at_rest)):
+        optim = {"encoder_lr_multiplier": 0.0, "clip_norm": 0.0, "lr": 1e-3}
+        config = tiny_config(data, **sections, optim=optim, train={"epochs": 2, "validate_from": 2})
+        train(config, tmp_path / name)
+        logs.append((losses(tmp_path / name), read_log(tmp_path / name, "validation")))
+    (one, valued), (two, also) = logs
+    assert [loss for _, loss, _ in two] == pytest.approx([loss for _, loss, _ in one], rel=1e-4)
+    assert also[-1]["mAP"] == pytest.approx(valued[-1]["mAP"], abs=1e-6)

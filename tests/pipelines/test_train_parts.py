@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from pipelines.config import OptimConfig
@@ -15,6 +16,7 @@ from pipelines.train.ema import WeightAverage
 from pipelines.train.optim import build_optimizer, lr_factor, parameter_groups, set_lr
 from pipelines.train.run_log import RunLog, clock, read_log
 from tal.augment import AugmentConfig, Draw, apply_augmentation, draw_augmentation
+from tal.encoders.preprocess import Preprocess
 from tal.errors import CheckpointError
 from tal.memory.writeback import RowsToWrite, WriteBack
 
@@ -79,6 +81,8 @@ def test_augmentation_is_one_draw_and_its_neutral_draw_is_the_centre():
     frames = np.arange(2 * 8 * 10 * 3, dtype=np.uint8).reshape(2, 8, 10, 3)
     same = apply_augmentation(frames, 6, Draw())
     assert np.array_equal(same.numpy(), frames[:, 1:7, 2:8])
+    odd = apply_augmentation(frames, 5, Draw())  # as extraction rounds
+    assert np.array_equal(odd.numpy(), Preprocess(8, 5, (0.5,) * 3, (0.5,) * 3).center_numpy(frames))
     flipped = apply_augmentation(frames, 6, Draw(flip=True))
     assert np.array_equal(flipped.numpy(), frames[:, 1:7, 2:8][:, :, ::-1])
     corners = {
@@ -99,6 +103,19 @@ def test_augmentation_is_one_draw_and_its_neutral_draw_is_the_centre():
     # switching one thing off leaves the other draws alone
     plain = draw_augmentation(np.random.default_rng(7), AugmentConfig(photometric=0.0, rotation=0.0))
     assert (plain.top, plain.left, plain.flip) == (a.top, a.left, a.flip) and plain.colour is None
+
+
+def test_a_scaled_crop_is_the_resized_square_of_its_place():
+    rng = np.random.default_rng(5)
+    small = rng.integers(0, 256, (2, 6, 8, 3)).astype(np.uint8)
+    frames = small.repeat(4, 1).repeat(4, 2)  # [2, 24, 32, 3]
+    found = apply_augmentation(frames, 16, Draw(top=0.999, left=0.0, scale=0.5)).numpy()
+    for picture, whole in zip(found, frames, strict=True):
+        square = Image.fromarray(whole).crop((0, 12, 12, 24)).resize((16, 16), Image.Resampling.BILINEAR)
+        assert np.abs(picture.astype(int) - np.asarray(square)).max() <= 1
+    scales = [draw_augmentation(np.random.default_rng(s), AugmentConfig(scale=0.6)).scale for s in range(200)]
+    assert 0.6 <= min(scales) < 0.65 and 0.95 < max(scales) <= 1
+    assert draw_augmentation(np.random.default_rng(1), AugmentConfig()).scale is None
 
 
 class SlowStore:

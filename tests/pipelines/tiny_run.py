@@ -106,7 +106,7 @@ def tiny_config(folder: Path, **sections: dict) -> RunConfig:
         "inference": {"min_score": 0.0},
     }
     for name, values in sections.items():
-        tree[name] = {**tree[name], **values}
+        tree[name] = {**tree.get(name, {}), **values}
     return parse_config(tree)
 
 

@@ -43,10 +43,13 @@ def test_every_start_is_drawn_and_the_shift_stays_below_a_clip():
     config = WindowConfig(num_rows=10, crop_ratio=(1.0, 1.0))
     starts = {draw_window(np.random.default_rng(s), 14, NONE, config, 4).start_row for s in range(200)}
     assert starts == {0, 1, 2, 3, 4}
-    shifts = {draw_window(np.random.default_rng(s), 5, NONE, config, 4).start_row for s in range(200)}
-    assert shifts == {0, -1, -2, -3}
+    shifted = [draw_window(np.random.default_rng(s), 5, NONE, config, 4) for s in range(200)]
+    assert {w.lead for w in shifted} == {0, 1, 2, 3}
+    # the clips move, the positions do not: as at inference, the video begins at position 0
+    assert {w.start_row for w in shifted} == {0} and all(w.valid[:5].all() for w in shifted)
+    assert {w.rows_of_clip(0, 4)[0] for w in shifted} == {0, -1, -2, -3}
     still = config.model_copy(update={"shift": False})
-    assert {draw_window(np.random.default_rng(s), 5, NONE, still, 4).start_row for s in range(20)} == {0}
+    assert {draw_window(np.random.default_rng(s), 5, NONE, still, 4).lead for s in range(20)} == {0}
 
 
 def test_a_whole_video_that_does_not_fit_is_an_error():
