@@ -111,7 +111,7 @@ def _resize(pictures: Tensor, side: int) -> Tensor:
     """Bilinear, with a low-pass filter where it shrinks."""
     planes = pictures.permute(0, 3, 1, 2).float()  # [n, 3, H, W]
     resized = F.interpolate(planes, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
-    return resized.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return _pictures(resized)
 
 
 def _rotate(pictures: Tensor, angle_deg: float) -> Tensor:
@@ -121,4 +121,9 @@ def _rotate(pictures: Tensor, angle_deg: float) -> Tensor:
     planes = pictures.permute(0, 3, 1, 2).float()  # [n, 3, H, W]
     grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
     turned = F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return turned.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return _pictures(turned)
+
+
+def _pictures(planes: Tensor) -> Tensor:
+    """Float [n, 3, H, W] -> uint8 [n, H, W, 3]."""
+    return planes.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()

@@ -86,13 +86,12 @@ class MemoryNetwork(nn.Module):
         self.encode_s = time.perf_counter() - start
         mixed = mix(stored, fresh, places, self.fresh_only)
         length = seen_length(mixed.mask, self.localizer.downsample)
-        outputs = self.localizer(
-            mixed.features[..., :length], mixed.mask[..., :length], mixed.age[:, :length]
-        )
+        features, mask = mixed.features[..., :length], mixed.mask[..., :length]
+        outputs = self.localizer(features, mask, mixed.age[:, :length])
         losses = self.localizer.losses(outputs, targets, whole)
         if self.rows is not None:
             known = self.localizer.known(targets)
-            losses["row"] = self.rows(mixed.features, mixed.mask, known, self.localizer.downsample)
+            losses["row"] = self.rows(features, mask, known, self.localizer.downsample)
             losses["loss"] = losses["loss"] + self.row_loss * losses["row"]
         return StepOutput(losses, to_write, mixed)
 

@@ -76,8 +76,8 @@ class Planner:
             )
         self.videos, self.batch_size, self.seed = videos, batch_size, seed
         self.window, self.memory, self.rows_per_clip = window, memory, rows_per_clip
-        resting = epochs is not None and rows_per_clip > 0 and memory.settle_epochs > 0
-        self.settled_from = epochs - memory.settle_epochs if epochs is not None and resting else None
+        rests = rows_per_clip > 0 and memory.settle_epochs > 0
+        self.settled_from = epochs - memory.settle_epochs if rests and epochs is not None else None
         dealt = self._rng(_SLOTS).permutation(len(videos))
         self.slots = [np.sort(dealt[slot::batch_size]) for slot in range(batch_size)]
         self.steps_per_epoch = window.windows_per_video * max(len(slot) for slot in self.slots)
