@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _BLUE, _ORANGE, _GREY, _INK = "#0072B2", "#D55E00", "#C9CDD2", "#1B1F24"
 _LANE_INCHES = 0.42
 _WIDTH_INCHES = 13.0
+_NUMBER_LETTERS = 7  # of a score with its mark and a little air
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,11 @@ def _draw(
             axes.axhline(lane, color=_GREY, linewidth=0.6, zorder=0)
         if truth is not None:
             _draw_truth(axes, truth, found, labels, end_s, tiou)
+        numbers: dict[str, list[float]] = {label: [] for label in labels}
         for item in found:
-            _draw_detection(axes, item, top + labels.index(item.label), end_s)
+            lane = top + labels.index(item.label)
+            _draw_detection(axes, item, lane, end_s)
+            _draw_score(axes, item, lane, end_s, numbers[item.label])
         names = (["truth"] if top else []) + labels
         axes.set_yticks([i + 0.5 for i in range(len(names))], names)
         if top:
@@ -178,8 +182,27 @@ def _draw_detection(axes: Axes, item: Detection, lane: int, end_s: float) -> Non
         [(item.start_s, width)], (lane + 0.95 - high, high), facecolor="white" if wrong else _BLUE,
         edgecolor=_ORANGE if wrong else _BLUE, hatch="////" if wrong else None, linewidth=1.2, zorder=2,
     )  # fmt: skip
+
+
+def _draw_score(axes: Axes, item: Detection, lane: int, end_s: float, others: list[float]) -> None:
+    """The number in the middle of its bar, unless a better detection's stands there (``others``: their
+    middles).
+    """
+    middle = (item.start_s + item.end_s) / 2
+    room = _NUMBER_LETTERS / _letters(1.0, 1.0) * end_s
+    if any(abs(middle - other) < room for other in others):
+        return
+    others.append(middle)
     mark = {None: "", True: " ✓", False: " ✗"}[item.right]
-    _text(axes, item.start_s, width, lane + 0.5, f"{item.score:.2f}{mark}", end_s, boxed=True)
+    _text(
+        axes, item.start_s, item.end_s - item.start_s, lane + 0.5, f"{item.score:.2f}{mark}", end_s,
+        boxed=True,
+    )  # fmt: skip
+
+
+def _letters(seconds: float, end_s: float) -> float:
+    """Letters that have room in so many seconds of a picture of ``end_s``; about 13 an inch at this size."""
+    return seconds / end_s * _WIDTH_INCHES * 0.86 * 13
 
 
 def _text(
@@ -193,7 +216,7 @@ def _text(
     color: str = _INK,
 ) -> None:
     """Text in the middle of a bar, where it has room: smaller, cut short or left out where not."""
-    letters = width / end_s * _WIDTH_INCHES * 0.86 * 13  # about 13 letters an inch at this size
+    letters = _letters(width, end_s)
     if letters < 2.5:
         return
     if not boxed and len(text) > letters:

@@ -60,6 +60,20 @@ def test_the_picture_has_a_lane_for_every_label(tmp_path):
     assert heights[1] > heights[0]
 
 
+def test_of_two_numbers_in_one_place_the_better_is_drawn(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    drawn = []
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, path: drawn.extend(t.get_text() for t in self.axes[0].texts)
+    )
+    found = frame(
+        (1.0, 5.0, "wave", 0.6), (1.2, 5.0, "wave", 0.9), (9.0, 12.0, "wave", 0.5), (1.0, 5.0, "jump", 0.7)
+    )
+    timeline(tmp_path / "t.png", found, None, 14.0)
+    assert sorted(drawn) == ["0.50", "0.70", "0.90"]
+
+
 @pytest.mark.parametrize("truth", [None, (), TRUTH])
 def test_no_detection_and_no_truth_can_be_drawn(tmp_path, truth):
     empty = prediction_frame([], [], [], [], [])
