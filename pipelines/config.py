@@ -129,6 +129,8 @@ class RunConfig(Config):
                 raise ValueError(
                     "memory.settle_epochs needs a memory that is written: data.store, write_back"
                 )
+        if self.inference.row_weight and not self.localizer.row_loss:
+            raise ValueError("inference.row_weight needs a row classifier: set localizer.row_loss above 0")
         if rows % downsample:
             raise ValueError(f"window.num_rows {rows} is no multiple of localizer.downsample {downsample}")
         if self.encoder is not None:

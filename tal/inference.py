@@ -41,6 +41,13 @@ class InferenceConfig(Config):
         2000, ge=1, description="best candidates kept of each window; with chunks of the whole video"
     )
     suppression: SuppressionConfig = SuppressionConfig()
+    row_weight: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the row classifier in a score: score^(1 - w) * (mean probability of the "
+        "segment's rows)^w; needs a localizer trained with row_loss",
+    )
     video_scores: str = Field(
         "", description="JSON of video-level class scores that name the segments; empty: the decoder's labels"
     )
@@ -104,6 +111,8 @@ def localize(
     seconds, scores, labels = suppress(seconds[keep], scores[keep], labels[keep], config.suppression)
     # only now, as published: what reaches beyond the video competes at its full length
     seconds = seconds.clamp(0.0, duration_s)
+    if config.row_weight:
+        scores = _with_row_scores(localizer, rows, grid.to_positions(seconds), labels, scores, config, valid)
     order = torch.argsort(scores, descending=True, stable=True)
     return pd.DataFrame(
         {
@@ -113,6 +122,25 @@ def localize(
             "score": scores[order].double().numpy(),
         }
     )
+
+
+def _with_row_scores(
+    localizer: Localizer,
+    rows: NDArray[np.floating] | Tensor,
+    segments: Tensor,
+    labels: Tensor,
+    scores: Tensor,
+    config: InferenceConfig,
+    valid: NDArray[np.bool_] | None,
+) -> Tensor:
+    """Geometric mean of the decoder's and the row classifier's scores; segments [N, 2] in rows."""
+    if localizer.rows is None:
+        raise ConfigError(
+            f"inference.row_weight is {config.row_weight}, but the localizer was trained without row "
+            f"classifier (localizer.row_loss 0)"
+        )
+    found = localizer.rows.segment_scores(rows, segments.numpy(), labels.numpy(), valid)
+    return scores.double() ** (1 - config.row_weight) * torch.from_numpy(found) ** config.row_weight
 
 
 def _candidates(

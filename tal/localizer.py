@@ -15,6 +15,7 @@ from tal.decoders.actionformer import ActionFormerConfig
 from tal.decoders.base import Candidates, Targets, WholeStep
 from tal.errors import ConfigError
 from tal.memory.age import AgeEmbedding
+from tal.row_classifier import RowClassifier
 from tal.temporal import ConsistencyModule, TcmConfig, TemporalDownsampling
 
 
@@ -26,6 +27,12 @@ class LocalizerConfig(Config):
     downsample: int = Field(1, ge=1, description="rows a decoder position, a power of two (TALLFormer: 4)")
     width: int = Field(512, ge=1, description="channels after downsampling and in the consistency module")
     tcm: TcmConfig = TcmConfig()
+    row_loss: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the loss of a linear classifier of single rows, which teaches the encoder "
+        "through every fresh row; 0: none",
+    )
     age_embedding: bool = Field(False, description="tell the model how old each row is")
     one_class: bool = Field(
         False, description="find actions of any class as one; inference.video_scores names them"
@@ -72,6 +79,10 @@ class Localizer(nn.Module):
                 f"localizer.decoder.video_channels is {wanted}, but the encoder has {in_channels} channels: "
                 f"set it to {in_channels}, or to 0 to classify the decoder's input"
             )
+
+        self.rows: RowClassifier | None = None
+        if config.row_loss:
+            self.rows = RowClassifier(in_channels, self.decoder.num_classes)
 
     def forward(self, features: Tensor, mask: Tensor, age: Tensor | None = None) -> tuple[Any, Tensor]:
         """``age`` [B, T] in optimizer steps, 0 for rows encoded now; None: all rows are.

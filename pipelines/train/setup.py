@@ -121,9 +121,7 @@ def build_network(
     localizer = Localizer(config.localizer, channels, num_classes, config.window.num_rows)
     if encoder is not None and not config.end_to_end:
         encoder.requires_grad_(False)
-    # a frozen encoder has nothing to learn from it
-    row_loss = config.memory.row_loss if config.end_to_end else 0.0
-    return MemoryNetwork(encoder, localizer, config.memory.baseline == "fresh_only", row_loss)
+    return MemoryNetwork(encoder, localizer, config.memory.baseline == "fresh_only")
 
 
 def check_spec(config: RunConfig, encoder: Encoder, store: FeatureStore) -> None:

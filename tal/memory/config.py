@@ -31,9 +31,6 @@ class MemoryConfig(Config):
         "augmented",
         description="what is stored: rows as trained on, or of an extra clean pass without gradient",
     )
-    row_loss: float = Field(
-        0.0, ge=0, description="weight of a linear classifier's loss on every row, which teaches the encoder"
-    )
     in_place: bool = Field(
         False, description="refresh data.store itself instead of a copy in the run's folder"
     )

@@ -14,7 +14,6 @@ from tal.decoders.base import Targets, WholeStep
 from tal.encoders import Encoder
 from tal.localizer import Localizer
 from tal.memory.mixing import ClipPlaces, MixedRows, StoredRows, mix
-from tal.memory.row_loss import RowClassifier
 
 
 @dataclass(frozen=True)
@@ -50,22 +49,13 @@ class StepOutput:
 class MemoryNetwork(nn.Module):
     """Encodes the sampled clips, mixes their rows with the stored ones, localizes, and computes the losses.
 
-    ``encoder`` None trains on stored rows alone. ``row_loss``: weight of `RowClassifier`'s loss.
+    ``encoder`` None trains on stored rows alone.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder | None,
-        localizer: Localizer,
-        fresh_only: bool = False,
-        row_loss: float = 0.0,
-    ) -> None:
+    def __init__(self, encoder: Encoder | None, localizer: Localizer, fresh_only: bool = False) -> None:
         super().__init__()
         self.encoder, self.localizer = encoder, localizer
-        self.fresh_only, self.row_loss = fresh_only, row_loss
-        self.rows: RowClassifier | None = None
-        if row_loss:
-            self.rows = RowClassifier(localizer.in_channels, localizer.decoder.num_classes)
+        self.fresh_only = fresh_only
         # seconds the last forward spent in the encoder (on CUDA: until its kernels were queued)
         self.encode_s = 0.0
 
@@ -89,10 +79,10 @@ class MemoryNetwork(nn.Module):
         features, mask = mixed.features[..., :length], mixed.mask[..., :length]
         outputs = self.localizer(features, mask, mixed.age[:, :length])
         losses = self.localizer.losses(outputs, targets, whole)
-        if self.rows is not None:
+        if self.localizer.rows is not None:
             known = self.localizer.known(targets)
-            losses["row"] = self.rows(features, mask, known, self.localizer.downsample)
-            losses["loss"] = losses["loss"] + self.row_loss * losses["row"]
+            losses["row"] = self.localizer.rows(features, mask, known, self.localizer.downsample)
+            losses["loss"] = losses["loss"] + self.localizer.config.row_loss * losses["row"]
         return StepOutput(losses, to_write, mixed)
 
     @torch.no_grad()

@@ -55,6 +55,7 @@ def test_extends_lays_a_file_over_a_preset_or_a_file(tmp_path):
             {"data": {"videos": "x"}, "encoder": {"clip_frames": 6}, "window": {"num_rows": 32}},
             "6 rows of a clip",
         ),
+        ({"inference": {"row_weight": 0.5}}, "set localizer.row_loss"),
         ({"localizer": {"downsample": 4}, "window": {"num_rows": 30}}, "no multiple of localizer.downsample"),
     ],
 )

@@ -35,8 +35,8 @@ def test_micro_batches_take_the_steps_of_whole_batches(data, tmp_path, name):
         config = tiny_config(
             data,
             data={"val_subset": ""},
-            memory={"ratio": 0.25, "row_loss": 0.5},
-            localizer={"decoder": DECODERS[name]},
+            memory={"ratio": 0.25},
+            localizer={"row_loss": 0.5, "decoder": DECODERS[name]},
             train={"batch_size": 4, "accumulate": parts},
         )
         train(config, tmp_path / str(parts))

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tal.decoders.base import Candidates
+from tal.errors import ConfigError
 from tal.grid import FeatureGrid
 from tal.inference import InferenceConfig, localize, window_starts
 from tal.localizer import Localizer, LocalizerConfig
@@ -65,6 +66,36 @@ def test_positions_become_seconds_and_segments_stay_in_the_video():
     )
     assert spans == [(0.0, 0.5), (3.5, 4.0), (24.5, 24.9)]
     assert list(found.columns) == ["start_s", "end_s", "label_index", "score"]
+
+
+def test_row_scores_are_mixed_in_and_the_order_follows():
+    torch.manual_seed(0)
+    config = LocalizerConfig(row_loss=1.0, decoder={"name": "actionformer", "embed_dim": 8, "head_dim": 8})
+    model = Localizer(config, in_channels=4, num_classes=3)
+    torch.nn.init.normal_(model.rows.linear.weight, std=2.0)
+    rows = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+    options = {"window_rows": 64, "min_score": 0.0, "suppression": RAW}
+    plain = localize(model, rows, GRID, InferenceConfig(**options), 32.0)
+    mixed = localize(model, rows, GRID, InferenceConfig(row_weight=0.25, **options), 32.0)
+    assert len(plain) == len(mixed) > 20 and mixed["score"].is_monotonic_decreasing
+    logits = model.rows.linear(torch.from_numpy(rows).t()[None])[0].detach()
+    at = GRID.to_seconds(np.arange(64.0))
+    expected = []
+    for start, end, label, score in plain.itertuples(index=False):
+        inside = (at >= start) & (at <= end)
+        if inside.any():
+            row = float(torch.sigmoid(logits[label, torch.from_numpy(inside)]).mean())
+            expected.append((round(start, 4), round(end, 4), label, score**0.75 * row**0.25))
+    found = {(round(s, 4), round(e, 4), c): v for s, e, c, v in mixed.itertuples(index=False)}
+    assert len(expected) > 20
+    for start, end, label, score in expected:
+        assert found[start, end, label] == pytest.approx(score, rel=1e-4)
+
+
+def test_row_scores_need_a_row_classifier():
+    model = Localizer(LocalizerConfig(), in_channels=4, num_classes=3)
+    with pytest.raises(ConfigError, match=r"localizer\.row_loss"):
+        localize(model, np.zeros((8, 4), np.float32), GRID, InferenceConfig(row_weight=0.5), 4.0)
 
 
 def test_rows_marked_invalid_are_not_seen_and_memory_is_bounded():

@@ -1,10 +1,12 @@
-"""The loss of single rows: labels and value against plain loops, gradient through fresh rows alone."""
+"""The row classifier: labels, loss and segment scores against plain loops."""
 
+import numpy as np
+import pytest
 import torch
 
 from tal.decoders.base import Targets
 from tal.losses import sigmoid_focal
-from tal.memory.row_loss import RowClassifier, row_labels
+from tal.row_classifier import RowClassifier, row_labels
 
 TARGETS = [
     Targets(torch.tensor([[0.5, 2.0], [1.5, 3.0]]), torch.tensor([1, 0])),
@@ -45,3 +47,27 @@ def test_loss_is_the_mean_over_samples_and_padding_has_no_part():
     changed = features.clone()
     changed[0, :, 6:] = 1e3
     assert torch.equal(rows(changed, mask, TARGETS, 1), whole)
+
+
+@pytest.mark.parametrize("block", [3, 4096])
+def test_a_segment_scores_the_mean_of_its_rows(monkeypatch, block):
+    monkeypatch.setattr("tal.row_classifier._BLOCK_ROWS", block)
+    torch.manual_seed(0)
+    classifier = RowClassifier(4, 3)
+    torch.nn.init.normal_(classifier.linear.weight)
+    rows = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    valid = np.ones(20, bool)
+    valid[[6, 19]] = False
+    segments = np.array([[2.0, 8.9], [0.3, 0.6], [5.8, 6.2], [-3.0, 40.0], [4.6, 4.9]])
+    labels = np.array([1, 0, 2, 1, 2])
+    found = classifier.segment_scores(rows, segments, labels, valid)
+    logits = classifier.linear(torch.from_numpy(rows).t()[None])[0].t()
+    probabilities = torch.sigmoid(logits).detach().numpy()
+    for value, (start, end), label in zip(found, segments, labels, strict=True):
+        inside = [t for t in range(20) if start <= t <= end]
+        if not inside:
+            inside = [round((start + end) / 2)]
+        inside = [t for t in inside if valid[t]]
+        expected = np.mean(probabilities[inside, label]) if inside else 0.0
+        assert value == pytest.approx(expected, abs=1e-6)
+    assert found[2] == 0.0
