@@ -29,7 +29,9 @@ class ExtractConfig(Config):
     dtype: Literal["float16", "float32"] = Field("float16", description="of the store's rows")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="of the encoder's arithmetic")
-    batch_clips: int = Field(0, ge=0, description="clips encoded at once; 0: 4 on a CPU, 16 elsewhere")
+    batch_clips: int = Field(
+        0, ge=0, description="clips encoded at once; 0: 4 on a CPU, 16 elsewhere, more if under 8 frames"
+    )
     workers: int = Field(-1, ge=-1, description="decoding processes; 0: none of their own, -1: by cores")
     repair: bool = Field(False, description="extract videos with damaged rows again")
     part: int = Field(0, ge=0, description="which part of the videos, when several machines share the work")

@@ -18,7 +18,7 @@ from pipelines.extract.sources import Sources, find_sources
 from pipelines.extract.spool import Spool
 from pipelines.extract.stream import ClipEncoder, EncodedClip, encode_stream
 from tal.device import choose_device
-from tal.encoders import build_encoder, feature_spec
+from tal.encoders import build_encoder, clips_at_once, feature_spec
 from tal.video.pool import DecodeTask, Finished
 
 __all__ = ["ExtractReport", "extract", "open_store", "require_some"]
@@ -61,7 +61,7 @@ def extract(config: ExtractConfig) -> ExtractReport:
     encoder = build_encoder(config.encoder, seed=config.seed)
     spec = feature_spec(encoder, config.fps, config.max_frames, config.dtype)
     report = ExtractReport(config.store, missing=list(sources.missing))
-    batch_clips = config.batch_clips or (4 if device.type == "cpu" else 16)
+    batch_clips = config.batch_clips or clips_at_once(encoder, device)
     clips = ClipEncoder(encoder, device, batch_clips, config.precision)
     with open_store(config.store, spec) as store, Crew(config.store) as crew:
         _Extraction(config, store, crew, sources, clips, report).run()

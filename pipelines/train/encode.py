@@ -13,9 +13,7 @@ from tal.memory.plan import TrainingVideo
 def encode_whole(encoder: Encoder, video: TrainingVideo, device: torch.device | str) -> NDArray[np.float32]:
     """float32 [rows, C] of a video, streamed clip by clip; rows that the file does not fill stay zero."""
     rows: NDArray[np.float32] | None = None
-    # short clips in larger batches: as many pictures at once as clips of 8 frames give
-    batch = max(4, -(-32 // encoder.clip_frames))
-    for start, part, count in encode_video(encoder, video.path, video.fps, device, batch):
+    for start, part, count in encode_video(encoder, video.path, video.fps, device):
         if rows is None:
             rows = np.zeros((video.num_rows, part.shape[1]), dtype=np.float32)
         stop = min(start + count, video.num_rows)

@@ -8,7 +8,7 @@ from tal.encoders.config import EncoderConfig
 from tal.encoders.preprocess import Preprocess
 from tal.encoders.registry import EncoderEntry, list_encoders
 from tal.encoders.spec import feature_spec
-from tal.encoders.streaming import encode_video, sampling_fps
+from tal.encoders.streaming import clips_at_once, encode_video, sampling_fps
 
 __all__ = [
     "Encoder",
@@ -16,6 +16,7 @@ __all__ = [
     "EncoderEntry",
     "Preprocess",
     "build_encoder",
+    "clips_at_once",
     "encode_video",
     "feature_spec",
     "list_encoders",

@@ -12,7 +12,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tal.encoders import EncoderConfig, Preprocess, build_encoder, encode_video, feature_spec, sampling_fps
+from tal.encoders import (
+    EncoderConfig,
+    Preprocess,
+    build_encoder,
+    clips_at_once,
+    encode_video,
+    feature_spec,
+    sampling_fps,
+)
 from tal.encoders.base import Encoder
 from tal.encoders.build import create_encoder
 from tal.encoders.temporal_shift import shift
@@ -253,6 +261,10 @@ def test_whole_videos_and_spec(tmp_path: Path) -> None:
     parts = list(encode_video(encoder, path, 10.0, batch_clips=2))
     starts, counts = [p[0] for p in parts], [p[2] for p in parts]
     assert starts == [0, 4, 8] and sum(counts) == 12  # 2.4 s: 24 frames, 2 a row
+    # clips of 4 frames: 8 at once on a CPU, as many pictures as 4 clips of 8 frames
+    assert clips_at_once(encoder, torch.device("cpu")) == 8
+    (whole,) = encode_video(encoder, path, 10.0)
+    np.testing.assert_allclose(whole[1], np.concatenate([p[1] for p in parts]), rtol=1e-4, atol=1e-5)
     with open_video(path) as video:
         pictures, _ = video.frames(np.arange(4, 8), 10.0, size=32)
         assert sampling_fps(video.info, 10.0) == 10.0
