@@ -61,8 +61,8 @@ def encode_video(
 ) -> Iterator[tuple[int, NDArray[np.float32], int]]:
     """Rows of a whole video: clips at absolute multiples of the clip length, ``batch_clips`` at once.
 
-    ``batch_clips`` 0: `clips_at_once`. The encoder is put in eval mode. Frames behind the end are black; rows that hold none but those are not
-    given.
+    ``batch_clips`` 0: `clips_at_once`. The encoder is put in eval mode. Frames behind the end are black; rows
+    that hold none but those are not given.
 
     Yields
     ------
