@@ -189,15 +189,13 @@ def _draw_score(axes: Axes, item: Detection, lane: int, end_s: float, others: li
     middles).
     """
     middle = (item.start_s + item.end_s) / 2
-    room = _NUMBER_LETTERS / _letters(1.0, 1.0) * end_s
+    room = _NUMBER_LETTERS / _letters(1.0, end_s)
     if any(abs(middle - other) < room for other in others):
         return
-    others.append(middle)
     mark = {None: "", True: " ✓", False: " ✗"}[item.right]
-    _text(
-        axes, item.start_s, item.end_s - item.start_s, lane + 0.5, f"{item.score:.2f}{mark}", end_s,
-        boxed=True,
-    )  # fmt: skip
+    width = item.end_s - item.start_s
+    if _text(axes, item.start_s, width, lane + 0.5, f"{item.score:.2f}{mark}", end_s, boxed=True):
+        others.append(middle)
 
 
 def _letters(seconds: float, end_s: float) -> float:
@@ -214,11 +212,11 @@ def _text(
     end_s: float,
     boxed: bool = False,
     color: str = _INK,
-) -> None:
-    """Text in the middle of a bar, where it has room: smaller, cut short or left out where not."""
+) -> bool:
+    """Text in the middle of a bar, where it has room: smaller, cut short or left out (False) where not."""
     letters = _letters(width, end_s)
     if letters < 2.5:
-        return
+        return False
     if not boxed and len(text) > letters:
         text = text[: max(1, int(letters) - 1)] + "…"
     elif len(text) > letters + 1:
@@ -230,6 +228,7 @@ def _text(
         start_s + width / 2, y, text, ha="center", va="center", fontsize=7.5, color=color, bbox=box, zorder=3,
         clip_on=True,
     )  # fmt: skip
+    return True
 
 
 def _time_axis(axes: Axes, end_s: float) -> None:

@@ -35,8 +35,8 @@ def clips_at_once(encoder: Encoder, device: torch.device) -> int:
     """Clips in a batch without gradient: 4 on a CPU, 16 elsewhere; of short clips as many pictures as that
     is of clips of 8 frames.
     """
-    clips, pictures = (4, 32) if device.type == "cpu" else (16, 128)
-    return max(clips, -(-pictures // encoder.clip_frames))
+    clips = 4 if device.type == "cpu" else 16
+    return max(clips, -(-8 * clips // encoder.clip_frames))
 
 
 @torch.inference_mode()
