@@ -77,7 +77,7 @@ def measure(
 
     def rate(count: int, started: float) -> float:
         if device.type == "cuda":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(device)
         return count / (time.perf_counter() - started)
 
     def timed_after_first(events: Iterable[object], kind: type) -> float:

@@ -43,6 +43,11 @@ class ClipEncoder:
 
     The batch size never changes, the last batch is filled up with black clips: kernels may round differently
     for another size, and a resumed extraction must give the same bits.
+
+    Attributes
+    ----------
+    late
+        rows are read one batch later, once the device says that they have arrived: so on CUDA. Else at once.
     """
 
     def __init__(self, encoder: Encoder, device: torch.device, batch_clips: int, precision: str) -> None:
@@ -51,8 +56,10 @@ class ClipEncoder:
         self.precision = precision
         prepare = encoder.preprocess
         shape = (batch_clips, encoder.clip_frames, prepare.crop, prepare.crop, 3)
-        pinned = device.type == "cuda"
-        self._idle = [_Batch(torch.zeros(shape, dtype=torch.uint8, pin_memory=pinned), []) for _ in range(2)]
+        self.late = self._pinned = device.type == "cuda"
+        self._idle = [
+            _Batch(torch.zeros(shape, dtype=torch.uint8, pin_memory=self._pinned), []) for _ in range(2)
+        ]
         self._filling = self._idle.pop()
         self._flying: _Batch | None = None
 
@@ -73,17 +80,19 @@ class ClipEncoder:
     def _launch(self) -> Iterator[EncodedClip]:
         batch = self._filling
         rows = encode_clips(self.encoder, batch.frames, self.device, self.precision)
-        if self.device.type == "cuda":
-            batch.rows = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
+        if self.late:
+            batch.rows = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=self._pinned)
             batch.rows.copy_(rows, non_blocking=True)
             batch.done = torch.cuda.Event()
-            batch.done.record()
+            # not the default, which is a stream of the current device, perhaps another one
+            batch.done.record(torch.cuda.current_stream(self.device))
         else:
             batch.rows = rows.cpu()
-        self._filling = self._idle.pop()
+        # this batch is queued: the device works on it while the one before lands and gives its buffer back
         yield from self._land()
+        self._filling = self._idle.pop()
         self._flying = batch
-        if self.device.type != "cuda":
+        if not self.late:
             yield from self._land()
 
     def _land(self) -> Iterator[EncodedClip]:

@@ -36,9 +36,8 @@ def told() -> list[Told]:
         for language, block in fences(page):
             if language in ("", "sh", "bash"):
                 for line in re.sub(r"\\\n\s*", " ", block).splitlines():
-                    text = re.sub(
-                        r"\s+", " ", re.sub(r"(\s+#.*|\s+&\s*)$", "", line.removeprefix("$ "))
-                    ).strip()
+                    line = line.strip().removeprefix("$ ").removeprefix("CUDA_VISIBLE_DEVICES=$gpu ")
+                    text = re.sub(r"\s+", " ", re.sub(r"(\s+#.*|\s+&\s*)$", "", line)).strip()
                     if text and not is_drawing(text) and not re.fullmatch(r"for .*; do|done|wait", text):
                         found.setdefault((page.name, text), Told(page.name, text, inline=False))
         prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
@@ -85,7 +84,7 @@ MEANS = [
     ("longtal --debug COMMAND …", "longtal --debug presets"),
     ("longtal COMMAND", "longtal evaluate"),
     ("longtal presets NAME", "longtal presets gym"),
-    ("device cuda:$gpu", "device cpu"),
+    ("--device cuda ", "--device cpu "),
     ("--precision fp16", "--precision fp32"),
     ("YAML|PRESET", "gym"),
     ("--set key=value …", _DATA),
