@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
-# (IoU of the candidate taken with all others, their scores): changes the scores in place
-Decay = Callable[[Array, Array], None]
+# (IoU [K, N] of the candidates taken with all of their groups, the table): changes the scores in place.
+# Gives the detections' segments [K, 2]; None: those of the candidates taken.
+Decay = Callable[[Array, "Table"], Array | None]
 
 _GONE = -1.0
 # Steps between two looks at whether rows and columns can be dropped.
@@ -26,21 +27,22 @@ _LENGTH_SLACK = 1e-6
 @dataclass
 class Picks:
     """What was taken, in order of taking within each class: index into the candidates and score at that
-    time.
+    time. ``segment`` [n, 2]: where the detections lie, if not where the candidates do.
     """
 
     index: NDArray[np.intp]
     score: Array
+    segment: Array | None = None
 
 
 def gaussian(sigma: float) -> Decay:
     """Soft-NMS (Bodla et al., 2017): score x exp(-IoU^2 / sigma)."""
 
-    def decay(overlap: Array, score: Array) -> None:
+    def decay(overlap: Array, table: Table) -> None:
         np.square(overlap, out=overlap)
         overlap *= -1.0 / sigma
         np.exp(overlap, out=overlap)
-        score *= overlap
+        table.score *= overlap
 
     return decay
 
@@ -48,8 +50,26 @@ def gaussian(sigma: float) -> Decay:
 def hard(threshold: float) -> Decay:
     """Candidates that overlap by the threshold or more go."""
 
-    def decay(overlap: Array, score: Array) -> None:
-        np.putmask(score, overlap >= threshold, _GONE)
+    def decay(overlap: Array, table: Table) -> None:
+        np.putmask(table.score, overlap >= threshold, _GONE)
+
+    return decay
+
+
+def merging(threshold: float) -> Decay:
+    """Non-maximum weighting, as TALLFormer's release: candidates that overlap by the threshold or more go,
+    and the detection lies at their mean, weighted by score x IoU. So each votes once.
+    """
+
+    def decay(overlap: Array, table: Table) -> Array:
+        row, column = np.nonzero((overlap >= threshold) & (table.score > 0))
+        weight = overlap[row, column].astype(np.float64) * table.score[row, column]
+        table.score[row, column] = _GONE
+        total = np.bincount(row, weight, len(overlap))
+        total[total == 0] = 1.0  # a group that is done: nothing is taken from it
+        edges = (table.start, table.end)
+        sums = [np.bincount(row, weight * edge[row, column], len(overlap)) for edge in edges]
+        return (np.stack(sums, 1) / total[:, None]).astype(overlap.dtype)
 
     return decay
 
@@ -62,16 +82,18 @@ def greedy(
     decay: Decay,
     min_score: float,
     limit: int,
+    slack: float = _LENGTH_SLACK,
 ) -> Picks:
     """Take the best of each group, lower what overlaps it, drop what falls below ``min_score``; repeat.
 
     Arrays [n]; ``group`` is the class that each candidate competes in. With ``limit`` > 0 picks that
     cannot be among the best ``limit`` of all groups are left out: scores only fall, so a group whose best
-    is below the limit-th best pick so far is done.
+    is below the limit-th best pick so far is done. ``slack``, more than 0, is added to each length.
     """
-    table = _Table.build(start, end, score, group)
+    table = Table.build(start, end, score, group, slack)
     found_index: list[NDArray[np.intp]] = []
     found_score: list[Array] = []
+    found_segment: list[Array] = []
     # gone candidates stay below 0, or reach -0 after many decays
     least = max(min_score, float(np.finfo(score.dtype).tiny))
     step = 0
@@ -84,14 +106,17 @@ def greedy(
         active = best >= (least if step else 0.0)
         found_index.append(table.index[rows, column][active])
         found_score.append(best[active])
+        segments = decay(table.overlap(rows, column), table)
+        if segments is not None:
+            found_segment.append(segments[active])
         table.score[rows, column] = _GONE
-        decay(table.overlap(rows, column), table.score)
         step += 1
         if step % _STEPS_BETWEEN_PACKING == 0 or not active.any():
             table = table.packed(least, _limit_th(found_score, limit))
     if not found_index:
         return Picks(np.zeros(0, np.intp), score[:0])
-    return Picks(np.concatenate(found_index), np.concatenate(found_score))
+    found = np.concatenate(found_segment) if found_segment else None
+    return Picks(np.concatenate(found_index), np.concatenate(found_score), found)
 
 
 def _limit_th(found: list[Array], limit: int) -> float:
@@ -103,7 +128,7 @@ def _limit_th(found: list[Array], limit: int) -> float:
 
 
 @dataclass
-class _Table:
+class Table:
     """Candidates as matrices [K, N]: positions, lengths, scores and index into the input."""
 
     start: Array
@@ -114,7 +139,7 @@ class _Table:
     _scratch: tuple[Array, Array] | None = None
 
     @classmethod
-    def build(cls, start: Array, end: Array, score: Array, group: NDArray[np.integer]) -> _Table:
+    def build(cls, start: Array, end: Array, score: Array, group: NDArray[np.integer], slack: float) -> Table:
         _, row, counts = np.unique(group, return_inverse=True, return_counts=True)
         order = np.argsort(row, kind="stable")
         column = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -127,7 +152,7 @@ class _Table:
         index = np.zeros(shape, np.intp)
         index[row[order], column] = order
         length = matrices[1] - matrices[0]
-        length += length.dtype.type(_LENGTH_SLACK)
+        length += length.dtype.type(slack)
         return cls(matrices[0], matrices[1], length, matrices[2], index)
 
     def overlap(self, rows: NDArray[np.intp], column: NDArray[np.intp]) -> Array:
@@ -142,9 +167,10 @@ class _Table:
         np.add(self.length, self.length[rows, column][:, None], out=other)
         other -= overlap
         overlap /= other
+        overlap[rows, column] = 1  # a point shares no length with itself
         return overlap
 
-    def packed(self, least: float, floor: float) -> _Table:
+    def packed(self, least: float, floor: float) -> Table:
         """Without rows that are done, and with the columns of candidates that are gone squeezed out."""
         alive = self.score >= least
         keep = self.score.max(axis=1) >= max(floor, least)
@@ -157,4 +183,4 @@ class _Table:
             np.ascontiguousarray(field[rows, columns])
             for field in (self.start, self.end, self.length, self.score)
         )
-        return _Table(start, end, length, score, np.ascontiguousarray(self.index[rows, columns]))
+        return Table(start, end, length, score, np.ascontiguousarray(self.index[rows, columns]))

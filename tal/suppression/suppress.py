@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tal.suppression.config import SuppressionConfig
-from tal.suppression.greedy import Array, gaussian, greedy, hard
+from tal.suppression.greedy import Array, Picks, gaussian, greedy, hard, merging
 
 # Pairs of overlaps computed at once when candidates vote.
 _VOTING_BLOCK = 4_000_000
@@ -19,10 +19,10 @@ def suppress(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Detections, best first: segments [n, 2], scores [n], labels [n] -> the same, fewer.
 
-    Semantics are those of the ActionFormer family's post-processing: within each class (or over all, without
-    ``multiclass``) candidates are taken best first; then all classes together are cut to
-    ``max_segments``. The work is done on the CPU, in float32 or, for float64 segments, float64; results
-    keep device and type.
+    Semantics are those of the ActionFormer family's post-processing, and for ``nmw`` of TALLFormer's: within
+    each class (or over all, without ``multiclass``) candidates are taken best first; then all classes
+    together are cut to ``max_segments``. The work is done on the CPU, in float32 or, for float64 segments,
+    float64; results keep device and type.
     """
     if len(scores) == 0 or config.method == "none":
         return _best(segments, scores, labels, config.max_segments)
@@ -31,24 +31,14 @@ def suppress(
     score: Array = scores.detach().float().cpu().numpy().astype(dtype, copy=False)
     label = labels.detach().cpu().numpy()
     group = label if config.multiclass else np.zeros_like(label)
-    start, end = np.ascontiguousarray(place[:, 0]), np.ascontiguousarray(place[:, 1])
-    limit = config.max_segments
-
-    if config.method == "soft_nms":
-        picks = greedy(start, end, score, group, gaussian(config.sigma), config.min_score, limit)
-    else:
-        keep = np.flatnonzero(score > config.min_score) if config.min_score > 0 else np.arange(len(score))
-        picks = greedy(
-            start[keep], end[keep], score[keep], group[keep], hard(config.iou_threshold), 0.0, limit
-        )
-        picks.index = keep[picks.index]
+    picks = _picks(place, score, group, config)
     order = np.argsort(-picks.score, kind="stable")
-    order = order[:limit] if limit else order
+    order = order[: config.max_segments] if config.max_segments else order
     index, found_score = picks.index[order], picks.score[order]
 
     found = place[index]
-    if config.method == "nmw":
-        found = _weighted(place, score, group, index, config.iou_threshold, with_iou=True)
+    if picks.segment is not None:
+        found = picks.segment[order]
     elif config.voting_threshold > 0 and (config.voting_per_class or not config.multiclass):
         with_iou = config.voting_weight == "score_iou"
         found = _weighted(place, score, group, index, config.voting_threshold, with_iou)
@@ -57,6 +47,26 @@ def suppress(
         torch.from_numpy(found_score).to(scores),
         torch.from_numpy(label[index]).to(labels),
     )
+
+
+def _picks(place: Array, score: Array, group: NDArray[np.integer], config: SuppressionConfig) -> Picks:
+    """What the method takes of the candidates, in no order; indices are those of the candidates given."""
+    start, end = np.ascontiguousarray(place[:, 0]), np.ascontiguousarray(place[:, 1])
+    limit = config.max_segments
+    if config.method == "soft_nms":
+        return greedy(start, end, score, group, gaussian(config.sigma), config.min_score, limit)
+    merge = config.method == "nmw"
+    everything = config.min_score == 0 and not merge  # even a score of 0, in the ActionFormer family
+    keep = np.arange(len(score)) if everything else np.flatnonzero(score > config.min_score)
+    candidates = start[keep], end[keep], score[keep], group[keep]
+    if merge:
+        # TALLFormer's release adds nothing to lengths; the least number only keeps 0 from being divided by 0
+        slack = float(np.finfo(place.dtype).tiny)
+        picks = greedy(*candidates, merging(config.iou_threshold), 0.0, limit, slack)
+    else:
+        picks = greedy(*candidates, hard(config.iou_threshold), 0.0, limit)
+    picks.index = keep[picks.index]
+    return picks
 
 
 def _best(segments: Tensor, scores: Tensor, labels: Tensor, limit: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,4 +1,6 @@
-"""Suppression against plain Python loops that follow the releases' semantics step by step."""
+"""Suppression against plain Python loops that follow the releases' semantics step by step; non-maximum
+weighting is in `test_weighting`.
+"""
 
 import math
 
@@ -62,9 +64,7 @@ def plain(segments, scores, labels, config):
             picks = plain_nms(part, part_scores, config.iou_threshold, config.min_score)
         for index, score in picks:
             place = part[index]
-            if config.method == "nmw":
-                place = weighted_mean(place, part, part_scores, config.iou_threshold, True)
-            elif config.voting_threshold and (config.voting_per_class or not config.multiclass):
+            if config.voting_threshold and (config.voting_per_class or not config.multiclass):
                 with_iou = config.voting_weight == "score_iou"
                 place = weighted_mean(place, part, part_scores, config.voting_threshold, with_iou)
             found.append((score, labels[members[index]], tuple(place)))
@@ -90,7 +90,6 @@ CONFIGS = [
     SuppressionConfig(voting_threshold=0.5, voting_per_class=True),
     SuppressionConfig(method="nms", iou_threshold=0.4),
     SuppressionConfig(method="nms", iou_threshold=0.1, max_segments=7, min_score=0.2),
-    SuppressionConfig(method="nmw", iou_threshold=0.5, max_segments=50),
 ]
 
 
