@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -20,20 +19,18 @@ from torch import Tensor
 
 from featstore import FeatureStore
 from featstore.errors import StoreSpecError
-from tal.annotations import prediction_frame
 from tal.device import choose_device
 from tal.encoders import Encoder, build_encoder, encode_video, sampling_fps
 from tal.errors import CheckpointError
 from tal.grid import ClipGrid, FeatureGrid
-from tal.inference import InferenceConfig, localize
+from tal.inference import detect
 from tal.localizer import Localizer
 from tal.model_folder import ModelFolder, read_model
+from tal.stored_video import read_stored_video
 from tal.video import open_video
 
 # Rows of a video up to this size stay in memory; those of longer ones go through a temporary file.
 ROWS_IN_MEMORY_BYTES = 16 << 20
-# `suppression.max_segments` is meant for videos of minutes; longer ones may keep more.
-SEGMENTS_PER_MINUTE = 20
 
 # (rows done, rows in all)
 Progress = Callable[[int, int], None]
@@ -113,7 +110,7 @@ class Detector:
                 buffer.rows[start:stop] = rows[: stop - start]
                 if on_progress is not None:
                     on_progress(stop, num_rows)
-            return self._localize(name, buffer.rows, grid.feature_grid, info.duration_s)
+            return self._detect(name, buffer.rows, grid.feature_grid, info.duration_s)
 
     def predict_store(self, store: FeatureStore, video_id: str) -> pd.DataFrame:
         """The same from a store's rows, without looking at the video.
@@ -124,16 +121,8 @@ class Detector:
             the rows were made by something else than this model's encoder; names the differences.
         """
         self.check_store(store)
-        record = store.video(video_id)
-        spec = store.spec
-        if not record.fps > 0:
-            raise StoreSpecError(
-                f"video {video_id!r}: the store does not say at what rate its rows were made"
-            )
-        grid = FeatureGrid(record.fps, spec.frame_stride, spec.window_frames or spec.frame_stride)
-        rows, valid = store.read(video_id, 0, record.num_rows, return_valid=True)
-        duration_s = record.duration_s or float(grid.to_seconds(record.num_rows - 0.5))
-        return self._localize(video_id, rows, grid, duration_s, valid)
+        video = read_stored_video(store, video_id)
+        return self._detect(video_id, video.rows, video.grid, video.duration_s, video.valid)
 
     def check_store(self, store: FeatureStore) -> None:
         """StoreSpecError unless the store's rows are of the kind that the model was trained on."""
@@ -198,7 +187,7 @@ class Detector:
             weights |= {f"encoder.{k}": v for k, v in self.encoder.state_dict().items()}
         return {k: v.cpu().contiguous() for k, v in weights.items()}
 
-    def _localize(
+    def _detect(
         self,
         video_id: str,
         rows: NDArray[np.floating],
@@ -206,13 +195,8 @@ class Detector:
         duration_s: float,
         valid: NDArray[np.bool_] | None = None,
     ) -> pd.DataFrame:
-        config = _for_length(self.config.windows, duration_s)
-        found = localize(self.localizer, rows, grid, config, duration_s, valid)
-        found = config.named(found, video_id, self.video_scores)
-        labels = [self.labels[i] for i in found["label_index"]]
-        return prediction_frame(
-            [video_id] * len(found), found["start_s"], found["end_s"], labels, found["score"]
-        )
+        config, scores = self.config.windows, self.video_scores
+        return detect(self.localizer, rows, grid, config, duration_s, video_id, self.labels, scores, valid)
 
 
 class RowBuffer:
@@ -239,15 +223,6 @@ class RowBuffer:
         del self.rows
         if self._folder is not None:
             self._folder.cleanup()
-
-
-def _for_length(config: InferenceConfig, duration_s: float) -> InferenceConfig:
-    limit = config.suppression.max_segments
-    wanted = math.ceil(duration_s / 60 * SEGMENTS_PER_MINUTE)
-    if not limit or wanted <= limit:
-        return config
-    suppression = config.suppression.model_copy(update={"max_segments": wanted})
-    return config.model_copy(update={"suppression": suppression})
 
 
 def _load(module: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str, source: Path) -> None:

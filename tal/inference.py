@@ -5,6 +5,7 @@ Memory is bounded by one batch of windows (or one chunk) and the candidates kept
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from tal.annotations import prediction_frame
 from tal.chunks import chunked_candidates
 from tal.config import Config
 from tal.decoders.base import Candidates
@@ -23,6 +25,9 @@ from tal.grid import FeatureGrid
 from tal.localizer import Localizer
 from tal.suppression import SuppressionConfig, suppress
 from tal.video_scores import FusionRule, VideoScores
+
+# `suppression.max_segments` is meant for videos of minutes; longer ones may keep more.
+SEGMENTS_PER_MINUTE = 20
 
 
 class InferenceConfig(Config):
@@ -54,6 +59,18 @@ class InferenceConfig(Config):
     video_top: int = Field(2, ge=1, description="best classes of a video that each segment gets")
     video_rule: FusionRule = Field("product", description="score × class score; sqrt: the square root of it")
 
+    def with_window(self, num_rows: int) -> InferenceConfig:
+        """With the training window's length where none is given."""
+        return self if self.window_rows else self.model_copy(update={"window_rows": num_rows})
+
+    def for_length(self, duration_s: float) -> InferenceConfig:
+        """As a video of this length needs it: more detections than ``max_segments`` of a long one."""
+        limit, wanted = self.suppression.max_segments, math.ceil(duration_s / 60 * SEGMENTS_PER_MINUTE)
+        if not limit or wanted <= limit:
+            return self
+        suppression = self.suppression.model_copy(update={"max_segments": wanted})
+        return self.model_copy(update={"suppression": suppression})
+
     def read_video_scores(self, labels: Sequence[str], one_class: bool = False) -> VideoScores | None:
         """The scores of ``video_scores`` in the order of ``labels``; None where none are given.
 
@@ -82,6 +99,28 @@ def window_starts(num_rows: int, window_rows: int, overlap: float, multiple: int
     stride = max(multiple, int(window_rows * (1 - overlap)) // multiple * multiple)
     last = -(-(num_rows - window_rows) // multiple) * multiple
     return [*range(0, last, stride), last]
+
+
+def detect(
+    localizer: Localizer,
+    rows: NDArray[np.floating] | Tensor,
+    grid: FeatureGrid,
+    config: InferenceConfig,
+    duration_s: float,
+    video_id: str,
+    labels: Sequence[str],
+    video_scores: VideoScores | None = None,
+    valid: NDArray[np.bool_] | None = None,
+) -> pd.DataFrame:
+    """Detections of a video from its rows [T, C], as prediction and validation both give them.
+
+    `localize` with as many detections as a video of this length may have, class names from ``labels`` (or
+    from ``video_scores``): columns of PREDICTION_COLUMNS, best first.
+    """
+    found = localize(localizer, rows, grid, config.for_length(duration_s), duration_s, valid)
+    found = config.named(found, video_id, video_scores)
+    names = [labels[index] for index in found["label_index"]]
+    return prediction_frame([video_id] * len(found), found["start_s"], found["end_s"], names, found["score"])
 
 
 @torch.inference_mode()

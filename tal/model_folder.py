@@ -44,9 +44,7 @@ class DetectorConfig(Config):
     @property
     def windows(self) -> InferenceConfig:
         """Inference with the training window's length where none is given."""
-        if self.inference.window_rows:
-            return self.inference
-        return self.inference.model_copy(update={"window_rows": self.window_rows})
+        return self.inference.with_window(self.window_rows)
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from featstore import FeatureSpec, FeatureStore
+from featstore import FeatureStore
 from pipelines.config import DataConfig
 from pipelines.console import log
 from tal.annotations import AnnotationSet, VideoAnnotation, find_video, read_annotations
 from tal.errors import AnnotationError, ConfigError
 from tal.grid import FeatureGrid
 from tal.memory.plan import TrainingVideo
+from tal.stored_video import row_grid
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,6 @@ class RunData:
 
 # Says how a video of the run is sampled: (path, annotation) -> (rows, fps, duration in seconds, grid)
 Measure = Callable[[Path, VideoAnnotation], tuple[int, float, float, FeatureGrid]]
-
-
-def row_grid(spec: FeatureSpec, fps: float) -> FeatureGrid:
-    """Where a store's rows stand in time: row g covers ``window_frames`` frames from g * frame_stride on."""
-    return FeatureGrid(fps, spec.frame_stride, spec.window_frames or spec.frame_stride)
 
 
 def load_data(config: DataConfig, store: FeatureStore | None, measure: Measure | None = None) -> RunData:

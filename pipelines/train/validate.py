@@ -1,23 +1,26 @@
-"""Validation: detections of every validation video, mAP."""
+"""Validation: the detections that `Detector` would give of every validation video, mAP."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from numpy.typing import NDArray
 
 from featstore import FeatureStore
 from pipelines.config import RunConfig
 from pipelines.console import progress
 from pipelines.train.encode import encode_whole
 from tal.annotations import PREDICTION_COLUMNS, AnnotationSet
-from tal.inference import InferenceConfig, localize
+from tal.inference import detect
 from tal.memory.network import MemoryNetwork
 from tal.memory.plan import TrainingVideo
 from tal.metrics import EvaluationResult, evaluate
+from tal.stored_video import read_stored_video
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Validator:
         self.config, self.accelerator = config, accelerator
         self.videos, self.truth, self.labels = videos, truth, labels
         self.store = store
-        self.inference = with_window(config.inference, config.window.num_rows)
+        self.inference = config.inference.with_window(config.window.num_rows)
         self.video_scores = config.inference.read_video_scores(labels, config.localizer.one_class)
 
     def run(self, network: MemoryNetwork) -> Validation:
@@ -64,25 +67,25 @@ class Validator:
         return Validation(found, result)
 
     def _detect(self, network: MemoryNetwork, video: TrainingVideo) -> pd.DataFrame:
+        rows: NDArray[np.floating]
         # A frozen encoder's rows are in the store already; encoding them again would give the same.
         if self.store is not None and (network.encoder is None or video.id in self.store):
-            rows = self.store.read(video.id, 0, video.num_rows)
+            stored = read_stored_video(self.store, video.id)
+            rows, valid, duration_s = stored.rows, stored.valid, stored.duration_s
         else:
             assert network.encoder is not None
             rows = encode_whole(network.encoder, video, self.accelerator.device)
-        found = localize(network.localizer, rows, video.grid, self.inference, video.duration_s)
-        found = self.inference.named(found, video.id, self.video_scores)
-        return pd.DataFrame(
-            {
-                "video_id": video.id,
-                "start_s": found["start_s"],
-                "end_s": found["end_s"],
-                "label": [self.labels[i] for i in found["label_index"]],
-                "score": found["score"],
-            }
+            valid, duration_s = None, video.duration_s
+        found = detect(
+            network.localizer,
+            rows,
+            video.grid,
+            self.inference,
+            duration_s,
+            video.id,
+            self.labels,
+            self.video_scores,
+            valid,
         )
-
-
-def with_window(config: InferenceConfig, num_rows: int) -> InferenceConfig:
-    """The configuration with the training window's length where none is given."""
-    return config if config.window_rows else config.model_copy(update={"window_rows": num_rows})
+        # plain text: each video's frame has categories of its own, and the frames are joined
+        return found.astype({"video_id": "object", "label": "object"})

@@ -13,7 +13,6 @@ from pipelines.config import RunConfig, load_config
 from pipelines.presets import list_presets
 from pipelines.train.optim import build_optimizer
 from pipelines.train.step import plan_targets
-from pipelines.train.validate import with_window
 from tal.augment import AugmentConfig
 from tal.grid import FeatureGrid
 from tal.inference import localize
@@ -216,7 +215,7 @@ def test_one_step(name):
     assert changed == ({"encoder", "localizer"} if config.memory.ratio else {"localizer"})
     assert torch.equal(output.mixed.mask[:, 0], valid)
 
-    inference = with_window(config.inference, config.window.num_rows)
+    inference = config.inference.with_window(config.window.num_rows)
     length = min(config.window.num_rows, 128) if config.window.mode == "whole" else config.window.num_rows + 8
     grid = FeatureGrid(config.data.fps, config.encoder.frame_stride, config.encoder.frame_stride)
     found = localize(localizer, torch.randn(length, CHANNELS), grid, inference, length * grid.step_s)

@@ -1,6 +1,7 @@
 """Training on stored features only, the command line around it, and studies."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,15 @@ from click.testing import CliRunner
 from cli import cli
 from featstore import FeatureSpec, FeatureStore
 from pipelines.config import parse_config, save_resolved
+from pipelines.run_paths import validation_predictions
 from pipelines.study.matrix import RunResult
 from pipelines.study.table import Yardstick, markdown, mean_sd
 from pipelines.train import train
 from pipelines.train.run_log import read_log
+from tal import Detector
+from tal.annotations import read_predictions
 from tal.errors import AnnotationError
-from tests.pipelines.tiny_run import make_data, make_store, tiny_config
+from tests.pipelines.tiny_run import assert_same_detections, make_data, make_store, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,7 @@ def config(folder, **sections):
         "train": {"epochs": 30, "batch_size": 4, "device": "cpu", "validate_from": 20, "validate_every": 5},
     }
     for name, values in sections.items():
-        tree[name] = {**tree[name], **values}
+        tree[name] = {**tree.get(name, {}), **values}
     return parse_config(tree)
 
 
@@ -105,6 +109,48 @@ def test_without_validation_the_last_weights_are_the_model(features, tmp_path):
     assert train(chosen, tmp_path / "run").best is None
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
     assert json.loads((tmp_path / "run" / "model" / "thresholds.json").read_text()) == {}
+
+
+@pytest.mark.parametrize("case", ["more than max_segments", "unwritten rows", "duration not known"])
+def test_validation_finds_what_the_model_folder_finds(features, tmp_path, case):
+    """On the same rows, by the same rules: what chooses the model is what the model does."""
+    store, most = features / "store.zarr", 200
+    if case == "more than max_segments":
+        most = 5
+    elif case == "unwritten rows":
+        store = copied_store(store, tmp_path, unwritten=range(20, 40))
+    else:
+        store = copied_store(store, tmp_path, timed=False, window_frames=32)
+    chosen = config(
+        features,
+        data={"store": str(store)},
+        inference={"min_score": 0.0, "suppression": {"max_segments": most, "min_score": 0.0}},
+        train={"epochs": 1},
+    )
+    result = train(chosen, tmp_path / "run")
+    validated = read_predictions(validation_predictions(tmp_path / "run", result.step))
+    detector = Detector.load(tmp_path / "run", device="cpu")
+    with FeatureStore.open(store) as opened:
+        for name in ("s8", "s9"):
+            found = detector.predict_store(opened, name)
+            assert_same_detections(validated[validated["video_id"] == name], found)
+            assert len(found) >= 15  # 20 a minute where that is more than max_segments
+
+
+def copied_store(source, folder, unwritten=(), timed=True, **spec):
+    """The store's videos in a new one, with rows of the validation videos left out, durations or not."""
+    path = folder / "other.zarr"
+    with FeatureStore.open(source) as old, FeatureStore.create(path, replace(old.spec, **spec)) as new:
+        for name in old.video_ids:
+            record = old.video(name)
+            new.add_video(name, record.num_rows, record.fps, record.duration_s if timed else None)
+            rows = old.read(name, 0, record.num_rows)
+            left_out = unwritten if name in ("s8", "s9") else ()
+            for row in set(range(record.num_rows)) - set(left_out):
+                new.write(name, row, rows[row : row + 1], step=0)
+            new.complete(name)
+        new.commit()
+    return path
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,15 @@ from safetensors.torch import load_file
 
 from featstore import FeatureStore
 from pipelines.config import save_resolved
+from pipelines.run_paths import validation_predictions
 from pipelines.train import saved_config, train
 from pipelines.train.loop import TrainingStopped
 from pipelines.train.run_log import read_log
 from pipelines.train.step import Stepper
+from tal import Detector
+from tal.annotations import read_predictions
 from tal.errors import CheckpointError, ConfigError
-from tests.pipelines.tiny_run import Killed, killed_at, losses, tiny_config
+from tests.pipelines.tiny_run import Killed, assert_same_detections, killed_at, losses, tiny_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,6 +37,7 @@ def resumable(data, **train_settings):
         memory={"sampler": "mixture", "ratio": 0.5},
         train={"epochs": 3, "checkpoint_every": 2, "ema_decay": 0.9, **train_settings},
         window={"windows_per_video": 2},
+        inference={"suppression": {"max_segments": 1}},
     )
 
 
@@ -109,6 +113,15 @@ def test_a_killed_run_goes_on_bit_for_bit(data, whole_run, tmp_path, monkeypatch
             assert (mine.read(video, 0, rows) == theirs.read(video, 0, rows)).all()
             assert (mine.ledger(video, 0, rows)["step"] == theirs.ledger(video, 0, rows)["step"]).all()
     assert result.step == 18 and result.best == read_log(whole_run, "validation")[-1]["mAP"]
+
+
+def test_validation_finds_what_the_model_folder_finds(data, whole_run):
+    """The weights' average, encoded videos: detections of the last validation are those of RUN/model."""
+    validated = read_predictions(validation_predictions(whole_run, 18))
+    detector = Detector.load(whole_run, device="cpu")
+    for name in ("v06", "v07"):
+        found = detector.predict(data / "videos" / f"{name}.mp4")
+        assert_same_detections(validated[validated["video_id"] == name], found)
 
 
 def test_workers_change_nothing(data, whole_run, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pandas as pd
 import pytest
 
 from featstore import FeatureStore
@@ -129,3 +130,11 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 def losses(run: Path) -> list[tuple[int, float, float]]:
     """(step, loss, gradient norm) of every step in the log."""
     return [(r["step"], r["loss"], r["grad_norm"]) for r in read_log(run, "step")]
+
+
+def assert_same_detections(one: pd.DataFrame, two: pd.DataFrame) -> None:
+    """The same labels in the same order, seconds and scores to rounding; there are some."""
+    assert len(one) == len(two) > 0, f"{len(one)} and {len(two)} detections"
+    assert one["label"].astype(str).tolist() == two["label"].astype(str).tolist()
+    for column in ("start_s", "end_s", "score"):
+        np.testing.assert_allclose(one[column], two[column], rtol=1e-5, atol=1e-6, err_msg=column)

@@ -224,7 +224,7 @@ def test_long_videos_use_a_file_and_may_keep_more(model, video, monkeypatch):
         assert isinstance(buffer.rows, np.memmap)
         assert not buffer.rows.any()
     assert detector.predict(video).equals(expected)
-    short, long = (detector_module._for_length(detector.config.windows, s) for s in (60.0, 3 * 3600.0))
+    short, long = (detector.config.windows.for_length(s) for s in (60.0, 3 * 3600.0))
     assert short.suppression.max_segments == 200
     assert long.suppression.max_segments == 3600
 

@@ -6,12 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tal.annotations import PREDICTION_COLUMNS
 from tal.decoders.base import Candidates
 from tal.errors import ConfigError
 from tal.grid import FeatureGrid
-from tal.inference import InferenceConfig, localize, window_starts
+from tal.inference import InferenceConfig, detect, localize, window_starts
 from tal.localizer import Localizer, LocalizerConfig
 from tal.suppression import SuppressionConfig
+from tal.video_scores import VideoScores
 
 GRID = FeatureGrid(fps=8.0, stride_frames=4, window_frames=4)
 RAW = SuppressionConfig(method="none", max_segments=0, min_score=0.0)
@@ -128,6 +130,28 @@ def test_windows_of_a_local_model_find_what_one_pass_finds(downsample):
 
     whole, windows = best(0), best(128)
     assert whole <= windows and len(whole) > 100
+
+
+def test_detections_have_names_and_a_long_video_may_have_more():
+    rows = np.zeros((400, 2), np.float32)
+    rows[::2, 0] = 1
+    config = InferenceConfig(suppression=SuppressionConfig(method="none", max_segments=5))
+    found = detect(Spikes(), rows, GRID, config, 200.0, "v", ["jump", "wave"])
+    assert len(found) == 67  # 200 s at 20 a minute
+    assert tuple(found.columns) == PREDICTION_COLUMNS
+    assert set(found["video_id"]) == {"v"} and set(found["label"]) == {"jump"}
+    assert len(detect(Spikes(), rows[:20], GRID, config, 10.0, "v", ["jump"])) == 5
+    seen = np.arange(400) < 10
+    assert detect(Spikes(), rows, GRID, config, 200.0, "v", ["jump"], valid=seen)["end_s"].max() == 4.5
+    scores = VideoScores({"v": np.array([0.2, 0.8])})
+    named = detect(Spikes(), rows[:20], GRID, config, 10.0, "v", ["jump", "wave"], scores)
+    assert named["label"].tolist() == ["wave"] * 5 + ["jump"] * 5
+    assert named["score"].tolist() == pytest.approx([0.4] * 5 + [0.1] * 5)
+
+
+def test_the_training_window_stands_in_where_none_is_given():
+    assert InferenceConfig().with_window(96).window_rows == 96
+    assert InferenceConfig(window_rows=32).with_window(96).window_rows == 32
 
 
 def test_an_empty_result_has_the_columns():

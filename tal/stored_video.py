@@ -1,0 +1,43 @@
+"""A whole video's rows as a feature store holds them, and where they stand in time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from featstore import FeatureSpec, FeatureStore
+from featstore.errors import StoreSpecError
+from tal.grid import FeatureGrid
+
+
+@dataclass(frozen=True)
+class StoredVideo:
+    """``rows`` [T, C] in the store's type, ``valid`` bool [T]: which were written, ``grid`` of row 0."""
+
+    rows: NDArray[np.floating]
+    valid: NDArray[np.bool_]
+    grid: FeatureGrid
+    duration_s: float
+
+
+def row_grid(spec: FeatureSpec, fps: float) -> FeatureGrid:
+    """Where a store's rows stand in time: row g covers ``window_frames`` frames from g * frame_stride on."""
+    return FeatureGrid(fps, spec.frame_stride, spec.window_frames or spec.frame_stride)
+
+
+def read_stored_video(store: FeatureStore, video_id: str) -> StoredVideo:
+    """All rows of a video. Where the store does not know its duration it ends half a row after the last one.
+
+    Raises
+    ------
+    StoreSpecError
+        the store does not say at what rate the rows were made.
+    """
+    record = store.video(video_id)
+    if not record.fps > 0:
+        raise StoreSpecError(f"video {video_id!r}: the store does not say at what rate its rows were made")
+    grid = row_grid(store.spec, record.fps)
+    rows, valid = store.read(video_id, 0, record.num_rows, return_valid=True)
+    return StoredVideo(rows, valid, grid, record.duration_s or float(grid.to_seconds(record.num_rows - 0.5)))
