@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,9 @@ from featstore.log import Change
 
 RESERVED, COMPLETE, FAILED, REMOVED = range(4)
 STATES = ("reserved", "complete", "failed", "removed")
-MAX_ID_BYTES = 255
+MAX_ID_BYTES = 1024
+MAX_PART_BYTES = 255  # of a file's name, on every common file system
+_DRIVE = re.compile("[A-Za-z]:")
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,16 @@ class VideoRecord:
 
 
 def check_id(video_id: object) -> bytes:
-    """The id's UTF-8 bytes; StoreValueError for what could never name a video safely."""
+    """The id's UTF-8 bytes.
+
+    An id is the path of a video's file below some folder, with ``/`` between its parts (``P01/P01_11``). Ids
+    name files elsewhere (features, exports), so none may lead out of the folder that it is joined to.
+
+    Raises
+    ------
+    StoreValueError
+        for what could never name a video safely; the message says why.
+    """
     if not isinstance(video_id, str):
         raise StoreValueError(f"a video id must be text, not {type(video_id).__name__}: {video_id!r}")
     try:
@@ -50,9 +62,14 @@ def check_id(video_id: object) -> bytes:
         )
     if any(ord(c) < 32 or ord(c) == 127 for c in video_id):
         raise StoreValueError(f"video id {shown!r} holds control characters")
-    # Ids name files elsewhere (features, exports); none may leave its folder.
-    if "/" in video_id or "\\" in video_id or video_id in (".", ".."):
-        raise StoreValueError(f"video id {shown!r} looks like a path; use the file's name without folder")
+    parts = video_id.split("/")
+    if "\\" in video_id or _DRIVE.match(video_id) or any(part in ("", ".", "..") for part in parts):
+        raise StoreValueError(
+            f"video id {shown!r} could lead out of a folder: write the file's path below its folder, such as "
+            "P01/P01_11, without drive, backslash, '.' or '..'"
+        )
+    if any(len(part.encode()) > MAX_PART_BYTES for part in parts):
+        raise StoreValueError(f"video id {shown!r}: a part between slashes has over {MAX_PART_BYTES} bytes")
     return data
 
 

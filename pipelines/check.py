@@ -11,13 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from featstore import FeatureStore
-from pipelines import console
-from pipelines.extract.sources import find_sources
-from tal.annotations import AnnotationSet, VideoAnnotation, find_video, read_annotations
+from pipelines.data.videos import ANNOTATED, Sources, find_sources, open_videos, pair_with_files
+from tal.annotations import AnnotationSet, VideoAnnotation, read_annotations
+from tal.annotations.ids import match_ids
 from tal.annotations.types import drop_duplicates
-from tal.errors import VideoError
 from tal.video import VideoInfo
-from tal.video.pool import ClipShape, DecodeTask, Finished, decode_all
 
 # Annotated durations are often rounded, and count a last picture or not.
 _DURATION_SHARE, _DURATION_S = 0.02, 0.5
@@ -65,10 +63,14 @@ def check(
     """
     named = read_annotations(annotations) if annotations else None
     problems: list[Problem] = []
+    notes = list(named.notes) if named else []
     infos: dict[str, VideoInfo] | None = None
     if videos is not None:
-        paths = _paths(named, videos, problems)
-        infos = _look(paths, workers, problems)
+        sources = pair_with_files(videos, named) if named is not None else find_sources(videos)
+        notes += sources.matches.bent(ANNOTATED)
+        problems += _missing(sources, videos)
+        infos, failed = open_videos(sources.by_annotation, workers)
+        problems += [Problem("unreadable", name, "error", reason) for name, reason in failed.items()]
     if named is not None:
         problems += _labels(named)
         for video in named.videos.values():
@@ -78,40 +80,17 @@ def check(
         ]
         problems += _subsets(named)
     if store is not None:
-        problems += _store(store, named, infos)
+        problems += _store(store, named, infos, notes)
     order = {"error": 0, "warning": 1}
     problems.sort(key=lambda p: (order[p.severity], p.check, p.video))
-    return CheckReport(tuple(problems), _counts(named, infos), named.notes if named else ())
+    return CheckReport(tuple(problems), _counts(named, infos), tuple(notes))
 
 
-def _paths(named: AnnotationSet | None, videos: Path, problems: list[Problem]) -> dict[str, Path]:
-    if named is None:
-        return dict(find_sources(videos).paths)
-    if not videos.is_dir():
-        raise VideoError(f"{videos}: does not exist, or is no folder; --videos takes a folder of video files")
-    paths = {}
-    for video_id in named.videos:
-        path = find_video(videos, video_id)
-        if path is None:
-            problems.append(Problem("missing", video_id, "error", f"no file for it in {videos}"))
-        else:
-            paths[video_id] = path
-    return paths
-
-
-def _look(paths: dict[str, Path], workers: int, problems: list[Problem]) -> dict[str, VideoInfo]:
-    infos = {}
-    with console.progress("videos") as bar:
-        task = bar.add_task("opening videos", total=len(paths))
-        tasks = [DecodeTask(k, p) for k, p in paths.items()]
-        for event in decode_all(tasks, ClipShape(1, 32, 32), workers):
-            assert isinstance(event, Finished)
-            if event.info is None:
-                problems.append(Problem("unreadable", event.key, "error", event.error))
-            else:
-                infos[event.key] = event.info
-            bar.advance(task)
-    return infos
+def _missing(sources: Sources, videos: Path) -> Iterator[Problem]:
+    for video_id in sources.missing:
+        why = sources.matches.unclear.get(video_id)
+        detail = f"no file for it in {videos}" + (f": the id {why}" if why else "")
+        yield Problem("missing", video_id, "error", detail)
 
 
 def _segments(video: VideoAnnotation, info: VideoInfo | None) -> Iterator[Problem]:
@@ -165,17 +144,22 @@ def _subsets(named: AnnotationSet) -> Iterator[Problem]:
             )
 
 
-def _store(path: Path, named: AnnotationSet | None, infos: dict[str, VideoInfo] | None) -> Iterator[Problem]:
+def _store(
+    path: Path, named: AnnotationSet | None, infos: dict[str, VideoInfo] | None, notes: list[str]
+) -> Iterator[Problem]:
     with FeatureStore.open(path) as store:
         table = store.videos().set_index("id")
+        matches = match_ids(named.videos if named else infos or (), table.index)
+        notes += [f"{path.name}: {note}" for note in matches.bent(ANNOTATED if named else "video id")]
         for video_id, row in table[table["state"] == "failed"].iterrows():
             yield Problem("store", str(video_id), "error", f"failed in extraction: {row['reason']}")
         for video_id in table.index[table["state"] == "reserved"]:
             yield Problem("store", video_id, "error", "its extraction is not finished")
-        for video_id in sorted(set(named.videos if named else infos or ()) - set(table.index)):
-            yield Problem("store", video_id, "error", "not in the store")
+        for video_id in sorted(set(named.videos if named else infos or ()) - matches.pairs.keys()):
+            why = matches.unclear.get(video_id)
+            yield Problem("store", video_id, "error", "not in the store" + (f": the id {why}" if why else ""))
         for video_id, info in (infos or {}).items():
-            said_s = table["duration_s"].get(video_id)
+            said_s = table["duration_s"].get(matches.pairs.get(video_id, video_id))
             if said_s is not None and abs(said_s - info.duration_s) > _DURATION_S:
                 detail = f"extracted from a file of {said_s:.2f} s, it now has {info.duration_s:.2f} s"
                 yield Problem("store", video_id, "error", detail)

@@ -166,13 +166,12 @@ class _Demo:
         }
 
     def evaluate(self) -> dict[str, Any]:
+        from pipelines.data.videos import pair_with_files
         from pipelines.evaluate import EvaluateOptions, evaluate_files, write_json
         from pipelines.predict import predict
-        from tal.annotations import find_video
 
         truth = read_annotations(self.out / "annotations.json").subset("test")
-        found = {name: find_video(self.out / "data" / "videos", name) for name in truth.videos}
-        videos = {name: path for name, path in found.items() if path is not None}
+        videos = pair_with_files(self.out / "data" / "videos", truth).by_annotation
         report = predict_with_progress(self.detector(), videos, self.out / "test", predict)
         shutil.copyfile(self.out / "test" / "predictions.json", self.out / "predictions.json")
         evaluated = evaluate_files(

@@ -111,7 +111,7 @@ def evaluate_files(options: EvaluateOptions) -> Evaluated:
     runs: list[tuple[Path, Evaluation]] = []
     reports: list[dict[str, Any]] = []
     for path in options.predictions:
-        predictions, id_notes = align_ids(read_predictions(path), annotations.videos.keys() | blocked)
+        predictions, id_notes = align_ids(read_predictions(path), [*annotations.videos, *sorted(blocked)])
         if blocked:
             predictions = predictions[~predictions["video_id"].isin(list(blocked))]
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featstore.errors import StoreValueError
+from featstore.videos import check_id
+from pipelines.files import output_errors
+from tal.annotations.ids import match_ids
+from tal.annotations.videos import list_files, safe_id
 from tal.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,15 +69,17 @@ def import_features(
     videos: Mapping[str, Mapping[str, Any]] | None = None,
     skip_bad: bool = False,
 ) -> dict[str, Any]:
-    """Make a store of a folder of feature files; a report with counts and what failed.
+    """Make a store of a folder of feature files, and of its sub-folders; a report with counts, notes and what
+    failed.
 
-    videos: id -> {"fps", "duration_s"} from annotations, both optional. A file that cannot be taken (wrong
-    shape, NaN, unreadable) stops the import before the store appears, unless skip_bad: then it is listed as
-    failed."""
+    A file's path below the folder, without suffix, is the video's id. videos: id -> {"fps", "duration_s"}
+    from annotations, both optional; their ids are matched (`tal.annotations.ids`). A file that cannot be
+    taken (wrong shape, NaN, unreadable) stops the import before the store appears, unless skip_bad: then it
+    is listed as failed."""
     from featstore import FeatureSpec, FeatureStore
     from featstore.transfer import building
 
-    files = list(_files(folder, options))
+    files = _files(folder, options)
     if not files:
         raise ConfigError(
             f"no {', '.join(SUFFIXES)} files named {options.prefix}ID{options.suffix} in {folder}"
@@ -98,12 +104,18 @@ def import_features(
         fps=0.0 if options.rows else options.fps,  # resampled: each video its own
         window_frames=options.window,
     )
+    facts = videos or {}
+    matches = match_ids((video_id for video_id, _ in files), facts)
+    if matches.unclear and not options.fps:
+        raise ConfigError(
+            "; ".join(matches.refused("feature file")) + ": give --fps, or annotations with whole ids"
+        )
     rows, failed = 0, {}
     with building(store_path) as work:
         work.rmdir()
         with FeatureStore.create(work, spec) as store:
             for video_id, path in files:
-                known = (videos or {}).get(video_id, {})
+                known = facts.get(matches.pairs.get(video_id, ""), {})
                 try:
                     rows += _take(store, video_id, path, options, known)
                 except StoreValueError as error:
@@ -116,13 +128,14 @@ def import_features(
                     store.commit()
             store.commit()
             count = len(store)
-    missing = sorted(set(videos or {}) - {video_id for video_id, _ in files})
+    missing = sorted(set(facts) - set(matches.pairs.values()))
     return {
         "videos": count,
         "rows": rows,
         "channels": channels,
         "failed": failed,
         "annotated_without_file": missing,
+        "notes": matches.notes("feature file") if videos is not None else [],
     }
 
 
@@ -161,21 +174,22 @@ def resampled(values: NDArray[Any], rows: int) -> NDArray[np.float32]:
     return np.asarray(found, dtype=np.float32)
 
 
-def _files(folder: Path, options: ImportOptions) -> Iterator[tuple[str, Path]]:
+def _files(folder: Path, options: ImportOptions) -> list[tuple[str, Path]]:
+    """(id, file) of every feature file, by path."""
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder of feature files")
     seen: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in list_files(folder, SUFFIXES):
         name = path.stem
-        if path.suffix not in SUFFIXES or not path.is_file():
+        around = len(options.prefix) + len(options.suffix)
+        if not (name.startswith(options.prefix) and name.endswith(options.suffix) and len(name) > around):
             continue
-        if not (name.startswith(options.prefix) and name.endswith(options.suffix)):
-            continue
-        video_id = name[len(options.prefix) : len(name) - len(options.suffix)]
+        name = name[len(options.prefix) : len(name) - len(options.suffix)]
+        video_id = safe_id("/".join((*path.relative_to(folder).parent.parts, name)))
         if video_id in seen:
-            raise ConfigError(f"two files for video {video_id!r}: {seen[video_id].name}, {path.name}")
+            raise ConfigError(f"two files for video {video_id!r}: {seen[video_id]}, {path}")
         seen[video_id] = path
-        yield video_id, path
+    return list(seen.items())
 
 
 def _digest(files: list[tuple[str, Path]]) -> str:
@@ -209,9 +223,9 @@ def read_features(path: Path, options: ImportOptions) -> NDArray[Any]:
 
 
 def _load(path: Path, key: str | None) -> Any:
-    if path.suffix == ".npy":
+    if path.suffix.lower() == ".npy":
         return np.load(path, allow_pickle=False, mmap_mode=None)
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         with np.load(path, allow_pickle=False) as archive:
             return archive[_key(path, list(archive.files), key)]
     import pickle
@@ -238,7 +252,8 @@ def _key(path: Path, names: list[str], key: str | None) -> str:
 
 
 def export_features(store_path: Path, folder: Path, layout: str = "tc") -> int:
-    """Write each complete video as ID.npy ([T, C], or [C, T] with layout "ct"); number of files.
+    """Write each complete video as ID.npy ([T, C], or [C, T] with layout "ct"), in sub-folders where the id
+    has slashes; number of files.
 
     Beside them features.json says spec and grid, so that `store import` can take them up again.
     """
@@ -248,13 +263,18 @@ def export_features(store_path: Path, folder: Path, layout: str = "tc") -> int:
 
     if layout not in ("tc", "ct"):
         raise ConfigError(f"layout is 'tc' or 'ct', not {layout!r}")
-    folder.mkdir(parents=True, exist_ok=True)
     with FeatureStore.open(store_path) as store:
+        for video_id in store.video_ids:
+            check_id(video_id)  # a store from elsewhere may hold anything
+        folder.mkdir(parents=True, exist_ok=True)
         grid = {}
         for video_id in store.video_ids:
             record = store.video(video_id)
             rows = store.read(video_id, 0, record.num_rows)
-            np.save(folder / f"{video_id}.npy", rows if layout == "tc" else np.ascontiguousarray(rows.T))
+            path = folder / f"{video_id}.npy"
+            with output_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                np.save(path, rows if layout == "tc" else np.ascontiguousarray(rows.T))
             grid[video_id] = {"fps": record.fps, "duration_s": record.duration_s, "rows": record.num_rows}
         document = {"spec": store.spec.to_dict(), "layout": layout, "videos": grid}
         (folder / "features.json").write_text(

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pipelines import console
 from pipelines.files import output_errors, require_new
 from tal.annotations import Segment
+from tal.annotations.ids import match_ids
 from tal.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -273,12 +275,17 @@ def _legend(axes: Axes, found: Sequence[Detection], with_truth: bool, tiou: floa
 
 
 def choose_video(predictions: pd.DataFrame, video_id: str | None, known: Sequence[str] = ()) -> str:
-    """The video to draw: the named one, or the only one. EvaluationError lists what there is."""
+    """The video to draw: the named one, whose id may be written otherwise here (the log says so), or the only
+    one. EvaluationError lists what there is.
+    """
     there = list(dict.fromkeys([*predictions["video_id"].astype(str), *known]))
     if video_id is not None:
-        if video_id in there:
-            return video_id
-        wanted = f"no video {video_id!r}"
+        matches = match_ids([video_id], there)
+        if matches.pairs:
+            for note in matches.bent("id"):
+                console.log.info("%s", note)
+            return matches.pairs[video_id]
+        wanted = "; ".join(matches.refused("id")) or f"no video {video_id!r}"
     elif len(there) == 1:
         return there[0]
     else:

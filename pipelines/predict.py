@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ import pandas as pd
 from pipelines.exports import FORMATS, ExportError, write_exports
 from pipelines.files import OutputExistsError, output_errors, require_folder, safe_names, write_text
 from tal.annotations import prediction_frame, read_predictions, write_predictions
+from tal.annotations.builder import first_ids
 from tal.errors import AnnotationError, LongtalError
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class PredictReport:
     failed: dict[str, str] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def predict(
@@ -91,7 +94,10 @@ def predict(
     manifest = _Manifest(out, detector.folder.fingerprint(), source)
     manifest.claim(overwrite)
     empty = prediction_frame([], [], [], [], [])
-    report = PredictReport(out, empty, empty)
+    detector, notes = detector.for_videos(videos)
+    report = PredictReport(out, empty, empty, notes=notes)
+    if store is None:
+        report.notes += manifest.take_over(videos)
     frames: dict[str, pd.DataFrame] = manifest.load_others(videos)
     for video_id, path in videos.items():
         stamp = (
@@ -221,6 +227,45 @@ class _Manifest:
             return read_predictions(part)
         except AnnotationError:
             return None
+
+    def take_over(self, videos: Mapping[str, Path]) -> list[str]:
+        """Give finished videos the ids that this call has for their files; notes on those that had others.
+
+        An id depends on the folder that a call names (and 0.1 left folders out), so one file can have had
+        another id, and one id can have been another file's.
+        """
+        entries = self.content["videos"]
+        before = {os.path.realpath(e["path"]): k for k, e in entries.items() if k not in videos}
+        renamed, replaced = [], []
+        for video_id, path in videos.items():
+            earlier = Path(entries[video_id]["path"]) if video_id in entries else path
+            if earlier.exists() and os.path.realpath(earlier) != os.path.realpath(path):
+                replaced.append(f"{first_ids([video_id])} was {earlier}, now {path}")
+            old_id = before.get(os.path.realpath(path))
+            if old_id is not None:
+                self._rename(old_id, video_id, path)
+                renamed.append(f"{first_ids([old_id])} is now {first_ids([video_id])}")
+        return [
+            f"{len(changes)} {what} before: {', '.join(changes[:3])}"
+            for what, changes in (
+                ("finished under another id", renamed),
+                ("of another file, whose results go,", replaced),
+            )
+            if changes
+        ]
+
+    def _rename(self, old_id: str, video_id: str, path: Path) -> None:
+        """Move a finished video to another id; an unfinished or changed one is forgotten."""
+        entry = self.content["videos"][old_id]
+        frame = self.load(old_id, self.out / entry["part"], _stamp(path))
+        if frame is not None and video_id not in self.content["videos"]:
+            part = self.out / "finished" / _part_name(video_id)
+            with output_errors(part):
+                write_predictions(frame.assign(video_id=video_id), part, [video_id])
+            self.note(video_id, part, path, _stamp(path))
+        del self.content["videos"][old_id]
+        self._write()
+        (self.out / "finished" / _part_name(old_id)).unlink(missing_ok=True)
 
     def load_others(self, videos: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
         """Finished videos that this call does not name: they stay in the results."""

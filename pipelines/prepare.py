@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 
 from pipelines import console
-from pipelines.extract.sources import find_sources
+from pipelines.data.videos import find_sources, tell
 from pipelines.files import write_text
 from pipelines.video_writer import VideoWriter
+from tal.annotations import VideoFolder
 from tal.errors import ConfigError, VideoError
 from tal.grid import ClipGrid
 from tal.video import VideoInfo, open_video
@@ -74,20 +75,25 @@ class PrepareReport:
 
 
 def prepare(config: PrepareConfig) -> PrepareReport:
-    """Re-encode a folder of videos; those that stand in ``out`` already are kept.
+    """Re-encode a folder of videos as ``out/ID.mp4``; those that stand in ``out`` already are kept.
 
     Raises
     ------
     VideoError, AnnotationError
         nothing to re-encode.
     ConfigError
-        ``out`` was made with other settings, or is the folder of the originals.
+        ``out`` was made with other settings, or is the folder of the originals or inside it.
     """
     sources = find_sources(config.videos, config.annotations, config.subset)
+    tell(sources.matches)
     _claim(config)
     report = PrepareReport(missing=sources.missing)
+    there = VideoFolder(config.out)
+    kept = there.match(sources.listed)  # 0.1 wrote all into one folder, some under the annotations' ids
+    tell(kept, "video id")
+    report.kept = [k for k in sources.paths if k in kept.pairs]
     targets = {k: config.out / f"{k}.mp4" for k in sources.paths}
-    report.kept = [k for k, target in targets.items() if target.is_file()]
+    targets |= {k: there.files[kept.pairs[k]] for k in report.kept}
     todo = {k: (sources.paths[k], targets[k]) for k in sources.paths if k not in set(report.kept)}
     started = time.monotonic()
     with console.progress("videos") as bar:
@@ -108,8 +114,9 @@ def prepare(config: PrepareConfig) -> PrepareReport:
 
 def _claim(config: PrepareConfig) -> None:
     """Refuse to mix settings in one folder; note them in it."""
-    if config.out.resolve() == config.videos.resolve():
-        raise ConfigError(f"--out {config.out} is the folder of the originals: give another")
+    originals, out = config.videos.resolve(), config.out.resolve()
+    if out == originals or originals in out.parents:
+        raise ConfigError(f"--out {config.out} is the folder of the originals or inside it: give another")
     settings = {k: getattr(config, k) for k in ("fps", "size", "max_frames", "gop", "crf")}
     path = config.out / _SETTINGS
     if path.is_file():

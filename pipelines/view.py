@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from pipelines.report import Report, render, render_document
-from tal.annotations.videos import VIDEO_SUFFIXES
+from tal.annotations import VIDEO_SUFFIXES
 from tal.errors import LongtalError
 
 _CHUNK_BYTES = 1 << 18

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,16 @@ class Detector:
             encoder.to(where).eval()
         _load(localizer, weights, "localizer.", folder.path)
         return cls(folder, encoder, localizer.to(where).eval(), where)
+
+    def for_videos(self, video_ids: Iterable[str]) -> tuple[Detector, list[str]]:
+        """This detector with its video-level class scores, if it has any, under the ids of these videos;
+        notes on ids that are written otherwise there.
+        """
+        if self.video_scores is None:
+            return self, []
+        paired = copy.copy(self)
+        paired.video_scores, notes = self.video_scores.for_videos(video_ids)
+        return paired, [f"{self.video_scores.source}: {note}" for note in notes]
 
     def predict(
         self, path: str | os.PathLike[str], video_id: str | None = None, on_progress: Progress | None = None

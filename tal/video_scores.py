@@ -7,7 +7,7 @@ classifier of whole videos.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from tal.annotations.builder import first_ids
+from tal.annotations.ids import IdIndex
 from tal.errors import AnnotationError
 from tal.suppression import fuse_video_scores
 
@@ -27,6 +29,7 @@ class VideoScores:
 
     def __init__(self, scores: Mapping[str, NDArray[np.float64]], source: str = "video scores") -> None:
         self.scores, self.source = scores, source
+        self._index = IdIndex(scores)
 
     @classmethod
     def read(cls, path: str | Path, labels: Sequence[str]) -> VideoScores:
@@ -56,6 +59,12 @@ class VideoScores:
         }
         return cls(scores, str(path))
 
+    def for_videos(self, video_ids: Iterable[str]) -> tuple[VideoScores, list[str]]:
+        """The scores under the ids of these videos, and notes on ids that are written otherwise here."""
+        matches = self._index.match(video_ids)
+        scores = {video_id: self.scores[here] for video_id, here in matches.pairs.items()}
+        return VideoScores(scores, self.source), matches.notes("video id")
+
     def name(self, found: pd.DataFrame, video_id: str, top: int, rule: FusionRule) -> pd.DataFrame:
         """Each segment once for each of the video's ``top`` best classes, best first.
 
@@ -66,13 +75,15 @@ class VideoScores:
         Raises
         ------
         AnnotationError
-            there are no scores for the video.
+            there are no scores for the video, or it could mean several.
         """
-        # ActivityNet's files are named v_ID where its annotations say ID
-        values = self.scores.get(video_id, self.scores.get(video_id.removeprefix("v_")))
-        if values is None:
-            known = ", ".join(list(self.scores)[:3]) or "none"
-            raise AnnotationError(f"{self.source} has no scores for video {video_id!r}; it has {known} …")
+        matches = self._index.match([video_id])
+        if video_id not in matches.pairs:
+            why = f"it has {first_ids(list(self.scores)) or 'none at all'}"
+            if video_id in matches.unclear:
+                why = f"the id {matches.unclear[video_id]}"
+            raise AnnotationError(f"{self.source} has no scores for video {video_id!r}: {why}")
+        values = self.scores[matches.pairs[video_id]]
         segments, fused, labels = fuse_video_scores(
             torch.from_numpy(found[["start_s", "end_s"]].to_numpy(dtype=np.float64, copy=True)),
             torch.from_numpy(found["score"].to_numpy(dtype=np.float64, copy=True)),

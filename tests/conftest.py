@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,21 @@ def shared_path(relative: str) -> Path:
 def shared():
     """``shared("data/gym")``: a path beside the checkout, or a skip."""
     return shared_path
+
+
+@pytest.fixture
+def said():
+    """What longtal's log says, a list of messages; also after a command has set the log up."""
+    lines: list[str] = []
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("longtal")
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    yield lines
+    log.removeHandler(handler)
+    log.setLevel(before)
 
 
 @pytest.fixture(scope="module")

@@ -44,13 +44,19 @@ def command(
     from pipelines import console
     from pipelines.plot import choose_video, timeline
     from tal.annotations import read_annotations, read_predictions
+    from tal.annotations.ids import align_ids
 
     if out.suffix.lower() not in (".png", ".svg", ".pdf"):
         raise click.BadParameter("give a name that ends in .png, .svg or .pdf", param_hint="--out")
     frame = read_predictions(predictions)
+    truth = read_annotations(annotations) if annotations is not None else None
+    if truth is not None:
+        frame, notes = align_ids(frame, truth.videos)
+        for note in notes:
+            console.log.info("%s", note)
     name = choose_video(frame, video_id, frame.attrs.get("videos", ()))
-    known = read_annotations(annotations).videos.get(name) if annotations is not None else None
-    if annotations is not None and known is None:
+    known = truth.videos.get(name) if truth is not None else None
+    if truth is not None and known is None:
         console.log.warning("%s does not know video %r: drawn without truth", annotations, name)
     mine = frame[(frame["video_id"].astype(str) == name) & (frame["score"] >= threshold)]
     timeline(

@@ -63,10 +63,10 @@ def command(
       longtal predict --from-store features.zarr --model runs/hapt --out found
     """
     from pipelines import console
+    from pipelines.data.videos import find_stored, find_videos
     from pipelines.exports import FORMATS
     from pipelines.files import require_folder, require_new
     from pipelines.heap import keep_freed_buffers
-    from pipelines.inputs import find_videos
     from pipelines.overlay import write_overlay
     from pipelines.predict import predict
     from tal.detector import Detector
@@ -82,7 +82,7 @@ def command(
 
         with FeatureStore.open(from_store) as store:
             detector = Detector.load(model, device)
-            videos = _of_store(store.video_ids, paths, from_store)
+            videos = find_stored(paths, store.video_ids, from_store)
             report = predict(detector, videos, out, wanted, threshold, store, overwrite)
     else:
         videos = find_videos(paths)
@@ -124,19 +124,6 @@ def command(
         click.get_current_context().exit(1)
 
 
-def _of_store(known: list[str], paths: tuple[str, ...], store: Path) -> dict[str, Path]:
-    """The store's videos, all or those named (by id or file)."""
-    from featstore.errors import UnknownVideoError
-
-    chosen = {}
-    for given in paths:
-        name = given if given in known else Path(given).stem
-        if name not in known:
-            raise UnknownVideoError(f"{store} has no complete video {given!r}; it has {len(known)}")
-        chosen[name] = Path(given)
-    return chosen or {name: Path(name) for name in known}
-
-
 def _print(report: PredictReport, videos: list[str], threshold: float | None, as_json: bool) -> None:
     from pipelines import console
 
@@ -152,6 +139,7 @@ def _print(report: PredictReport, videos: list[str], threshold: float | None, as
                 },
                 "failed": report.failed,
                 "reused": report.reused,
+                "notes": report.notes,
                 "files": [str(path) for path in report.files],
             }
         )
@@ -165,6 +153,8 @@ def _print(report: PredictReport, videos: list[str], threshold: float | None, as
             console.out.print(f"… and {len(mine) - len(shown)} more in {report.out}")
     how = "the model's thresholds" if threshold is None else f"score {threshold:g}"
     console.out.print(f"{len(mine)} detections above {how} in {len(videos) - len(report.failed)} videos")
+    for note in report.notes:
+        console.out.print(f"note: {note}", markup=False)
     if report.reused:
         console.out.print(f"{len(report.reused)} videos were finished already and reused")
     for path in report.files[:8]:

@@ -163,7 +163,12 @@ def merge(stores: tuple[Path, ...], out: Path) -> None:
 
 
 @command.command(name="import")
-@click.option("--features", type=_PATH, required=True, help="Folder of ID.npy, ID.npz or ID.pt files.")
+@click.option(
+    "--features",
+    type=_PATH,
+    required=True,
+    help="Folder of ID.npy, .npz or .pt files.",
+)
 @click.option("--store", type=_PATH, required=True, help="The new store.")
 @click.option(
     "--layout", type=click.Choice(["tc", "ct"]), required=True, help="tc: [rows, C]; ct: [C, rows]."
@@ -177,7 +182,7 @@ def merge(stores: tuple[Path, ...], out: Path) -> None:
 @click.option("--encoder", default="imported", show_default=True, help="Name of what made the features.")
 @click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
 @click.option("--key", help="Array in .npz files, entry in .pt dictionaries.")
-@click.option("--prefix", default="", help="What file names have before the id, such as v_.")
+@click.option("--prefix", default="", help="What file names have before the id's last part, such as v_.")
 @click.option("--suffix", default="", help="What file names have after the id.")
 @click.option("--rows", type=int, default=0, help="Resample every video to so many rows; default: not.")
 @click.option("--skip-bad", is_flag=True, help="List files that cannot be taken, instead of stopping.")
@@ -221,6 +226,8 @@ def import_command(
         console.out.print(
             f"{store}: {report['videos']} videos, {report['rows']:,} rows of {report['channels']}"
         )
+        for note in report["notes"]:
+            console.out.print(f"note: {note}", markup=False)
         for video_id, reason in report["failed"].items():
             console.err.print(f"failed: {video_id}: {reason}", markup=False)
         missing = report["annotated_without_file"]
@@ -237,7 +244,9 @@ def import_command(
 @click.argument("folder", type=_PATH)
 @click.option("--layout", type=click.Choice(["tc", "ct"]), default="tc", show_default=True)
 def export(store: Path, folder: Path, layout: str) -> None:
-    """Write each complete video of STORE as FOLDER/ID.npy, and features.json with the grid."""
+    """Write each complete video of STORE as FOLDER/ID.npy, and features.json with the grid. An id with
+    slashes gives sub-folders.
+    """
     from pipelines import console
     from pipelines.import_features import export_features
 

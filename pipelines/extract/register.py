@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from featstore import FeatureStore, VideoRecord
 from pipelines import console
+from pipelines.data.videos import Sources, open_videos, tell
 from pipelines.extract.config import ExtractConfig
 from pipelines.extract.report import ExtractReport
-from pipelines.extract.sources import Sources, share
+from tal.annotations.ids import match_ids
 from tal.encoders import Encoder, sampling_fps
 from tal.grid import ClipGrid
 from tal.video import VideoInfo
-from tal.video.pool import ClipShape, DecodeTask, Finished, decode_all
 
 
 def register(
     config: ExtractConfig,
     writer: FeatureStore,
     first: bool,
-    sources: Sources,
+    paths: Mapping[str, Path],
     encoder: Encoder,
     report: ExtractReport,
 ) -> list[VideoRecord]:
     """Reserve rows of new and formerly failed videos; the records of all that are not complete.
 
+    ``paths``: the videos' files by id, as the store writes it where it has them (`as_stored`).
     Videos that cannot be read are marked failed and noted in the report, as are those that are kept.
     Formerly failed ones are tried again, and damaged ones reopened (``repair``), by the ``first`` process of
     those that share the work; the others leave it at that.
     """
     if config.repair and first:
-        _reopen_damaged(writer, sources)
+        _reopen_damaged(writer, paths)
     known = writer.videos().set_index("id")["state"].to_dict()
     again = "failed" if first else None
-    unknown = {k: p for k, p in sources.paths.items() if known.get(k, again) == again}
-    infos, failed = _look(unknown, config.num_workers)
+    unknown = {k: p for k, p in paths.items() if known.get(k, again) == again}
+    infos, failed = open_videos(unknown, config.num_workers)
+    for reason in failed.values():
+        console.log.warning("%s", reason)
     report.failed |= failed
     durations_s = {k: info.duration_s for k, info in infos.items()}
-    registered = [k for k in sources.paths if k not in unknown]
+    registered = [k for k in paths if k not in unknown]
     durations_s |= {k: writer.video(k).duration_s or 0.0 for k in registered}
     mine = set(share(durations_s, config.part, config.parts))
     report.kept = sorted(k for k in mine if known.get(k) == "complete")
@@ -50,9 +54,9 @@ def register(
     return [writer.video(k) for k in sorted(mine) if known.get(k) != "complete"]
 
 
-def _reopen_damaged(writer: FeatureStore, sources: Sources) -> None:
+def _reopen_damaged(writer: FeatureStore, paths: Mapping[str, Path]) -> None:
     writer.mend_chunks()
-    damaged = sorted(set(writer.damaged_rows()["video"]) & set(sources.paths))
+    damaged = sorted(set(writer.damaged_rows()["video"]) & set(paths))
     for video_id in damaged:
         writer.reopen(video_id)
     if damaged:
@@ -60,24 +64,28 @@ def _reopen_damaged(writer: FeatureStore, sources: Sources) -> None:
         console.log.warning("%d videos have damaged rows and are extracted again", len(damaged))
 
 
-def _look(paths: dict[str, Path], workers: int) -> tuple[dict[str, VideoInfo], dict[str, str]]:
-    """Index each file -> what it is, or why it cannot be read, by id."""
-    infos: dict[str, VideoInfo] = {}
-    failed: dict[str, str] = {}
-    if not paths:
-        return infos, failed
-    with console.progress("videos") as bar:
-        task = bar.add_task("opening videos", total=len(paths))
-        tasks = [DecodeTask(k, p) for k, p in paths.items()]
-        for event in decode_all(tasks, ClipShape(1, 32, 32), workers if len(paths) > 64 else 0):
-            assert isinstance(event, Finished)
-            if event.info is None:
-                failed[event.key] = event.error
-                console.log.warning("%s", event.error)
-            else:
-                infos[event.key] = event.info
-            bar.advance(task)
-    return infos, failed
+def as_stored(sources: Sources, store: FeatureStore) -> dict[str, Path]:
+    """The files under the ids that the store has for their videos, where it has them.
+
+    Version 0.1 named videos without their folders: what it extracted stays, under the name that it has.
+    """
+    matches = match_ids(sources.listed, store.videos()["id"])
+    tell(matches, "video id")
+    return {matches.pairs.get(video_id, video_id): path for video_id, path in sources.paths.items()}
+
+
+def share(durations_s: Mapping[str, float], part: int, parts: int) -> list[str]:
+    """The videos of one machine: longest first, each to the one with the least so far. The same on every
+    machine.
+    """
+    loads = [0.0] * parts
+    mine = []
+    for video_id, duration_s in sorted(durations_s.items(), key=lambda kv: (-kv[1], kv[0])):
+        least = loads.index(min(loads))
+        loads[least] += duration_s
+        if least == part:
+            mine.append(video_id)
+    return sorted(mine)
 
 
 def _record(video_id: str, info: VideoInfo, config: ExtractConfig, encoder: Encoder) -> dict[str, object]:

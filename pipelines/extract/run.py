@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
 from featstore import FeatureSpec, FeatureStore, StoreSpecError, VideoRecord
 from featstore.transfer import building
 from pipelines import console
+from pipelines.data.videos import find_sources, tell
 from pipelines.extract.config import ExtractConfig
 from pipelines.extract.crew import Crew, deliver
-from pipelines.extract.register import register
+from pipelines.extract.register import as_stored, register
 from pipelines.extract.report import ExtractReport, require_some
-from pipelines.extract.sources import Sources, find_sources
 from pipelines.extract.spool import Spool
 from pipelines.extract.stream import ClipEncoder, EncodedClip, encode_stream
 from tal.device import choose_device
@@ -45,8 +45,7 @@ def extract(config: ExtractConfig) -> ExtractReport:
         something that is no extraction writes to the store.
     """
     sources = find_sources(config.videos, config.annotations, config.subset)
-    for path in sources.doubled:
-        console.log.warning("%s: left out, another file has the same name", path)
+    tell(sources.matches)
     if sources.missing:
         first = ", ".join(sources.missing[:3])
         console.log.warning(
@@ -64,7 +63,7 @@ def extract(config: ExtractConfig) -> ExtractReport:
     batch_clips = config.batch_clips or clips_at_once(encoder, device)
     clips = ClipEncoder(encoder, device, batch_clips, config.precision)
     with open_store(config.store, spec) as store, Crew(config.store) as crew:
-        _Extraction(config, store, crew, sources, clips, report).run()
+        _Extraction(config, store, crew, as_stored(sources, store), clips, report).run()
     return report
 
 
@@ -99,11 +98,11 @@ class _Extraction:
         config: ExtractConfig,
         store: FeatureStore,
         crew: Crew,
-        sources: Sources,
+        paths: Mapping[str, Path],
         clips: ClipEncoder,
         report: ExtractReport,
     ) -> None:
-        self.config, self.store, self.crew, self.sources = config, store, crew, sources
+        self.config, self.store, self.crew, self.paths = config, store, crew, paths
         self.clips, self.report = clips, report
         self._hands: dict[str, Spool] = {}  # videos that this process has claimed
         self._delivered_at = time.monotonic()
@@ -111,9 +110,7 @@ class _Extraction:
     def run(self) -> None:
         with self.crew.writing(wait_s=5.0) as writer:
             deliver(writer, self.crew.folder)  # what an interrupted run had finished
-            todo = register(
-                self.config, writer, self.crew.first, self.sources, self.clips.encoder, self.report
-            )
+            todo = register(self.config, writer, self.crew.first, self.paths, self.clips.encoder, self.report)
         started = time.monotonic()
         try:
             self._encode(todo)
@@ -175,7 +172,7 @@ class _Extraction:
                 left_to_others(record)
                 continue
             self._hands[record.id] = spool
-            yield DecodeTask(record.id, self.sources.paths[record.id], record.fps)
+            yield DecodeTask(record.id, self.paths[record.id], record.fps)
 
     def _stream(self, tasks: Iterator[DecodeTask]) -> Generator[EncodedClip | Finished, None, None]:
         return encode_stream(self.clips, tasks, self.config.num_workers)
@@ -189,7 +186,7 @@ class _Extraction:
             spool.error = event.error
         elif event.num_frames != record.num_frames:
             spool.error = (
-                f"{self.sources.paths[record.id]}: has {event.num_frames} frames, "
+                f"{self.paths[record.id]}: has {event.num_frames} frames, "
                 f"{record.num_frames} when it was registered: remove it from the store and extract again"
             )
         spool.finish()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, choose, valida
 from pipelines.init.split import Split, split
 from pipelines.init.survey import Survey, survey
 from pipelines.init.yaml_text import yaml_text
-from tal.annotations import AnnotationSet, find_video, read_annotations, write_annotations
+from tal.annotations import AnnotationSet, read_annotations, write_annotations
 from tal.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -84,8 +84,6 @@ def init_project(options: InitOptions) -> Project:
     config_path, annotations_path = options.out / CONFIG_NAME, options.out / "annotations.json"
     require_new([config_path, annotations_path], options.overwrite)
     require_folder(options.out)
-    if not options.videos.is_dir():
-        raise ConfigError(f"{options.videos} is no folder: --videos takes the folder with the video files")
     seen = survey(read_annotations(options.annotations), options.videos)
     parts = split(seen.annotations, options.seed)
     num_train = sum(v.subset == parts.train for v in parts.annotations.videos.values())
@@ -98,13 +96,13 @@ def init_project(options: InitOptions) -> Project:
     if options.estimate:
         from pipelines.init.estimate import Sizes, estimate
 
-        paths = _some(find_video(options.videos, video_id) for video_id in seen.infos)
-        cost = estimate(config, Sizes(seen.durations_s, num_train, paths), options.device)
+        cost = estimate(config, Sizes(seen.durations_s, num_train, _some(seen.paths)), options.device)
         choices, cost, late = in_time(choices, cost, options.hours)
         settings = settings | choices.by_key
     notes = [
         *late,
         *seen.annotations.notes,
+        *seen.notes,
         *_notes(check(options.annotations, options.videos), seen, options),
     ]
     with output_errors(annotations_path):
@@ -113,9 +111,9 @@ def init_project(options: InitOptions) -> Project:
     return Project(config_path, annotations_path, Path(config.data.store), choices, seen, parts, cost, notes)
 
 
-def _some(paths: Iterable[Path | None]) -> list[Path]:
+def _some(paths: Mapping[str, Path]) -> list[Path]:
     """Files to time decoding with, spread over the data set."""
-    found = [path for path in paths if path is not None]
+    found = list(paths.values())
     return found[:: max(1, len(found) // _TIMED_VIDEOS)][:_TIMED_VIDEOS]
 
 

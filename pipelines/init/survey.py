@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines import console
-from tal.annotations import AnnotationSet, find_video
-from tal.errors import AnnotationError, VideoError
-from tal.video import VideoInfo, open_video
+from pipelines.data.videos import ANNOTATED, open_videos, pair_with_files
+from tal.annotations import AnnotationSet
+from tal.errors import AnnotationError
+from tal.video import VideoInfo
 
 
 @dataclass(frozen=True)
 class Survey:
     """Statistics of the videos that can be used; times in seconds, one entry a video or an action.
 
-    ``missing`` are annotated videos without a file, ``broken`` files that cannot be decoded (id -> reason).
+    ``missing`` are annotated videos without a file, ``broken`` files that cannot be decoded (id -> reason);
+    ids are the annotations'.
     """
 
     annotations: AnnotationSet  # the usable videos only
     infos: dict[str, VideoInfo]
     missing: list[str]
     broken: dict[str, str]
+    paths: Mapping[str, Path]
+    notes: tuple[str, ...] = ()
 
     @property
     def durations_s(self) -> NDArray[np.float64]:
@@ -58,36 +62,26 @@ def survey(annotations: AnnotationSet, videos_dir: Path) -> Survey:
 
     Raises
     ------
+    VideoError
+        when there is no such folder.
     AnnotationError
         when no annotated video can be used, or none of them has an action.
     """
     if not len(annotations):
         raise AnnotationError(f"{annotations.source}: names no video, so there is nothing to learn from")
-    infos: dict[str, VideoInfo] = {}
-    missing: list[str] = []
-    broken: dict[str, str] = {}
-    with console.progress("videos") as bar:
-        task = bar.add_task("looking at the videos", total=len(annotations))
-        for video_id in annotations.videos:
-            path = find_video(videos_dir, video_id)
-            if path is None:
-                missing.append(video_id)
-            else:
-                try:
-                    with open_video(path) as reader:
-                        infos[video_id] = reader.info
-                except VideoError as error:
-                    broken[video_id] = str(error)
-            bar.advance(task)
+    sources = pair_with_files(videos_dir, annotations)
+    paths = sources.by_annotation
+    infos, broken = open_videos(paths, title="looking at the videos")
     if not infos:
         shown = ", ".join(list(annotations.videos)[:3])
         cause = next(iter(broken.values()), f"no file is called like {shown} (with .mp4, .mkv, .avi …)")
         raise AnnotationError(
             f"none of the {len(annotations)} annotated videos can be used from {videos_dir}: {cause}"
         )
-    usable = annotations.without([*missing, *broken], "no usable file")
+    usable = annotations.without([*sources.missing, *broken], "no usable file")
     if not any(video.segments for video in usable.videos.values()):
         raise AnnotationError(
             f"{annotations.source}: no action is annotated in the {len(infos)} videos of {videos_dir}"
         )
-    return Survey(usable, infos, missing, broken)
+    notes = tuple(sources.matches.notes(ANNOTATED))
+    return Survey(usable, infos, list(sources.missing), broken, {k: paths[k] for k in infos}, notes)

@@ -22,8 +22,8 @@ from pipelines.report.run_folder import (
     training_series,
 )
 from pipelines.report.scores import Scores, score
-from tal.annotations import AnnotationSet, VideoAnnotation, find_video, read_annotations, read_predictions
-from tal.annotations.ids import align_ids
+from tal.annotations import AnnotationSet, VideoAnnotation, VideoFolder, read_annotations, read_predictions
+from tal.annotations.ids import align_ids, match_ids
 from tal.errors import EvaluationError, LongtalError
 
 # Detections of a video that the page holds; the rest have the lowest scores.
@@ -145,12 +145,13 @@ def collect(
         notes += truth.notes
     predictions = read_predictions(predictions_path) if predictions_path else _no_predictions()
     if truth is not None:
-        predictions, renamed = align_ids(predictions, truth.videos.keys())
+        predictions, renamed = align_ids(predictions, truth.videos)
         notes += renamed
         if len(predictions) and not set(predictions["video_id"].astype(str)) & set(truth.videos):
             raise ReportError(
                 f"{annotations} and {predictions_path} have no video in common: ids such as "
                 f"{next(iter(truth.videos), 'none')!r} there, {predictions['video_id'].iloc[0]!r} here"
+                + "".join(f"; {note}" for note in renamed)
             )
         if not subset and predictions_path is not None:
             truth = _only_known(truth, predictions, notes)
@@ -228,9 +229,16 @@ class _Files:
     folder: Path | None
     known: dict[str, Path]
 
-    def find(self, video_id: str) -> Path | None:
-        found = find_video(self.folder, video_id) if self.folder is not None else None
-        return found or self.known.get(video_id)
+    def find(self, video_ids: Sequence[str], notes: list[str]) -> dict[str, Path]:
+        """Files of the videos that have one; notes on ids that differ."""
+        pairs = match_ids(video_ids, self.known).pairs
+        files = {ours: self.known[theirs] for ours, theirs in pairs.items()}
+        if self.folder is not None:
+            listed = VideoFolder(self.folder)
+            matches = listed.match(video_ids)
+            notes += (f"Video files: {note}" for note in matches.notes("id"))
+            files |= {ours: listed.files[theirs] for ours, theirs in matches.pairs.items()}
+        return files
 
 
 def _videos(
@@ -245,6 +253,7 @@ def _videos(
     groups = {str(name): group for name, group in predictions.groupby("video_id", observed=True, sort=False)}
     ids = list(truth.videos) if truth is not None else []
     ids += [i for i in predictions.attrs.get("videos") or groups if i not in set(ids)]
+    paths = files.find(ids, notes)
     cut = 0
     videos = []
     for video_id in ids:
@@ -262,7 +271,7 @@ def _videos(
             ReportVideo(
                 id=video_id,
                 duration_s=known or max(ends, default=0.0),
-                file=files.find(video_id),
+                file=paths.get(video_id),
                 truth=_truth(annotated, code) if annotated is not None else None,
                 found=found,
             )

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from pipelines.run_paths import validation_predictions
-from tal.annotations.videos import VIDEO_SUFFIXES
+from tal.annotations import VIDEO_SUFFIXES
 from tal.errors import LongtalError
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy as np
 from featstore import FeatureStore
 from pipelines.config import DataConfig
 from pipelines.console import log
-from tal.annotations import AnnotationSet, VideoAnnotation, find_video, read_annotations
+from pipelines.data.videos import ANNOTATED, pair_with_files, tell
+from tal.annotations import AnnotationSet, VideoAnnotation, read_annotations
+from tal.annotations.ids import match_ids
 from tal.errors import AnnotationError, ConfigError
 from tal.grid import FeatureGrid
 from tal.memory.plan import TrainingVideo
@@ -37,43 +39,84 @@ Measure = Callable[[Path, VideoAnnotation], tuple[int, float, float, FeatureGrid
 def load_data(config: DataConfig, store: FeatureStore | None, measure: Measure | None = None) -> RunData:
     """Read the annotations and pair them with stored rows, and with video files when the run looks at them.
 
-    ``measure`` stands in for the store when training needs none. Videos that annotations name but nothing
-    holds are left out with a warning.
+    A video has its id in the store, without a store that of its file; ``truth`` has the same ids. The log
+    says which of them the annotations write otherwise. ``measure`` stands in for the store when training
+    needs none. Videos that annotations name but nothing holds are left out with a warning.
 
     Raises
     ------
+    VideoError
+        when there is no folder of videos where the configuration says so.
     AnnotationError
         when a subset is unknown or nothing of it can be used.
     """
     if not config.annotations:
         raise ConfigError("data.annotations is empty: give the annotation file, --set data.annotations=FILE")
     annotations = read_annotations(config.annotations)
-    train = _videos(annotations.subset(config.train_subset), config, store, measure, needs_segments=True)
+    places = _find_places(annotations, config, store)
+    train = _videos(annotations.subset(config.train_subset), places, measure, needs_segments=True)
     truth, validation = None, []
     if config.val_subset:
         truth = annotations.subset(config.val_subset)
-        validation = _videos(truth, config, store, measure, needs_segments=False)
+        validation = _videos(truth, places, measure, needs_segments=False)
+        truth = truth.renamed({k: places.ids[k] for k in truth.videos if k in places.ids})
     if not annotations.labels:
         raise AnnotationError(f"{config.annotations} has no labelled segment to learn from")
     return RunData(train, validation, truth, tuple(annotations.labels))
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Where the annotated videos are. By annotated id: ``ids`` of this run's videos, ``files`` of those that
+    have one. ``stored``: ids that are complete in the store. ``where``: both places, for messages.
+    """
+
+    ids: Mapping[str, str]
+    files: Mapping[str, Path]
+    stored: frozenset[str]
+    config: DataConfig
+    store: FeatureStore | None
+
+    @property
+    def where(self) -> str:
+        return " and ".join(filter(None, [self.config.videos, self.config.store]))
+
+    def holds(self, annotated_id: str) -> bool:
+        """Whether the video is everywhere where the run looks for it."""
+        has_file = not self.config.videos or annotated_id in self.files
+        return has_file and (self.store is None or self.ids.get(annotated_id) in self.stored)
+
+
+def _find_places(annotations: AnnotationSet, config: DataConfig, store: FeatureStore | None) -> _Places:
+    """Annotated id -> file -> rows, so that file and rows are of one video; without files at once -> rows."""
+    ids: Mapping[str, str] = {k: k for k in annotations.videos}
+    listed: Collection[str] = annotations.videos
+    files: Mapping[str, Path] = {}
+    what = ANNOTATED
+    if config.videos:
+        sources = pair_with_files(Path(config.videos), annotations)
+        tell(sources.matches)
+        ids, listed, files, what = sources.pairs, sources.listed, sources.by_annotation, "video id"
+    if store is None:
+        return _Places(ids, files, frozenset(), config, None)
+    matches = match_ids(listed, store.videos()["id"])
+    tell(matches, what)
+    ids = {k: matches.pairs[name] for k, name in ids.items() if name in matches.pairs}
+    return _Places(ids, files, frozenset(store.video_ids), config, store)
+
+
 def _videos(
-    annotations: AnnotationSet,
-    config: DataConfig,
-    store: FeatureStore | None,
-    measure: Measure | None,
-    needs_segments: bool,
+    annotations: AnnotationSet, places: _Places, measure: Measure | None, needs_segments: bool
 ) -> list[TrainingVideo]:
     index = {label: number for number, label in enumerate(annotations.labels)}
-    stored = set(store.video_ids) if store is not None else set()
+    store = places.store
     videos: list[TrainingVideo] = []
     missing: list[str] = []
-    for video_id, annotation in sorted(annotations.videos.items()):
-        path = find_video(config.videos, video_id) if config.videos else None
-        if (config.videos and path is None) or (store is not None and video_id not in stored):
-            missing.append(video_id)
+    for annotated_id, annotation in sorted(annotations.videos.items()):
+        if not places.holds(annotated_id):
+            missing.append(annotated_id)
             continue
+        video_id, path = places.ids[annotated_id], places.files.get(annotated_id)
         if store is not None:
             record = store.video(video_id)
             num_rows, fps, duration_s = record.num_rows, record.fps, record.duration_s or 0.0
@@ -82,19 +125,26 @@ def _videos(
             assert path is not None and measure is not None
             num_rows, fps, duration_s, grid = measure(path, annotation)
         videos.append(
-            _training_video(annotation, index, num_rows, fps, duration_s, grid, str(path) if path else "")
+            _training_video(
+                replace(annotation, id=video_id),
+                index,
+                num_rows,
+                fps,
+                duration_s,
+                grid,
+                str(path) if path else "",
+            )
         )
-    where = " and ".join(filter(None, [config.videos, config.store]))
     if missing:
         shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
-        log.warning("%d of %d videos are not in %s: %s", len(missing), len(annotations), where, shown)
+        log.warning("%d of %d videos are not in %s: %s", len(missing), len(annotations), places.where, shown)
     if not videos:
         raise AnnotationError(
-            f"none of the {len(annotations)} videos of {config.annotations} is in {where}; ids there look "
-            f"like {', '.join(sorted(stored)[:3]) or 'nothing'}"
+            f"none of the {len(annotations)} videos of {places.config.annotations} is in {places.where}; ids "
+            f"there look like {', '.join(sorted(places.stored)[:3]) or 'nothing'}"
         )
     if needs_segments and not any(len(v.segments) for v in videos):
-        raise AnnotationError(f"no training video of {config.annotations} has a labelled segment")
+        raise AnnotationError(f"no training video of {places.config.annotations} has a labelled segment")
     return videos
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from featstore import FeatureStore
 from pipelines.config import RunConfig
-from pipelines.console import progress
+from pipelines.console import log, progress
 from pipelines.train.encode import encode_whole
 from tal.annotations import PREDICTION_COLUMNS, AnnotationSet
 from tal.inference import detect
@@ -49,6 +49,10 @@ class Validator:
         self.store = store
         self.inference = config.inference.with_window(config.window.num_rows)
         self.video_scores = config.inference.read_video_scores(labels, config.localizer.one_class)
+        if self.video_scores is not None:
+            self.video_scores, notes = self.video_scores.for_videos(video.id for video in videos)
+            for note in notes:
+                log.info("%s: %s", self.video_scores.source, note)
 
     def run(self, network: MemoryNetwork) -> Validation:
         """Detections of each process's share of the videos, gathered; mAP at ``train.val_tiou``."""

@@ -1,5 +1,6 @@
 """Annotations and predictions: one representation, many file formats."""
 
+from tal.annotations.ids import VIDEO_SUFFIXES
 from tal.annotations.predictions import (
     PREDICTION_COLUMNS,
     prediction_frame,
@@ -8,7 +9,7 @@ from tal.annotations.predictions import (
 )
 from tal.annotations.read import read_annotations, write_annotations
 from tal.annotations.types import AnnotationSet, Exclusion, Segment, VideoAnnotation
-from tal.annotations.videos import VIDEO_SUFFIXES, find_video
+from tal.annotations.videos import VideoFolder, find_video
 
 __all__ = [
     "PREDICTION_COLUMNS",
@@ -17,6 +18,7 @@ __all__ = [
     "Exclusion",
     "Segment",
     "VideoAnnotation",
+    "VideoFolder",
     "find_video",
     "prediction_frame",
     "read_annotations",

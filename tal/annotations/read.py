@@ -13,7 +13,7 @@ from tal.annotations.charades import read_charades, write_charades
 from tal.annotations.elan import is_elan, read_elan, write_elan
 from tal.annotations.epic import read_epic, write_epic
 from tal.annotations.files import load_json
-from tal.annotations.ids import other_spelling
+from tal.annotations.ids import match_ids
 from tal.annotations.multithumos import is_multithumos, read_multithumos, write_multithumos
 from tal.annotations.options import ReadOptions
 from tal.annotations.rows import dict_rows, read_rows
@@ -142,7 +142,7 @@ def with_info(annotations: AnnotationSet, path: Path) -> AnnotationSet:
     """Fill in subset, duration, rate and frames from a table of videos, such as ActivityNet's
     ``video_info_new.csv``.
 
-    Ids match with or without ``v_``; a note says how many videos the table does not have.
+    Ids are matched (`tal.annotations.ids`); notes say how, and how many videos the table does not have.
     """
     rows = read_rows(path)
     columns = columns_of(rows[0][1]) if rows else {}
@@ -151,14 +151,14 @@ def with_info(annotations: AnnotationSet, path: Path) -> AnnotationSet:
     known: dict[str, tuple[str, dict[str, str]]] = {}
     for where, cells in dict_rows(path, rows):
         known[cells.get(columns["video"], "").strip()] = (where, cells)
+    matches = match_ids(annotations.videos, known)
     videos, missing = {}, 0
     for name, video in annotations.videos.items():
-        found = known.get(name) or known.get(other_spelling(name))
-        if found is None:
+        if name not in matches.pairs:
             missing += 1
             videos[name] = video
             continue
-        where, cells = found
+        where, cells = known[matches.pairs[name]]
         value: dict[str, float | None] = {}
         for ours in ("duration", "fps"):
             text = cells.get(columns.get(ours, ""), "").strip()
@@ -169,7 +169,7 @@ def with_info(annotations: AnnotationSet, path: Path) -> AnnotationSet:
             duration_s=video.duration_s if video.duration_s is not None else value["duration"],
             fps=video.fps if video.fps is not None else value["fps"],
         )
-    notes = annotations.notes
+    notes = (*annotations.notes, *(f"{path.name}: {note}" for note in matches.notes("annotated id")))
     if missing:
         notes = (*notes, f"{path.name} does not have {missing} of {len(videos)} videos")
     return replace(annotations, videos=videos, notes=notes)

@@ -124,6 +124,13 @@ class AnnotationSet:
         excluded = tuple(e for e in self.excluded if e.video_id in videos or e.video_id not in self.videos)
         return replace(self, videos=videos, notes=tuple(notes), excluded=excluded)
 
+    def renamed(self, names: Mapping[str, str]) -> AnnotationSet:
+        """Videos under other ids (old -> new), in the same order; the others keep theirs."""
+        videos = {names.get(k, k): replace(v, id=names.get(k, k)) for k, v in self.videos.items()}
+        assert len(videos) == len(self.videos), "two videos got one id"
+        excluded = tuple(replace(e, video_id=names.get(e.video_id, e.video_id)) for e in self.excluded)
+        return replace(self, videos=videos, excluded=excluded)
+
     def without(self, video_ids: Iterable[str], reason: str) -> AnnotationSet:
         """Leave videos out, and say so in ``excluded``; ids that the set does not know become a note."""
         drop = list(dict.fromkeys(video_ids))

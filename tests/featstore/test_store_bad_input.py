@@ -7,9 +7,12 @@ import resource
 import shutil
 import subprocess
 import sys
+from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from featstore import (
     FeatureSpec,
@@ -23,6 +26,7 @@ from featstore import (
     UnknownVideoError,
 )
 from featstore.files import FileOps
+from featstore.videos import check_id
 from tests.featstore.simulation import SMALL, state
 
 
@@ -78,8 +82,11 @@ def test_rows_out_of_range(path, start, count):
 
 
 @pytest.mark.parametrize(
-    "bad", ["", "x" * 300, "../x", "a/b", "a\\b", "..", "nul\0", "line\n", "\ud800", 7, None]
-)
+    "bad",
+    ["", "x" * 300, "a/" + "x" * 300, "a/" * 600 + "a", "../x", "a/../../x", "/a", "/", "a/", "a//b", ".",
+     "./a", "a/.", "a/./b", "..", "a/..", "a\\b", "a\\..\\b", "C:a", "c:/a", "nul\0", "line\n", "a/\x7f",
+     "\ud800", 7, None],
+)  # fmt: skip
 def test_hostile_ids(path, bad):
     with FeatureStore.open(path, "r+") as store:
         before = state(store)
@@ -92,6 +99,7 @@ def test_hostile_ids(path, bad):
 
 def test_unusual_ids_survive(tmp_path):
     ids = ["v_日本語", "é" * 127, "a b;c'd\"", "-flag", "$HOME", "%2e%2e", "emoji 🎬", "con.zarr"]
+    ids += ["P01/P01_11", "a/b/c.mp4", "...", "a/..b", "12:30", "a/C:b", "é" * 127 + "/" + "x" * 255]
     with FeatureStore.create(tmp_path / "s.zarr", SMALL) as store:
         store.add_videos({"id": i, "num_rows": 1 + k} for k, i in enumerate(ids))
         for i in ids:
@@ -100,6 +108,22 @@ def test_unusual_ids_survive(tmp_path):
     with FeatureStore.open(tmp_path / "s.zarr") as store:
         assert store.video_ids == ids
         assert [store.video(i).num_rows for i in ids] == list(range(1, len(ids) + 1))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(alphabet="a.C:/\\\0\n\ud800é ", max_size=9) | st.text(max_size=300))
+def test_an_accepted_id_never_leaves_the_folder_that_it_is_joined_to(video_id):
+    try:
+        data = check_id(video_id)
+    except StoreValueError:
+        return
+    assert data.decode() == video_id
+    for kind in (PurePosixPath, PureWindowsPath):
+        folder = kind("root") / "features"
+        parts = (folder / video_id).parts
+        assert parts[:2] == folder.parts and ".." not in parts
+        # different ids are different files
+        assert len(parts) == 3 + video_id.count("/")
 
 
 def test_videos_twice_and_sizes(path):

@@ -14,10 +14,11 @@ from click.testing import CliRunner
 
 from cli import cli
 from featstore import FeatureStore, StoreSpecError
+from pipelines.data.videos import find_sources
 from pipelines.extract import ExtractConfig, extract
 from pipelines.extract.config import default_encoder
 from pipelines.extract.options import build_config
-from pipelines.extract.sources import find_sources, share
+from pipelines.extract.register import share
 from tal.encoders import EncoderConfig, build_encoder, encode_video
 from tal.errors import ConfigError, VideoError
 from tests.tal.video_corpus import Make, make_video

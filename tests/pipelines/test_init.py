@@ -23,7 +23,7 @@ from pipelines.init.project import in_time
 from pipelines.init.split import split, stratify
 from pipelines.init.yaml_text import yaml_text
 from tal.annotations import AnnotationSet, Segment, VideoAnnotation, read_annotations
-from tal.errors import AnnotationError, ConfigError
+from tal.errors import AnnotationError, ConfigError, VideoError
 from tests.pipelines.report_data import make_video
 
 
@@ -211,7 +211,7 @@ def test_missing_and_broken_videos_are_named_and_left_out(data, tmp_path):
 
 
 def test_wrong_input(data, tmp_path):
-    with pytest.raises(ConfigError, match="no folder"):
+    with pytest.raises(VideoError, match="does not exist"):
         init_project(InitOptions(tmp_path / "none", data / "truth.json", tmp_path / "p"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(AnnotationError, match="none of the 6"):

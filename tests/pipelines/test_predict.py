@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 from featstore import FeatureStore
 from pipelines.commands.predict import command
+from pipelines.data.videos import find_videos
 from pipelines.exports import ExportError
 from pipelines.files import OutputError, OutputExistsError
-from pipelines.inputs import find_videos
 from pipelines.overlay import write_overlay
 from pipelines.predict import predict
 from pipelines.synth import SynthConfig, synthesize
@@ -95,7 +95,7 @@ def test_files_folders_and_patterns_name_videos(videos):
     (videos / "deep").mkdir()
     shutil.copy(videos / "video_0000.mp4", videos / "deep" / "other.MKV")
     names = {"video_0000", "video_0001", "video_0002"}
-    assert set(find_videos([videos])) == names | {"other"}
+    assert set(find_videos([videos])) == names | {"deep/other"}
     assert set(find_videos([str(videos / "*.mp4")])) == names
     assert next(iter(find_videos([videos / "video_0002.mp4", str(videos / "*.mp4")]))) == "video_0002"
 

@@ -193,8 +193,8 @@ def test_written_files_have_the_official_keys_and_lose_nothing(tmp_path):
 
 
 def test_ids_match_with_and_without_the_prefix():
-    assert match_ids(["v_a", "b", "c"], {"a", "v_b", "c"}) == {"v_a": "a", "b": "v_b"}
-    assert match_ids(["v_a", "a"], {"a"}) == {}  # both spellings predicted: they are two videos
+    assert match_ids(["v_a", "b", "c"], ["a", "v_b", "c"]).pairs == {"v_a": "a", "b": "v_b", "c": "c"}
+    assert match_ids(["v_a", "a"], ["a"]).pairs == {"a": "a"}  # both spellings predicted: they are two videos
     frame = prediction_frame(["v_a", "c"], [0, 0], [1, 1], ["x", "x"], [1, 1])
     aligned, notes = align_ids(frame, {"a", "c"})
     assert aligned["video_id"].tolist() == ["a", "c"]

@@ -1,0 +1,1 @@
+"""Which videos a command is about: their ids, files and annotations."""

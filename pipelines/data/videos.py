@@ -1,0 +1,280 @@
+"""Videos that a user names: folders, files and patterns -> ids and paths. Every command asks here.
+
+The id of a video is its path below its folder without suffix (`tal.annotations.videos`). The folder of a
+single file is the one that it lies in, that of a pattern is the part before its first ``*``, ``?`` or ``[``.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+
+from featstore import UnknownVideoError
+from pipelines import console
+from tal.annotations import VIDEO_SUFFIXES, AnnotationSet, VideoFolder, read_annotations
+from tal.annotations.ids import IdIndex, IdMatches
+from tal.annotations.videos import list_videos, name_files, safe_id
+from tal.errors import VideoError
+from tal.video import VideoInfo
+from tal.video.pool import ClipShape, DecodeTask, Finished, decode_all
+
+# What the ids of annotations are called in notes.
+ANNOTATED = "annotated id"
+_LOOKED_FOR = ", ".join(VIDEO_SUFFIXES)
+_FEW_VIDEOS = 64  # are opened sooner than worker processes start
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Video files by id, and the annotated videos that they belong to.
+
+    ``listed``: ids of all files of the folder. ``pairs``: annotated id -> id of the file. ``missing``:
+    annotated videos without a file. ``matches``: how all annotated ids were paired.
+    """
+
+    paths: Mapping[str, Path]
+    listed: Collection[str]
+    pairs: Mapping[str, str]
+    missing: tuple[str, ...] = ()
+    matches: IdMatches = field(default_factory=lambda: IdMatches({}, {}))
+
+    @property
+    def by_annotation(self) -> dict[str, Path]:
+        """Files by the annotations' ids."""
+        return {ours: self.paths[theirs] for ours, theirs in self.pairs.items()}
+
+
+def open_folder(videos: Path) -> VideoFolder:
+    """The videos of ``--videos``.
+
+    Raises
+    ------
+    VideoError
+        no such folder.
+    """
+    if not videos.is_dir():
+        what = "is not a folder" if videos.exists() else "does not exist"
+        raise VideoError(f"{videos}: {what}; --videos takes a folder of video files")
+    return VideoFolder(videos)
+
+
+def pair_with_files(
+    videos: Path, annotations: AnnotationSet, chosen: Collection[str] | None = None
+) -> Sources:
+    """Files of the annotated videos, all of them or those ``chosen``.
+
+    Ids are matched over all annotations, so that what an id means does not depend on the choice.
+
+    Raises
+    ------
+    VideoError
+        no such folder.
+    """
+    folder = open_folder(videos)
+    matches = folder.match(annotations.videos)
+    wanted = annotations.videos if chosen is None else chosen
+    pairs = {ours: matches.pairs[ours] for ours in wanted if ours in matches.pairs}
+    missing = tuple(sorted(ours for ours in wanted if ours not in pairs))
+    paths = {name: folder.files[name] for name in sorted(pairs.values())}
+    return Sources(paths, folder.files.keys(), pairs, missing, matches)
+
+
+def find_sources(videos: Path, annotations: Path | None = None, subset: str | None = None) -> Sources:
+    """Videos of a folder (and its sub-folders), or those of them that an annotation file names.
+
+    Raises
+    ------
+    VideoError
+        no such folder, or no video in it.
+    AnnotationError, EvaluationError
+        annotations that cannot be read, or without that subset.
+    """
+    if annotations is None:
+        paths = dict(open_folder(videos).files)
+        if not paths:
+            raise VideoError(f"{videos}: no video files in it ({_LOOKED_FOR})")
+        return Sources(paths, paths.keys(), {name: name for name in paths})
+    named = read_annotations(annotations)
+    sources = pair_with_files(videos, named, named.subset(subset).videos if subset else None)
+    if not sources.paths:
+        first = ", ".join(sources.missing[:3])
+        raise VideoError(
+            f"{videos}: holds none of the {len(sources.missing)} videos that {annotations} names ({first}, …)"
+        )
+    return sources
+
+
+def tell(matches: IdMatches, what: str = ANNOTATED) -> None:
+    """Say in the log which ids were written otherwise, and which could not be told."""
+    for note in matches.bent(what):
+        console.log.info("%s", note)
+    for note in matches.refused(what):
+        console.log.warning("%s", note)
+
+
+def open_videos(
+    paths: Mapping[str, Path], workers: int = 0, title: str = "opening videos"
+) -> tuple[dict[str, VideoInfo], dict[str, str]]:
+    """Index each file -> what it is, or why it cannot be read, by id. ``workers``: processes that do it."""
+    infos: dict[str, VideoInfo] = {}
+    failed: dict[str, str] = {}
+    if not paths:
+        return infos, failed
+    tasks = [DecodeTask(video_id, path) for video_id, path in paths.items()]
+    with console.progress("videos") as bar:
+        task = bar.add_task(title, total=len(tasks))
+        for event in decode_all(tasks, ClipShape(1, 32, 32), workers if len(tasks) > _FEW_VIDEOS else 0):
+            assert isinstance(event, Finished)
+            if event.info is None:
+                failed[event.key] = event.error
+            else:
+                infos[event.key] = event.info
+            bar.advance(task)
+    return infos, failed
+
+
+def find_videos(given: Iterable[str | Path]) -> dict[str, Path]:
+    """Video id -> file of everything named, in the order named; no file twice.
+
+    Where files of several folders would have one id, as much of the folders' path is put before it as tells
+    them apart, from what they have in common on.
+
+    Raises
+    ------
+    VideoError
+        a path that is not there, or a folder or pattern without any video.
+    """
+    folders: dict[Path, list[Path]] = {}
+    order: dict[str, Path] = {}  # by the file itself: the first mention counts
+    for text in map(str, given):
+        root, paths = _expand(text)
+        for path in paths:
+            file = os.path.join(os.path.realpath(path.parent), path.name)
+            if file not in order:
+                order[file] = path
+                folders.setdefault(root, []).append(path)
+    named = [
+        _Named(path, _above(root), name)
+        for root, paths in folders.items()
+        for name, path in name_files(root, paths).items()
+    ]
+    _tell_apart(named)
+    found = {item.path: item.id for item in named}
+    return {found[path]: path for path in order.values()}
+
+
+def find_stored(given: Iterable[str], known: Collection[str], store: Path) -> dict[str, Path]:
+    """Stored id -> path of the videos of a store, all of them or those named: by id, or by a file whose path
+    ends as an id does.
+
+    Raises
+    ------
+    UnknownVideoError
+        a name that none of the store's ids agrees with, or several.
+    """
+    index = IdIndex(known)
+    chosen = {}
+    for text in given:
+        matches = _closest(index, text)
+        if not matches.pairs:
+            why = "; ".join(matches.refused("video id")) or f"it has {len(known)}"
+            raise UnknownVideoError(f"{store} has no complete video {text!r}; {why}")
+        tell(matches, "video id")
+        chosen[next(iter(matches.pairs.values()))] = Path(text)
+    return chosen or {name: Path(name) for name in known}
+
+
+def _closest(index: IdIndex, text: str) -> IdMatches:
+    """A path's match with as many folders as agree; else that of its last part alone."""
+    parts = Path(text).parts or (text,)
+    for start in range(len(parts)):
+        tail = "/".join(parts[start:])
+        matches = index.match([tail])
+        if any(name.count("/") == tail.count("/") for name in matches.pairs.values()):
+            break
+    return matches
+
+
+def _expand(text: str) -> tuple[Path, list[Path]]:
+    """(folder, videos below it) of one argument."""
+    path = Path(text)
+    if path.is_dir():
+        if not (found := list_videos(path)):
+            raise VideoError(f"{text}: no video in this folder; looked for {_LOOKED_FOR}")
+        return path, found
+    if path.exists():
+        return path.parent, [path]  # whatever its suffix: the decoder will say what it is
+    if not glob.has_magic(text):
+        raise VideoError(f"{text}: there is no such file or folder")
+    root = _fixed_part(path)
+    matches = sorted(Path(p) for p in glob.glob(text, recursive=True))
+    paths: dict[Path, None] = {}
+    for match in matches:
+        videos = list_videos(match) if match.is_dir() else [match] if _is_video(match) else []
+        paths |= dict.fromkeys(videos)
+    if not paths:
+        raise VideoError(f"{text}: no video matches this pattern; looked for {_LOOKED_FOR}")
+    return root, list(paths)
+
+
+def _fixed_part(pattern: Path) -> Path:
+    parts = pattern.parts
+    magic = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:magic])
+
+
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith(".")
+
+
+def _above(root: Path) -> tuple[str, ...]:
+    return Path(os.path.abspath(root)).parts
+
+
+@dataclass
+class _Named:
+    """A file with its id below a folder; ``above``: the folder's path; ``before``: how many of its last parts
+    stand before the id.
+    """
+
+    path: Path
+    above: tuple[str, ...]
+    name: str
+    before: int = 0
+
+    @property
+    def id(self) -> str:
+        return safe_id("/".join((*self.above[len(self.above) - self.before :], self.name)))
+
+    @property
+    def whole_name(self) -> str:
+        folder, slash, _ = self.name.rpartition("/")
+        return folder + slash + safe_id(self.path.name)
+
+
+def _tell_apart(named: list[_Named]) -> None:
+    """Put folders before ids, and then suffixes behind them, until no two are alike."""
+    levels = zip(*(item.above for item in named), strict=False)  # as deep as the least deep folder
+    shared = sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1, levels))
+    while True:
+        groups: dict[str, list[_Named]] = {}
+        for item in named:
+            groups.setdefault(item.id, []).append(item)
+        alike = [group for group in groups.values() if len(group) > 1]
+        if not alike:
+            return
+        for group in alike:
+            if deeper := [item for item in group if item.before < len(item.above) - shared]:
+                for item in deeper:
+                    item.before += 1
+            elif bare := [item for item in group if item.name != item.whole_name]:
+                for item in bare:
+                    item.name = item.whole_name
+            else:
+                raise VideoError(
+                    f"{group[0].path} and {group[1].path} would have the same id, {group[0].id!r}: rename one"
+                )
