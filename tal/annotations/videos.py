@@ -53,11 +53,18 @@ def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     """Files with one of the suffixes (in any case), by path, also of sub-folders and through links.
 
     A sub-folder that cannot be listed is left out with a warning; a folder that is not there has no files.
+
+    Raises
+    ------
+    VideoError
+        the folder itself cannot be listed.
     """
     try:
         return sorted(_walk(folder, tuple(suffixes), ()))
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise VideoError(f"{folder} cannot be listed: {error.strerror or error}") from error
 
 
 def _walk(folder: Path, suffixes: tuple[str, ...], above: tuple[tuple[int, int], ...]) -> Iterator[Path]:

@@ -71,6 +71,20 @@ def test_missing_file_and_video(tmp_path):
         VideoScores({"a": np.zeros(3)}).name(FOUND, "b", 1, "product")
 
 
+def test_scores_of_other_spellings_are_found_unless_they_could_be_several_videos_scores():
+    scores = VideoScores({k: np.full(3, v) for k, v in (("a", 0.1), ("b", 0.2), ("P/c", 0.3), ("Q/c", 0.4))})
+    paired, notes = scores.for_videos(["v_a", "P/b", "Q/b", "c"])
+    assert paired.scores.keys() == {"v_a"}
+    assert "1 video id matched with 'v_' taken off" in notes[0]
+    assert "'P/b' could be 'b', and so could 'Q/b'" in notes[1] and "'c' could be 'P/c', 'Q/c'" in notes[1]
+    assert paired.name(FOUND, "v_a", 1, "product")["score"].max() == pytest.approx(0.08)
+    for video_id in ("P/b", "c"):
+        with pytest.raises(AnnotationError, match=video_id):
+            paired.name(FOUND, video_id, 1, "product")
+    with pytest.raises(AnnotationError, match="the id could be 'P/c', 'Q/c'"):
+        scores.name(FOUND, "c", 1, "product")
+
+
 def test_one_class_localizer_needs_scores_for_several_labels():
     inference = InferenceConfig()
     assert inference.read_video_scores(["action"], one_class=True) is None

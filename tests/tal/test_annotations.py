@@ -201,6 +201,16 @@ def test_ids_match_with_and_without_the_prefix():
     assert "'v_' taken off: 'v_a'" in notes[0]
 
 
+def test_a_table_of_videos_may_write_their_ids_otherwise(tmp_path):
+    (tmp_path / "t.csv").write_text("video,start,end,label\na,0,1,x\nP/b,0,1,x\nc,0,1,x\nd,0,1,x\n")
+    (tmp_path / "i.csv").write_text("video,duration\nP/a.mp4,5\nv_b,6\nP/c,7\nQ/c,8\n")
+    found = read_annotations(tmp_path / "t.csv", info=tmp_path / "i.csv")
+    assert [v.duration_s for v in found.videos.values()] == [5.0, 6.0, None, None]
+    notes = " | ".join(found.notes)
+    assert "1 annotated id matched with the folder put on and the suffix put on: 'a' as 'P/a.mp4'" in notes
+    assert "'c' could be 'P/c', 'Q/c'" in notes and "does not have 2 of 4 videos" in notes
+
+
 def test_find_video_takes_suffixes_prefixes_and_sub_folders(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in ("a.mp4", "v_b.MKV", "sub/c.webm", "d.avi"):

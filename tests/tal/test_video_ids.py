@@ -81,6 +81,8 @@ def test_a_folder_that_may_not_be_listed_is_named(tmp_path, said, monkeypatch):
     monkeypatch.setattr(os, "scandir", scandir)
     assert list(VideoFolder(tmp_path).files) == ["a"]
     assert [line for line in said if "closed" in line and "Permission denied" in line]
+    with pytest.raises(VideoError, match="closed cannot be listed: Permission denied"):
+        VideoFolder(tmp_path / "closed")
 
 
 # -- ids of two sources --
