@@ -67,7 +67,7 @@ def cli(quiet: bool, debug: bool) -> None:
 
     Start with `longtal demo --out demo`; for your own videos, `longtal init`.
     """
-    from pipelines import console
+    from pipelines.shared import console
 
     console.set_quiet(quiet)
 

@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipelines import console
 from pipelines.extract.stream import ClipEncoder, EncodedClip, encode_stream
-from pipelines.heap import keep_freed_buffers
-from pipelines.video_writer import VideoWriter
+from pipelines.shared import console
+from pipelines.shared.malloc import keep_freed_buffers
 from tal.encoders import EncoderConfig, build_encoder
 from tal.video.pool import ClipShape, Decoded, DecodeTask, decode_all
+from tal.video.writer import VideoWriter
 
 _FPS = 10.0
 LIGHT = EncoderConfig(name="timm:tf_efficientnet_lite0", clip_frames=16, frame_stride=4, size=128, crop=112)

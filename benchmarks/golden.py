@@ -21,11 +21,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tal.checkpoints import complete_options, decoder_config, locate, suppression_config, to_state
 from tal.decoders import Targets, build_decoder
 from tal.decoders.pyramid.decoder import PyramidDecoder
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
 from tal.errors import LongtalError
+from tal.released import complete_options, decoder_config, locate, suppression_config, to_state
 from tal.suppression import suppress
 
 RTOL, ATOL, LOSS_RTOL = 1e-4, 1e-5, 1e-4

@@ -1,4 +1,4 @@
-"""What keeping freed buffers on the heap gains (`pipelines/heap.py`): `python -m benchmarks.heap`.
+"""What keeping freed buffers on the heap gains (`pipelines/shared/malloc.py`): `python -m benchmarks.heap`.
 
 Yardstick, same run: the same encoder in a process that leaves the C library as it is. The two take turns,
 each turn a fresh process. Rates are frames a second of processor time, which other work on the machine
@@ -17,8 +17,8 @@ import sys
 import pandas as pd
 import torch
 
-from pipelines import console
-from pipelines.heap import keep_freed_buffers
+from pipelines.shared import console
+from pipelines.shared.malloc import keep_freed_buffers
 from tal.encoders import EncoderConfig, build_encoder
 from tal.encoders.streaming import encode_clips
 

@@ -18,12 +18,12 @@ import av
 import numpy as np
 import torch
 
-from tal.augment import AugmentConfig
 from tal.encoders import Preprocess
 from tal.grid import ClipGrid
+from tal.memory.augment import AugmentConfig
+from tal.memory.clip_loader import ClipReading, read_clips
 from tal.memory.config import MemoryConfig, WindowConfig
-from tal.memory.frames import ClipReading, read_clips
-from tal.memory.plan import Planner, TrainingVideo
+from tal.memory.sampler import Planner, TrainingVideo
 from tal.video import open_video
 
 CLIP, FPS, ROWS = 16, 15.0, 480  # frames a clip, rate, a 32 s window of one row a frame

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.extract import make_videos
-from pipelines import console
+from pipelines.shared import console
 from tal.video import open_video
 from tal.video.decord_decoder import is_installed
 

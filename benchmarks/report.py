@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.report import Report, write_report
-from pipelines.report.collect import ReportVideo
+from pipelines.report.run import ReportVideo
 
 _SECONDS, _ACTIONS = 600.0, 10
 

@@ -53,7 +53,7 @@ def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str
     from tal.decoders import Targets
     from tal.encoders import EncoderConfig, build_encoder
     from tal.localizer import Localizer, LocalizerConfig
-    from tal.memory.clips import num_sampled
+    from tal.memory.clip_sampling import num_sampled
     from tal.memory.mixing import ClipPlaces, StoredRows
     from tal.memory.network import ClipFrames, MemoryNetwork
 

@@ -17,7 +17,7 @@ import av
 import numpy as np
 import pandas as pd
 
-from pipelines import console
+from pipelines.shared import console
 from tal.video import open_video
 
 _SECONDS, _FPS, _LENGTH, _CLIPS, _TURNS = 60, 10.0, 16, 16, 3

@@ -17,12 +17,12 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from pipelines.presets import find_preset
-from tal.augment import AugmentConfig
 from tal.config import Config
 from tal.encoders import EncoderConfig
 from tal.errors import ConfigError
-from tal.inference import InferenceConfig
+from tal.inference.localize import InferenceConfig
 from tal.localizer import LocalizerConfig
+from tal.memory.augment import AugmentConfig
 from tal.memory.config import MemoryConfig, WindowConfig
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tal.detector import Detector
+    from tal.inference.detector import Detector
 
 __all__ = ["Detector"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Detector":
-        from tal.detector import Detector
+        from tal.inference.detector import Detector
 
         return Detector
     raise AttributeError(f"module 'tal' has no attribute {name!r}")

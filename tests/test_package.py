@@ -30,5 +30,5 @@ def test_built_packages_hold_the_code_and_no_tests(tmp_path):
     with tarfile.open(sdist) as archive:
         packed = [name.partition("/")[2] for name in archive.getnames()]
     for names in (held, packed):
-        assert {"cli.py", "tal/detector.py", "pipelines/presets/gym.yaml"} <= set(names)
+        assert {"cli.py", "tal/inference/detector.py", "pipelines/presets/gym.yaml"} <= set(names)
         assert not [name for name in names if name.startswith("tests")]

@@ -25,7 +25,7 @@ def formats(as_json: bool) -> None:
     """
     import pandas as pd
 
-    from pipelines import console
+    from pipelines.shared import console
     from tal.annotations.read import FORMATS
 
     if as_json:
@@ -74,8 +74,8 @@ def convert(
     """
     import json
 
-    from pipelines import console
-    from pipelines.annotations_convert import load_many, overview, rename_subsets, save
+    from pipelines.data.annotations import load_many, overview, rename_subsets, save
+    from pipelines.shared import console
     from tal.annotations.files import write_text
     from tal.annotations.manifest import manifest as account
 
@@ -107,8 +107,8 @@ def show(paths: tuple[Path, ...], source: str, as_json: bool) -> None:
     Example:
       longtal annotations show annotations.json
     """
-    from pipelines import console
-    from pipelines.annotations_convert import load_many, overview
+    from pipelines.data.annotations import load_many, overview
+    from pipelines.shared import console
 
     found = load_many(paths, source)
     if as_json:

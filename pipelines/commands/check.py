@@ -30,8 +30,8 @@ def command(
     """
     if annotations is None and videos is None:
         raise click.UsageError("give --annotations, --videos, or both")
-    from pipelines import console
-    from pipelines.check import check
+    from pipelines.data.check import check
+    from pipelines.shared import console
 
     report = check(annotations, videos, store, workers)
     if as_json:

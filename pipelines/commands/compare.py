@@ -38,9 +38,9 @@ def command(
     """
     import json
 
-    from pipelines import console
-    from pipelines.compare import compare_files, comparison_table, verdict
-    from pipelines.evaluate import EvaluateOptions
+    from pipelines.evaluate.compare import compare_files, comparison_table, verdict
+    from pipelines.evaluate.run import EvaluateOptions
+    from pipelines.shared import console
     from tal.annotations.files import write_text
     from tal.metrics import parse_tiou
 

@@ -51,8 +51,8 @@ def command(
     Example:
       longtal convert epoch_040.pth.tar --from tridet --config thumos_i3d.yaml --out models/tridet
     """
-    from pipelines import console
-    from pipelines.convert import convert, read_labels
+    from pipelines.convert.run import convert, read_labels
+    from pipelines.shared import console
 
     made = convert(checkpoint, system, out, config, read_labels(labels) if labels else None, ema=not last)
     if as_json:

@@ -25,8 +25,8 @@ def command(
     Example:
       longtal demo --out demo
     """
-    from pipelines import console
-    from pipelines.demo import DemoOptions, run_demo
+    from pipelines.demo.run import DemoOptions, run_demo
+    from pipelines.shared import console
 
     usual = DemoOptions()
     options = DemoOptions(

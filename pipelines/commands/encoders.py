@@ -16,8 +16,8 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
       longtal encoders
       longtal encoders timm:resnet18 timm:convnext_small
     """
-    from pipelines import console
-    from pipelines.encoders_table import encoders_table
+    from pipelines.encoders.run import encoders_table
+    from pipelines.shared import console
 
     table = encoders_table(list(names))
     if as_json:

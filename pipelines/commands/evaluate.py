@@ -74,9 +74,9 @@ def command(
     """
     import json
 
-    from pipelines import console
-    from pipelines.evaluate import EvaluateOptions, evaluate_files, write_json, write_thresholds
-    from pipelines.evaluate_tables import class_table, paper_table, summary_lines, write_csv
+    from pipelines.evaluate.run import EvaluateOptions, evaluate_files, write_json, write_thresholds
+    from pipelines.evaluate.tables import class_table, paper_table, summary_lines, write_csv
+    from pipelines.shared import console
     from tal.annotations.files import write_text
     from tal.metrics import parse_tiou
 
@@ -115,10 +115,10 @@ def command(
     if calibrate is not None:
         write_thresholds(evaluated, calibrate)
     if plots is not None:
-        from pipelines.evaluate_plots import write_plots
+        from pipelines.evaluate.plots import write_plots
 
         write_plots(evaluated, plots)
     if html is not None:
-        from pipelines.evaluate_page import write_page
+        from pipelines.evaluate.page import write_page
 
         write_page(evaluated, html)

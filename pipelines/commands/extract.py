@@ -68,7 +68,7 @@ def command(
     from pipelines.extract import extract
     from pipelines.extract.options import build_config
     from pipelines.extract.show import show_report
-    from pipelines.heap import keep_freed_buffers
+    from pipelines.shared.malloc import keep_freed_buffers
     from tal.device import choose_device
 
     config = build_config(

@@ -51,8 +51,8 @@ def command(
       longtal init --videos videos/ --annotations labels.csv --out project
       longtal train --config project/longtal.yaml --out project/run
     """
-    from pipelines import console
     from pipelines.init import InitOptions, init_project
+    from pipelines.shared import console
 
     options = InitOptions(videos, annotations, out, encoder, seed, overwrite, estimate, device, hours)
     project = init_project(options)

@@ -39,10 +39,10 @@ def command(
       longtal plan --config project/longtal.yaml --memory 12GB
       longtal plan --config project/longtal.yaml --memory 4GB --device cpu --write project/small.yaml
     """
-    from pipelines import console
+    from pipelines.budget.plan import parse_bytes, plan
     from pipelines.config import load_config
-    from pipelines.files import require_new, write_text
-    from pipelines.plan import parse_bytes, plan
+    from pipelines.shared import console
+    from pipelines.shared.files import require_new, write_text
 
     budget = parse_bytes(memory)
     if write is not None:

@@ -41,8 +41,8 @@ def command(
       longtal plot --predictions demo/predictions.json --annotations demo/annotations.json \\
           --video video_0003 --out timeline.png
     """
-    from pipelines import console
-    from pipelines.plot import choose_video, timeline
+    from pipelines.plot.run import choose_video, timeline
+    from pipelines.shared import console
     from tal.annotations import read_annotations, read_predictions
     from tal.annotations.ids import align_ids
 

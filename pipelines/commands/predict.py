@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from pipelines.predict import PredictReport
+    from pipelines.predict.run import PredictReport
 
 _TABLE_ROWS = 40
 
@@ -62,14 +62,14 @@ def command(
       longtal predict holiday.mp4 'clips/*.mkv' --model runs/demo --out found --format json,srt
       longtal predict --from-store features.zarr --model runs/hapt --out found
     """
-    from pipelines import console
     from pipelines.data.videos import find_stored, find_videos
-    from pipelines.exports import FORMATS
-    from pipelines.files import require_folder, require_new
-    from pipelines.heap import keep_freed_buffers
-    from pipelines.overlay import write_overlay
-    from pipelines.predict import predict
-    from tal.detector import Detector
+    from pipelines.predict.exports import FORMATS
+    from pipelines.predict.overlay import write_overlay
+    from pipelines.predict.run import predict
+    from pipelines.shared import console
+    from pipelines.shared.files import require_folder, require_new
+    from pipelines.shared.malloc import keep_freed_buffers
+    from tal.inference.detector import Detector
 
     wanted = [name.strip() for name in formats.split(",") if name.strip()]
     if unknown := [name for name in wanted if name not in FORMATS]:
@@ -125,7 +125,7 @@ def command(
 
 
 def _print(report: PredictReport, videos: list[str], threshold: float | None, as_json: bool) -> None:
-    from pipelines import console
+    from pipelines.shared import console
 
     mine = report.confident[report.confident["video_id"].isin(videos)]
     mine = mine.sort_values(["video_id", "start_s"], kind="stable")

@@ -46,8 +46,8 @@ def command(
     Example:
       longtal prepare --videos clips --out clips_5fps --fps 5 --size 128
     """
-    from pipelines import console
-    from pipelines.prepare import PrepareConfig, prepare
+    from pipelines.data.prepare import PrepareConfig, prepare
+    from pipelines.shared import console
 
     report = prepare(
         PrepareConfig(videos, out, fps, size, max_frames, gop, crf, annotations, subset, workers, clip_frames)

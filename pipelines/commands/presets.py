@@ -20,9 +20,9 @@ def command(name: str | None, sets: tuple[str, ...], as_json: bool) -> None:
     import pandas as pd
     import yaml
 
-    from pipelines import console
     from pipelines.config import load_config, read_tree
     from pipelines.presets import list_presets
+    from pipelines.shared import console
 
     if name is None:
         rows = [

@@ -66,9 +66,9 @@ def command(
       longtal report runs/first --out first.html
       longtal report predictions.json --annotations truth.json --subset validation --videos videos/
     """
-    from pipelines import console
-    from pipelines.files import require_new
     from pipelines.report import collect, write_report
+    from pipelines.shared import console
+    from pipelines.shared.files import require_new
     from tal.metrics import parse_tiou
 
     require_new([out], overwrite)

@@ -45,8 +45,8 @@ def command(
       longtal staleness run/memory.zarr --plot ages.png
       longtal staleness run/memory.zarr --by clip --format csv > ages.csv
     """
-    from pipelines import console
-    from pipelines import staleness as pipeline
+    from pipelines.shared import console
+    from pipelines.store import staleness as pipeline
 
     frame = pipeline.staleness_table(store, by, now_step)
     form = "json" if as_json else form

@@ -29,8 +29,8 @@ def info(store: Path, videos: bool, as_json: bool) -> None:
     import pandas as pd
 
     from featstore import FeatureStore
-    from pipelines import console
-    from pipelines.store_tools import human_bytes, store_info
+    from pipelines.shared import console
+    from pipelines.store.run import human_bytes, store_info
 
     facts = store_info(store)
     if as_json:
@@ -67,8 +67,8 @@ def info(store: Path, videos: bool, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def verify(store: Path, sample: float, as_json: bool) -> None:
     """Compare every row of STORE with its checksum; exit code 1 when some fail."""
-    from pipelines import console
-    from pipelines.store_tools import verify_store
+    from pipelines.shared import console
+    from pipelines.store.run import verify_store
 
     failing = verify_store(store, sample)
     if as_json:
@@ -87,8 +87,8 @@ def verify(store: Path, sample: float, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def repair(store: Path, as_json: bool) -> None:
     """Recover STORE and mend its chunk files; list the rows to extract again (`longtal extract --repair`)."""
-    from pipelines import console
-    from pipelines.store_tools import repair_store
+    from pipelines.shared import console
+    from pipelines.store.run import repair_store
 
     mended, failing = repair_store(store)
     if as_json:
@@ -109,8 +109,8 @@ def repair(store: Path, as_json: bool) -> None:
 def compact(store: Path) -> None:
     """Give back the space of removed and failed videos."""
     from featstore import compact_store
-    from pipelines import console
-    from pipelines.store_tools import human_bytes
+    from pipelines.shared import console
+    from pipelines.store.run import human_bytes
 
     console.out.print(f"{store}: gave back {human_bytes(compact_store(store))}")
 
@@ -122,8 +122,8 @@ def remove(store: Path, ids: tuple[str, ...]) -> None:
     """Take the videos IDS out of STORE; `compact` gives their space back."""
     from featstore import FeatureStore
     from featstore.layout import read_commit, read_header
-    from pipelines import console
-    from pipelines.store_tools import human_bytes
+    from pipelines.shared import console
+    from pipelines.store.run import human_bytes
 
     read_header(store)
     with FeatureStore.open(store, "r+", run=read_commit(store).run_id) as opened:
@@ -138,8 +138,8 @@ def remove(store: Path, ids: tuple[str, ...]) -> None:
 @click.option("--run", "run_id", help="Name of the run that the copy is for; it alone may then write it.")
 def copy(store: Path, target: Path, run_id: str | None) -> None:
     """Copy the last commit of STORE to TARGET, sharing blocks where the file system can."""
-    from pipelines import console
-    from pipelines.store_tools import copy_store
+    from pipelines.shared import console
+    from pipelines.store.run import copy_store
 
     console.out.print(f"copied {store} to {copy_store(store, target, run_id)}")
 
@@ -155,7 +155,7 @@ def merge(stores: tuple[Path, ...], out: Path) -> None:
       longtal store merge host1.zarr host2.zarr --out all.zarr
     """
     from featstore import FeatureStore, merge_stores
-    from pipelines import console
+    from pipelines.shared import console
 
     merge_stores(out, stores)
     with FeatureStore.open(out) as opened:
@@ -213,9 +213,9 @@ def import_command(
     --rows N resamples every video linearly to N rows, each standing for its share of the video (ActionFormer
     on ActivityNet-1.3 has 192); the rows must lie side by side (--window equal to --stride, or not given).
     """
-    from pipelines import console
-    from pipelines.import_features import ImportOptions, import_features
-    from pipelines.store_tools import annotated_videos
+    from pipelines.shared import console
+    from pipelines.store.features import ImportOptions, import_features
+    from pipelines.store.run import annotated_videos
 
     options = ImportOptions(layout, fps, stride, window, encoder, dtype, key, prefix, suffix, rows)
     videos = annotated_videos(annotations) if annotations else None
@@ -247,7 +247,7 @@ def export(store: Path, folder: Path, layout: str) -> None:
     """Write each complete video of STORE as FOLDER/ID.npy, and features.json with the grid. An id with
     slashes gives sub-folders.
     """
-    from pipelines import console
-    from pipelines.import_features import export_features
+    from pipelines.shared import console
+    from pipelines.store.features import export_features
 
     console.out.print(f"{folder}: {export_features(store, folder, layout)} files")

@@ -46,7 +46,7 @@ def command(
     import sys
     from pathlib import Path
 
-    from pipelines import console
+    from pipelines.shared import console
     from pipelines.study.matrix import as_records, compare_variants, run_matrix
     from pipelines.study.studies import STUDIES, data_settings, make_store
     from pipelines.study.table import markdown, write_study

@@ -35,8 +35,8 @@ def command(
     Example:
       longtal synth --out data/synth --videos 40 --seconds 45 --seed 0
     """
-    from pipelines import console
-    from pipelines.synth import SynthConfig, synthesize
+    from pipelines.demo.synth import SynthConfig, synthesize
+    from pipelines.shared import console
 
     size += size % 2  # H.264 stores colours at half the size
     config = SynthConfig(videos=videos, seconds=seconds, size=size, fps=fps, seed=seed)

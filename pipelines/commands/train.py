@@ -30,11 +30,11 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
     """
     from pathlib import Path
 
-    from pipelines import console
     from pipelines.config import load_config
-    from pipelines.ensure_store import ensure_store
-    from pipelines.files import require_folder
+    from pipelines.shared import console
+    from pipelines.shared.files import require_folder
     from pipelines.train import saved_config, train
+    from pipelines.train.ensure_store import ensure_store
     from tal.errors import ConfigError
 
     if resume and (Path(out) / "config.yaml").exists():

@@ -38,9 +38,9 @@ def command(
       longtal view runs/first
       longtal view predictions.json --videos videos/ --port 8765 --no-open
     """
-    from pipelines import console
     from pipelines.report import collect
-    from pipelines.view import serve_page, serve_report
+    from pipelines.report.serve import serve_page, serve_report
+    from pipelines.shared import console
     from tal.metrics import parse_tiou
 
     if source.suffix.lower() in (".html", ".htm"):

@@ -14,7 +14,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from featstore import UnknownVideoError
-from pipelines import console
+from pipelines.shared import console
 from tal.annotations import VIDEO_SUFFIXES, AnnotationSet, VideoFolder, read_annotations
 from tal.annotations.ids import IdIndex, IdMatches
 from tal.annotations.videos import list_videos, name_files, safe_id

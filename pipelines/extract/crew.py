@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from featstore import FeatureStore, StoreLockedError, VideoRecord
-from pipelines import console
 from pipelines.extract.spool import Spool, done_path, finished, part_path, put
+from pipelines.shared import console
 
 _POLL_S = 0.02
 _SAY_AFTER_S = 2.0

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from featstore import FeatureStore, VideoRecord
-from pipelines import console
 from pipelines.data.videos import Sources, open_videos, tell
 from pipelines.extract.config import ExtractConfig
 from pipelines.extract.report import ExtractReport
+from pipelines.shared import console
 from tal.annotations.ids import match_ids
 from tal.encoders import Encoder, sampling_fps
 from tal.grid import ClipGrid

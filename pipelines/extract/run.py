@@ -9,7 +9,6 @@ from pathlib import Path
 
 from featstore import FeatureSpec, FeatureStore, StoreSpecError, VideoRecord
 from featstore.transfer import building
-from pipelines import console
 from pipelines.data.videos import find_sources, tell
 from pipelines.extract.config import ExtractConfig
 from pipelines.extract.crew import Crew, deliver
@@ -17,6 +16,7 @@ from pipelines.extract.register import as_stored, register
 from pipelines.extract.report import ExtractReport, require_some
 from pipelines.extract.spool import Spool
 from pipelines.extract.stream import ClipEncoder, EncodedClip, encode_stream
+from pipelines.shared import console
 from tal.device import choose_device
 from tal.encoders import build_encoder, clips_at_once, feature_spec
 from tal.video.pool import DecodeTask, Finished

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipelines import console
 from pipelines.extract.report import ExtractReport
+from pipelines.shared import console
 
 
 def show_report(report: ExtractReport, as_json: bool = False) -> None:

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from featstore import FeatureStore, UnknownVideoError, VideoRecord
-from pipelines import console
-from pipelines.files import output_errors
+from pipelines.shared import console
+from pipelines.shared.files import output_errors
 
 _READ_ROWS = 4096
 _LENGTH = struct.Struct("<Q")

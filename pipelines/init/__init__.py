@@ -1,5 +1,5 @@
 """`longtal init`: from a folder of videos and an annotation file to a configuration that trains."""
 
-from pipelines.init.project import InitOptions, Project, init_project
+from pipelines.init.run import InitOptions, Project, init_project
 
 __all__ = ["InitOptions", "Project", "init_project"]

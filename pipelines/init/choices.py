@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from pipelines.init.survey import Survey
-from tal.memory.clips import num_sampled
+from tal.memory.clip_sampling import num_sampled
 
 # Sampling rates offered: round numbers, so that frames fall on the pictures of usual videos.
 RATES = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.5, 10.0, 12.5, 15.0, 20.0, 25.0, 30.0)

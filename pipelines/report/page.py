@@ -19,8 +19,8 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from pipelines.files import require_new, write_text
-from pipelines.report.collect import Report
+from pipelines.report.run import Report
+from pipelines.shared.files import require_new, write_text
 
 # In this order: each builds on those before it.
 _SCRIPTS = ("dom", "match", "counts", "timeline", "player", "videos", "tables", "charts", "main", "sections")

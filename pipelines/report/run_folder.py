@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from pipelines.run_paths import validation_predictions
+from pipelines.shared.run_folder import validation_predictions
 from tal.annotations import VIDEO_SUFFIXES
 from tal.errors import LongtalError
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import RunConfig, save_resolved
-from pipelines.console import log
-from pipelines.run_paths import validation_predictions
+from pipelines.shared.console import log
+from pipelines.shared.run_folder import validation_predictions
 from pipelines.train.run_log import clock, read_log
 from tal.annotations import read_annotations, read_predictions
 from tal.errors import LongtalError

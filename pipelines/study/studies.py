@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.config import load_config
 from pipelines.extract import ExtractConfig, extract
-from pipelines.import_features import ImportOptions, import_features
+from pipelines.store.features import ImportOptions, import_features
 from pipelines.study.matrix import Protocols, Variant
 from pipelines.study.table import Yardstick
 from tal.annotations import read_annotations

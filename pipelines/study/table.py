@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.files import write_text
+from pipelines.shared.files import write_text
 from pipelines.study.matrix import RunResult, as_records
 from tal.metrics import Comparison
 

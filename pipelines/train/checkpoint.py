@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pipelines.run_paths import step_name
+from pipelines.shared.run_folder import step_name
 from tal.errors import CheckpointError
 
 KEEP = 2

@@ -10,14 +10,14 @@ import numpy as np
 
 from featstore import FeatureStore
 from pipelines.config import DataConfig
-from pipelines.console import log
 from pipelines.data.videos import ANNOTATED, pair_with_files, tell
+from pipelines.shared.console import log
 from tal.annotations import AnnotationSet, VideoAnnotation, read_annotations
 from tal.annotations.ids import match_ids
 from tal.errors import AnnotationError, ConfigError
 from tal.grid import FeatureGrid
-from tal.memory.plan import TrainingVideo
-from tal.stored_video import row_grid
+from tal.inference.stored_video import row_grid
+from tal.memory.sampler import TrainingVideo
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from tal.encoders import Encoder, encode_video
-from tal.memory.plan import TrainingVideo
+from tal.memory.sampler import TrainingVideo
 
 
 def encode_whole(encoder: Encoder, video: TrainingVideo, device: torch.device | str) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from featstore import FeatureStore
 from pipelines.config import RunConfig
-from pipelines.console import log
+from pipelines.shared.console import log
 from pipelines.train.checkpoint import TrainState, prune, save_checkpoint
 from pipelines.train.ema import WeightAverage
 from pipelines.train.epoch_log import EpochTotals, memory_report, peak_memory_mib
@@ -28,9 +28,9 @@ from pipelines.train.snapshots import epoch_ages
 from pipelines.train.step import Stepper, StepRecord
 from pipelines.train.validate import Validator
 from tal.errors import LongtalError, VideoError
-from tal.memory.frames import Batch
+from tal.memory.clip_loader import Batch
 from tal.memory.network import MemoryNetwork
-from tal.memory.plan import StepSampler
+from tal.memory.sampler import StepSampler
 from tal.memory.writeback import WriteBack
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.console import log
-from pipelines.files import write_text
-from pipelines.run_paths import step_name, validation_predictions
+from pipelines.shared.console import log
+from pipelines.shared.files import write_text
+from pipelines.shared.run_folder import step_name, validation_predictions
 from pipelines.train.export import link_model, write_model
 from pipelines.train.validate import Validation
 from tal.annotations import AnnotationSet, write_predictions

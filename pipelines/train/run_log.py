@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.console import log
+from pipelines.shared.console import log
 
 
 class RunLog:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pipelines.console import log, progress
+from pipelines.shared.console import log, progress
 from pipelines.train.encode import encode_whole
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from featstore import FeatureStore
 from featstore.errors import StoreSpecError
 from pipelines.config import RunConfig
-from pipelines.console import log
+from pipelines.shared.console import log
 from pipelines.train.checkpoint import TrainState, choose_checkpoint, load_weights
 from pipelines.train.data import RunData, load_data
 from pipelines.train.ema import WeightAverage
@@ -29,9 +29,9 @@ from pipelines.train.validate import Validator
 from tal.encoders import Encoder, build_encoder, feature_spec
 from tal.errors import ConfigError
 from tal.localizer import Localizer
-from tal.memory.frames import ClipDataset, ClipReading
+from tal.memory.clip_loader import ClipDataset, ClipReading
 from tal.memory.network import MemoryNetwork
-from tal.memory.plan import Planner, StepSampler
+from tal.memory.sampler import Planner, StepSampler
 from tal.memory.writeback import WriteBack
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.train.checkpoint import list_checkpoints
-from tal.memory.stored import AgeSnapshot
+from tal.memory.store_reader import AgeSnapshot
 
 if TYPE_CHECKING:
     from pipelines.train.loop import Trainer

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from pipelines.config import RunConfig
 from tal.decoders.base import Targets, WholeStep
-from tal.memory.frames import Batch
+from tal.memory.clip_loader import Batch
 from tal.memory.mixing import StoredRows
 from tal.memory.network import ClipFrames, MemoryNetwork, StepOutput
-from tal.memory.plan import SamplePlan
-from tal.memory.stored import RowStore, read_batch
+from tal.memory.sampler import SamplePlan
+from tal.memory.store_reader import RowStore, read_batch
 from tal.memory.writeback import RowsToWrite, WriteBack
 
 _HALF_MAX = 65504.0  # largest float16

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from featstore import FeatureStore
 from pipelines.config import RunConfig
-from pipelines.console import log, progress
+from pipelines.shared.console import log, progress
 from pipelines.train.encode import encode_whole
 from tal.annotations import PREDICTION_COLUMNS, AnnotationSet
-from tal.inference import detect
+from tal.inference.localize import detect
+from tal.inference.stored_video import read_stored_video
 from tal.memory.network import MemoryNetwork
-from tal.memory.plan import TrainingVideo
+from tal.memory.sampler import TrainingVideo
 from tal.metrics import EvaluationResult, evaluate
-from tal.stored_video import read_stored_video
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,19 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tal.annotations.activitynet import read_activitynet, write_activitynet
-from tal.annotations.boris import is_boris, read_boris, write_boris
 from tal.annotations.builder import to_seconds
-from tal.annotations.charades import read_charades, write_charades
-from tal.annotations.elan import is_elan, read_elan, write_elan
-from tal.annotations.epic import read_epic, write_epic
 from tal.annotations.files import load_json
+from tal.annotations.formats.activitynet import read_activitynet, write_activitynet
+from tal.annotations.formats.boris import is_boris, read_boris, write_boris
+from tal.annotations.formats.charades import read_charades, write_charades
+from tal.annotations.formats.elan import is_elan, read_elan, write_elan
+from tal.annotations.formats.epic import read_epic, write_epic
+from tal.annotations.formats.multithumos import is_multithumos, read_multithumos, write_multithumos
+from tal.annotations.formats.tables import columns_of, is_table, read_table, write_table
+from tal.annotations.formats.thumos import is_thumos, read_thumos, write_thumos
 from tal.annotations.ids import match_ids
-from tal.annotations.multithumos import is_multithumos, read_multithumos, write_multithumos
 from tal.annotations.options import ReadOptions
 from tal.annotations.rows import dict_rows, read_rows
-from tal.annotations.tables import columns_of, is_table, read_table, write_table
-from tal.annotations.thumos import is_thumos, read_thumos, write_thumos
 from tal.annotations.types import AnnotationSet, label_order
 from tal.errors import AnnotationError
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tal.memory.stored import RowStore
+from tal.memory.store_reader import RowStore
 
 
 @dataclass(frozen=True)

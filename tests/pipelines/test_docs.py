@@ -38,7 +38,7 @@ NOT_RUN = {
     "make test": "these tests themselves",
     "make slow": "these tests themselves",
     "make check": "lint and types, which CI runs",
-    "make golden GOLDEN=DIR": "needs files of others; tests/tal/test_golden.py compares them",
+    "make golden GOLDEN=DIR": "needs files of others; tests/tal/released/test_golden.py compares them",
     "python -m benchmarks.loader_video": "a minute, no options; test_video_corpus.py reads both ways",
     "python -m benchmarks.golden DIR": "as `make golden`",
     "python -m benchmarks.heap": "minutes, and no options",
@@ -187,7 +187,7 @@ def test_command(command, here, request, monkeypatch, tmp_path):
 
 def released_checkpoint(shared, folder):
     """TriDet's reference weights in the form of a release."""
-    from tests.pipelines.test_convert import golden, released, released_yaml
+    from tests.pipelines.convert.test_convert import golden, released, released_yaml
 
     tensors, config = golden(shared, "tridet")
     torch.save({"state_dict": released(tensors)}, folder / "epoch_040.pth.tar")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tal.decoders.actionformer.attention import RelativeBias, full_attention, local_attention
-from tal.decoders.pyramid.layers import ChannelNorm, MaskedConv1d, masked, max_pool, residual_path, strided
+from tal.decoders.layers.masked import ChannelNorm, MaskedConv1d, masked, max_pool, residual_path, strided
 
 
 class ConvAttention(nn.Module):

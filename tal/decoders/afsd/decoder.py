@@ -24,7 +24,7 @@ from tal.decoders.afsd.network import (
 )
 from tal.decoders.afsd.pooling import boundary_max_pool
 from tal.decoders.base import Candidates, Decoder, Targets, WholeStep
-from tal.decoders.neck import FPN, ConvPyramid
+from tal.decoders.layers.conv_pyramid import FPN, ConvPyramid
 from tal.decoders.padded_targets import PaddedTargets, clamp_to_valid
 from tal.errors import ConfigError
 from tal.losses import giou_offsets, iou

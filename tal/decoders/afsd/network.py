@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tal.decoders.afsd.pooling import boundary_max_pool
-from tal.decoders.neck import ConvBlock, ConvStack
-from tal.decoders.norms import NormKind
+from tal.decoders.layers.conv_pyramid import ConvBlock, ConvStack
+from tal.decoders.layers.norms import NormKind
 
 
 def points_of_levels(lengths: Sequence[int], device: torch.device | None = None) -> Tensor:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from tal.decoders.actionformer.block import ConvAttention
 from tal.decoders.cltdr_gmg.config import CltdrGmgConfig
 from tal.decoders.cltdr_gmg.spectral import SpectralMixer
-from tal.decoders.pyramid.blocks import Downsampling, depthwise, feed_forward
-from tal.decoders.pyramid.layers import ChannelNorm, PositionGroupNorm, masked, residual_path, strided
+from tal.decoders.layers.blocks import Downsampling, depthwise, feed_forward
+from tal.decoders.layers.masked import ChannelNorm, PositionGroupNorm, masked, residual_path, strided
 
 
 class GMGBlock(nn.Module):

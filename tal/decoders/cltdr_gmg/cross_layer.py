@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal.decoders.cltdr_gmg.config import Neighbours
-from tal.decoders.pyramid.layers import masked, masked_mean
+from tal.decoders.layers.masked import masked, masked_mean
 
 
 def _finer(width: int) -> nn.Conv1d:

@@ -17,7 +17,7 @@ from tal.decoders.pyramid.backbone import Backbone
 from tal.decoders.pyramid.decoder import Where, joined
 from tal.decoders.pyramid.heads import Ladder
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
-from tal.decoders.pyramid.trident_decoder import TridentDecoder, by_level
+from tal.decoders.trident.decoder import TridentDecoder, by_level
 
 
 class CltdrGmg(TridentDecoder[CltdrGmgConfig]):

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tal.decoders.layers.masked import MaskedConv1d
 from tal.decoders.pyramid.heads import Ladder, Tower
-from tal.decoders.pyramid.layers import MaskedConv1d
 
 
 class RefineHead(nn.Module):

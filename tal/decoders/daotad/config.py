@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from tal.config import Config
-from tal.decoders.norms import NormKind
+from tal.decoders.layers.norms import NormKind
 
 
 class DaoTADConfig(Config):

@@ -14,7 +14,7 @@ from tal.decoders.daotad.anchors import decode, pyramid_anchors
 from tal.decoders.daotad.assign import Assignment, assign_max_iou
 from tal.decoders.daotad.attention_pyramid import AttentionPyramid
 from tal.decoders.daotad.config import DaoTADConfig
-from tal.decoders.neck import FPN, ConvPyramid, ConvStack
+from tal.decoders.layers.conv_pyramid import FPN, ConvPyramid, ConvStack
 from tal.decoders.padded_targets import PaddedTargets, clamp_to_valid
 from tal.losses import diou, sigmoid_focal
 

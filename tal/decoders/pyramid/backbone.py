@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tal.decoders.layers.masked import ChannelNorm, MaskedConv1d, masked, sinusoids, strided
 from tal.decoders.pyramid.config import PyramidConfig
-from tal.decoders.pyramid.layers import ChannelNorm, MaskedConv1d, masked, sinusoids, strided
 
 # (level, stride, drop path probability) -> a module (x, mask, lengths) -> x; mask and lengths are the input's
 BlockFactory = Callable[[int, int, float], nn.Module]

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal.decoders.base import Candidates, Decoder, Targets, WholeStep, joined_candidates, over_processes
+from tal.decoders.layers.masked import ChannelNorm, TimeGroupNorm, masked, strided
 from tal.decoders.pyramid.assign import Assignment, BatchAssignment, Points, assign_by_center, assign_sim_ota
 from tal.decoders.pyramid.backbone import Backbone, Neck
 from tal.decoders.pyramid.config import PyramidConfig
 from tal.decoders.pyramid.heads import ClassHead, Ladder, OffsetHead, Tower
-from tal.decoders.pyramid.layers import ChannelNorm, TimeGroupNorm, masked, strided
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
 from tal.errors import ConfigError
 from tal.losses import diou_offsets, giou_offsets, quality_focal, sigmoid_focal, smooth_labels, varifocal

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.decoders.pyramid.layers import ChannelNorm, MaskedConv1d, masked
+from tal.decoders.layers.masked import ChannelNorm, MaskedConv1d, masked
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.decoders.pyramid.blocks import Downsampling, depthwise, feed_forward
-from tal.decoders.pyramid.layers import (
+from tal.decoders.layers.blocks import Downsampling, depthwise, feed_forward
+from tal.decoders.layers.masked import (
     ChannelNorm,
     PositionGroupNorm,
     masked,

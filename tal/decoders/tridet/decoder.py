@@ -10,7 +10,7 @@ from tal.decoders.base import Targets, WholeStep
 from tal.decoders.pyramid.backbone import Backbone
 from tal.decoders.pyramid.decoder import joined
 from tal.decoders.pyramid.outputs import PyramidOutput
-from tal.decoders.pyramid.trident_decoder import TridentDecoder
+from tal.decoders.trident.decoder import TridentDecoder
 from tal.decoders.tridet.block import SGPBlock
 from tal.decoders.tridet.config import TriDetConfig
 

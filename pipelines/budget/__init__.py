@@ -1,0 +1,1 @@
+"""What a configuration costs, and what fits a memory budget."""

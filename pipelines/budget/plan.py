@@ -1,0 +1,236 @@
+"""`longtal plan`: the largest share of fresh clips, then the largest micro-batch, that fits a memory budget.
+
+This is how the paper chose r. Each candidate trains for a few steps in a process of its own (`plan_probe`).
+Memory grows linearly with the number of clips, so that a line through the measured points says where to
+look next: a handful of candidates is enough.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.config import RunConfig
+from pipelines.shared import console
+from tal.errors import ConfigError, LongtalError
+
+_UNITS = {
+    "": 1,
+    "K": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "KI": 2**10,
+    "MI": 2**20,
+    "GI": 2**30,
+    "TI": 2**40,
+}
+
+
+class PlanError(LongtalError, ValueError):
+    """Nothing fits, or a candidate could not be measured."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One candidate: clips encoded of each window, windows at once, and their cost (None: did not fit)."""
+
+    clips: int
+    micro_batch: int
+    peak_bytes: float | None
+    step_s: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What fits best. ``ratio`` None: the run reads stored rows only."""
+
+    ratio: float | None
+    clips: int
+    num_clips: int
+    micro_batch: int
+    batch_size: int
+    accumulate: int
+    peak_bytes: float
+    optimizer_step_s: float
+    probes: list[Probe]
+
+    @property
+    def sets(self) -> list[str]:
+        """Settings for ``--set``."""
+        ratio = [f"memory.ratio={self.ratio}"] if self.ratio is not None else []
+        return [*ratio, f"train.batch_size={self.batch_size}", f"train.accumulate={self.accumulate}"]
+
+
+# (clips of a window, windows at once) -> what it costs
+Measure = Callable[[int, int], Probe]
+
+
+def parse_bytes(text: str) -> int:
+    """`12GB`, `12G` (10^9), `11.5GiB` (2^30) or plain bytes.
+
+    Raises
+    ------
+    ConfigError
+        for anything else.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]I?)?B?\s*", text.upper())
+    if match is None or not float(match.group(1)):
+        raise ConfigError(f"--memory {text!r}: write a size such as 12GB, 11.5GiB or 800MB")
+    return int(float(match.group(1)) * _UNITS[match.group(2) or ""])
+
+
+def plan(config: RunConfig, budget_bytes: int, steps: int = 3, measure: Measure | None = None) -> Plan:
+    """Find what fits; the number of windows an optimizer step (``train.batch_size``) stays what it is.
+
+    Parameters
+    ----------
+    budget_bytes
+        peak memory allowed: of the process on a CPU, of torch's allocations on CUDA. Loader workers come on
+        top.
+    steps
+        steps a candidate trains.
+
+    Raises
+    ------
+    PlanError
+        when not even one clip and one window fit.
+    """
+    num_clips = 0
+    if config.end_to_end and config.encoder is not None:
+        num_clips = config.window.num_rows // (config.encoder.clip_frames // config.encoder.frame_stride)
+    measure = measure or _prober(config, num_clips, budget_bytes, steps)
+    probes: list[Probe] = []
+
+    def try_out(clips: int, micro_batch: int) -> Probe:
+        probe = measure(clips, micro_batch)
+        probes.append(probe)
+        return probe
+
+    least = min(1, num_clips)
+    first = try_out(least, 1)
+    if not fits(first, budget_bytes):
+        what = "one clip of one window" if num_clips else "one window"
+        shown = f" takes {first.peak_bytes / 1e9:.2f} GB" if first.peak_bytes else " does not fit"
+        raise PlanError(
+            f"{what}{shown}, the budget is {budget_bytes / 1e9:.2f} GB: allow more, or make pictures "
+            f"(encoder.crop), clips (encoder.clip_frames) or the window (window.num_rows) smaller, or set "
+            f"encoder.checkpointing=true"
+        )
+    best = first
+    if num_clips > 1:
+        best = largest(1, num_clips, lambda clips: try_out(clips, 1), first, budget_bytes)
+    for size in range(2, config.train.batch_size + 1):
+        if config.train.batch_size % size:
+            continue
+        probe = try_out(best.clips, size)
+        if not fits(probe, budget_bytes):
+            break
+        best = probe
+    assert best.peak_bytes is not None and best.step_s is not None
+    accumulate = config.train.batch_size // best.micro_batch
+    return Plan(
+        ratio=ratio_of(best.clips, num_clips) if num_clips else None,
+        clips=best.clips,
+        num_clips=num_clips,
+        micro_batch=best.micro_batch,
+        batch_size=config.train.batch_size,
+        accumulate=accumulate,
+        peak_bytes=best.peak_bytes,
+        optimizer_step_s=accumulate * best.step_s,
+        probes=probes,
+    )
+
+
+def ratio_of(clips: int, num_clips: int) -> float:
+    """The ratio of four decimals that gives this many clips (training rounds down)."""
+    return math.ceil(1e4 * clips / num_clips) / 1e4
+
+
+def fits(probe: Probe, budget_bytes: float) -> bool:
+    return probe.peak_bytes is not None and probe.peak_bytes <= budget_bytes
+
+
+def largest(low: int, high: int, measure: Callable[[int], Probe], first: Probe, budget_bytes: float) -> Probe:
+    """The probe with the most clips in [low, high] that fits; ``first`` is that of ``low`` and fits.
+
+    A line through what was measured says where to look; each look narrows the interval, as in a bisection.
+    """
+    best, wall = first, high + 1
+    points = {low: first.peak_bytes or 0.0}
+    while wall - best.clips > 1:
+        guess = (
+            _on_the_line(points, budget_bytes, best.clips, wall) if len(points) > 1 else min(low + 2, high)
+        )
+        probe = measure(min(wall - 1, max(best.clips + 1, guess)))
+        if probe.peak_bytes is not None:
+            points[probe.clips] = probe.peak_bytes
+        if fits(probe, budget_bytes):
+            best = probe
+        else:
+            wall = probe.clips
+    return best
+
+
+def _on_the_line(points: dict[int, float], budget_bytes: float, low: int, high: int) -> int:
+    """Where the line through the two outermost points meets the budget; the middle when it does not rise."""
+    (a, at_a), (b, at_b) = min(points.items()), max(points.items())
+    if at_b <= at_a:
+        return (low + high) // 2
+    return math.floor(a + (budget_bytes - at_a) * (b - a) / (at_b - at_a))
+
+
+def _prober(config: RunConfig, num_clips: int, budget_bytes: int, steps: int) -> Measure:
+    channels = 0
+    if not config.end_to_end:
+        from featstore import FeatureStore
+
+        with FeatureStore.open(config.data.store) as store:
+            channels = store.spec.channels
+    num_classes = _num_classes(config)
+
+    def measure(clips: int, micro_batch: int) -> Probe:
+        tree = config.model_dump(mode="json")
+        tree["train"] |= {"batch_size": micro_batch, "accumulate": 1}
+        if num_clips:
+            tree["memory"]["ratio"] = ratio_of(clips, num_clips)
+        asked = {
+            "config": tree,
+            "channels": channels,
+            "num_classes": num_classes,
+            "steps": steps,
+            "limit_bytes": budget_bytes,
+        }
+        console.log.info("trying %d of %d clips, %d windows at once", clips, num_clips, micro_batch)
+        child = subprocess.run(
+            [sys.executable, "-m", "pipelines.budget.probe"],
+            input=json.dumps(asked) + "\n",
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).resolve().parents[2],
+            check=False,
+        )
+        if child.returncode < 0:  # killed: the system ran out of memory
+            return Probe(clips, micro_batch, None, None)
+        if child.returncode:
+            last = (child.stderr.strip().splitlines() or ["no message"])[-1]
+            raise PlanError(f"{clips} clips, {micro_batch} windows could not be measured: {last}")
+        found = json.loads(child.stdout.strip().splitlines()[-1])
+        return Probe(clips, micro_batch, found.get("peak_bytes"), found.get("step_s"))
+
+    return measure
+
+
+def _num_classes(config: RunConfig) -> int:
+    """Classes of the annotations; 20 where there are none to read (it matters little)."""
+    if not config.data.annotations:
+        return 20
+    from tal.annotations import read_annotations
+
+    return max(1, len(read_annotations(config.data.annotations).labels))

@@ -1,0 +1,1 @@
+"""Released checkpoints of other code bases into model folders."""

@@ -1,0 +1,232 @@
+"""A checkpoint of a released code base -> a model folder that `predict`, `train` and `Detector.load`
+understand.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from safetensors.torch import save_file
+
+from pipelines.config import RunConfig, parse_config, save_resolved
+from pipelines.shared.provenance import provenance
+from tal.decoders.pyramid.config import PyramidConfig
+from tal.errors import CheckpointError, ConfigError
+from tal.localizer import Localizer
+from tal.released import (
+    SYSTEMS,
+    complete_options,
+    decoder_config,
+    infer_config,
+    read_weights,
+    suppression_config,
+    to_state,
+)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was made: the folder, the decoder's name, its parameters, and settings that had to be assumed."""
+
+    folder: Path
+    decoder: str
+    parameters: int
+    channels: int
+    classes: int
+    assumed: tuple[str, ...]
+
+
+def convert(
+    checkpoint: str | Path,
+    system: str,
+    out: str | Path,
+    config: str | Path | None = None,
+    labels: Sequence[str] | None = None,
+    ema: bool = True,
+) -> Conversion:
+    """Convert ``checkpoint`` of ``system`` (one of `SYSTEMS`) and write the model folder ``out``.
+
+    ``config``: the YAML file that the checkpoint was trained with, in the released code's own keys;
+    without it what the shapes of the weights tell is used, and ``assumed`` of the result names the rest.
+    ``labels`` name the classes, in order.
+
+    Raises
+    ------
+    CheckpointError
+        the file is no checkpoint of that system, or does not fit the configuration.
+    ConfigError
+        the configuration cannot be read, or ``out`` exists already.
+    """
+    if system not in SYSTEMS:
+        raise ConfigError(f"unknown system {system!r}; known: {', '.join(SYSTEMS)}")
+    out = Path(out)
+    if out.exists():
+        raise ConfigError(f"{out} exists already; name a new folder")
+    weights = read_weights(checkpoint, ema)
+    released = _read_yaml(Path(config)) if config is not None else {}
+    options = complete_options(system, released or infer_config(system, weights))
+    try:
+        decoder = decoder_config(system, options)
+        suppression = suppression_config(system, options)
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{config or checkpoint}: {_first_line(error)}") from error
+    inputs = options["input_dim"]
+    channels = sum(inputs) if isinstance(inputs, list | tuple) else int(inputs)
+    classes = int(options["num_classes"])
+    names = _labels(labels, classes)
+    dataset = released.get("dataset", {})
+    run = _run_config(system, checkpoint, decoder, suppression.model_dump(mode="json"), dataset)
+
+    localizer = Localizer(run.localizer, channels, classes, run.window.num_rows)
+    localizer.decoder.load_state_dict(to_state(system, weights, localizer.decoder.state_dict()))
+    state = {f"localizer.{name}": value.detach().clone() for name, value in localizer.state_dict().items()}
+
+    made = provenance()
+    made["features"] = _features(channels, dataset)
+    made["converted"] = {
+        "from": system,
+        "checkpoint": Path(checkpoint).name,
+        "config": config and Path(config).name,
+    }
+    _write(out, run, state, names, made)
+    return Conversion(
+        out,
+        decoder.name,  # type: ignore[attr-defined]
+        sum(p.numel() for p in localizer.parameters()),
+        channels,
+        classes,
+        () if released else _ASSUMED[system],
+    )
+
+
+_ALWAYS = (
+    "training length 2304",
+    "regression ranges 0-4, 4-8, … doubling",
+    "no position codes",
+    "released defaults of post-processing",
+)
+_ASSUMED = {
+    "actionformer": ("4 attention heads", "attention over all positions", *_ALWAYS),
+    "temporalmaxer": _ALWAYS,
+    "tridet": _ALWAYS,
+    "cltdr": _ALWAYS,
+}
+
+
+def _run_config(
+    system: str,
+    checkpoint: str | Path,
+    decoder: PyramidConfig,
+    suppression: dict[str, Any],
+    dataset: Mapping[str, Any],
+) -> RunConfig:
+    length = decoder.max_positions
+    tree: dict[str, Any] = {
+        "description": f"{system} as released, converted from {Path(checkpoint).name}",
+        "memory": {"ratio": 0.0},
+        "window": {"num_rows": length},
+        "localizer": {"decoder": decoder.model_dump(mode="json")},
+        "inference": {
+            "window_rows": length,
+            "overlap": 0.5,
+            "min_score": decoder.min_score,
+            "max_candidates": decoder.topk_per_level * decoder.levels,
+            "suppression": suppression,
+        },
+    }
+    if dataset.get("default_fps"):
+        tree["data"] = {"fps": float(dataset["default_fps"])}
+    return parse_config(tree, str(checkpoint))
+
+
+def _features(channels: int, dataset: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the rows that the model was trained on."""
+    found: dict[str, Any] = {"channels": channels}
+    if "feat_stride" in dataset:
+        found["frame_stride"] = int(dataset["feat_stride"]) * int(dataset.get("downsample_rate", 1))
+    if "num_frames" in dataset:
+        found["window_frames"] = int(dataset["num_frames"])
+    return found
+
+
+def read_labels(path: str | Path) -> list[str]:
+    """Class names in order from a JSON list or a text file with one a line."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {_first_line(error)}") from error
+    if path.suffix != ".json":
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    try:
+        names = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path} is no JSON: {error}") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{path} must hold a list of class names")
+    return names
+
+
+def _labels(labels: Sequence[str] | None, classes: int) -> list[str]:
+    if labels is None:
+        return [f"class_{index:03d}" for index in range(classes)]
+    if len(labels) != classes or len(set(labels)) != classes:
+        raise ConfigError(
+            f"{len(set(labels))} different class names for a model of {classes} classes; "
+            "give each class one, in order"
+        )
+    return list(labels)
+
+
+def _write(out: Path, run: RunConfig, state: dict[str, Any], labels: list[str], made: dict[str, Any]) -> None:
+    """Beside its place first: a folder that is there is complete."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        save_file(state, temporary / "model.safetensors")
+        save_resolved(run, temporary)
+        for name, value in (("labels", labels), ("thresholds", {}), ("provenance", made)):
+            text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+            (temporary / f"{name}.json").write_text(text, encoding="utf-8")
+        temporary.chmod(0o755)
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read as YAML: {_first_line(error)}") from error
+    if not isinstance(tree, dict) or "dataset" not in tree:
+        raise CheckpointError(
+            f"{path} is no configuration of a released code base: it has no section `dataset`"
+        )
+    return _numbers(tree)
+
+
+def _numbers(value: Any) -> Any:
+    """YAML 1.1 takes 1e-3 for a text."""
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

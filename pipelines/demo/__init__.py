@@ -1,0 +1,1 @@
+"""The demo: synthetic videos, then the whole way a user goes."""

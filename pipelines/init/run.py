@@ -1,0 +1,232 @@
+"""Put a project together: look, choose, write."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.config import parse_config
+from pipelines.data.check import CheckReport, Problem, check
+from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, choose, validate_every, with_epochs
+from pipelines.init.split import Split, split
+from pipelines.init.survey import Survey, survey
+from pipelines.init.yaml_text import yaml_text
+from pipelines.shared.files import output_errors, require_folder, require_new, write_text
+from tal.annotations import AnnotationSet, read_annotations, write_annotations
+from tal.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipelines.budget.estimate import Estimate
+
+DEFAULT_ENCODER = "timm:tf_efficientnet_lite0"
+CONFIG_NAME = "longtal.yaml"
+_TIMED_VIDEOS = 5
+_FEW = 10  # actions of a class, below which learning it is luck
+
+
+@dataclass(frozen=True)
+class InitOptions:
+    """What the user gives."""
+
+    videos: Path
+    annotations: Path
+    out: Path
+    encoder: str = DEFAULT_ENCODER
+    seed: int = 0
+    overwrite: bool = False
+    estimate: bool = True
+    device: str | None = None
+    hours: float = 12.0  # that extraction and training may take, if LEAST_EPOCHS allow it
+
+
+@dataclass(frozen=True)
+class Project:
+    """What `init_project` wrote and found."""
+
+    config: Path
+    annotations: Path
+    store: Path
+    choices: Choices
+    survey: Survey
+    split: Split
+    estimate: Estimate | None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def commands(self) -> list[str]:
+        """What to run next, in order."""
+        folder = self.config.parent
+        words: list[list[object]] = [
+            ["train", "--config", self.config, "--out", folder / "run"],
+            ["report", folder / "run", "--out", folder / "report.html"],
+        ]
+        return [shlex.join(["longtal", *map(str, command)]) for command in words]
+
+
+def init_project(options: InitOptions) -> Project:
+    """Look at the data, choose settings, write ``OUT/longtal.yaml`` and ``OUT/annotations.json``.
+
+    The annotations written are those of the videos that can be used, in ActivityNet's form, with the split
+    and the real durations: what is trained and measured on is there to be read.
+
+    Raises
+    ------
+    OutputExistsError
+        when the project is there already.
+    LongtalError
+        what reading annotations raises, or when nothing can be used.
+    """
+    config_path, annotations_path = options.out / CONFIG_NAME, options.out / "annotations.json"
+    require_new([config_path, annotations_path], options.overwrite)
+    require_folder(options.out)
+    seen = survey(read_annotations(options.annotations), options.videos)
+    parts = split(seen.annotations, options.seed)
+    num_train = sum(v.subset == parts.train for v in parts.annotations.videos.values())
+    clip_frames, frame_stride = encoder_needs(options.encoder)
+    choices = choose(seen, num_train, options.encoder, clip_frames, frame_stride)
+    settings = _data_choices(options, annotations_path, parts) | choices.by_key
+    config = parse_config(_tree(settings), "the configuration that init chose")
+    cost = None
+    late: list[str] = []
+    if options.estimate:
+        from pipelines.budget.estimate import Sizes, estimate
+
+        cost = estimate(config, Sizes(seen.durations_s, num_train, _some(seen.paths)), options.device)
+        choices, cost, late = in_time(choices, cost, options.hours)
+        settings = settings | choices.by_key
+    notes = [
+        *late,
+        *seen.annotations.notes,
+        *seen.notes,
+        *_notes(check(options.annotations, options.videos), seen, options),
+    ]
+    with output_errors(annotations_path):
+        write_annotations(_with_durations(parts.annotations, seen), annotations_path)
+    write_text(config_path, yaml_text(_head(options, seen, cost, notes), settings), options.overwrite)
+    return Project(config_path, annotations_path, Path(config.data.store), choices, seen, parts, cost, notes)
+
+
+def _some(paths: Mapping[str, Path]) -> list[Path]:
+    """Files to time decoding with, spread over the data set."""
+    found = list(paths.values())
+    return found[:: max(1, len(found) // _TIMED_VIDEOS)][:_TIMED_VIDEOS]
+
+
+def in_time(choices: Choices, cost: Estimate, hours: float) -> tuple[Choices, Estimate, list[str]]:
+    """Fewer epochs where the machine is too slow for those that the data ask for; how long it takes, said."""
+    from pipelines.budget.estimate import clock
+
+    wanted = choices.integer("train.epochs")
+    found = cost
+    for epochs in range(wanted, LEAST_EPOCHS - 1, -1):
+        found = replace(cost, epochs=epochs, validate_every=validate_every(epochs))
+        if found.total_s <= 3600 * hours:
+            break
+    time = f"about {clock(found.total_s)} on this machine ({cost.device}), extraction included"
+    why, late = f"{choices.by_key['train.epochs'].why}; {time}", []
+    if found.epochs < wanted:
+        why = f"{time}; the data would bear {wanted} epochs, {clock(cost.total_s)}, more than {hours:g} h"
+    if found.total_s > 3600 * hours:
+        late.append(
+            f"{found.epochs} epochs, the fewest offered, take {time}: more than {hours:g} h. Smaller "
+            "pictures (encoder.size, encoder.crop), a lower data.fps, another encoder or a GPU make it faster"
+        )
+    return with_epochs(choices, found.epochs, why), found, late
+
+
+def encoder_needs(name: str) -> tuple[int, int]:
+    """(clip_frames, frame_stride) that an encoder asks for; clip_frames 0: per-frame encoders take any.
+
+    Raises
+    ------
+    ConfigError
+        for a name that is no encoder.
+    """
+    from tal.encoders.registry import find_entry
+
+    entry = find_entry(name)
+    if name.startswith("timm:"):
+        return 0, 1
+    if entry is None:
+        raise ConfigError(f"no encoder {name!r}; `longtal encoders` lists them, and any timm:MODEL works")
+    return entry.clip_frames, entry.frame_stride
+
+
+def _data_choices(options: InitOptions, annotations: Path, parts: Split) -> dict[str, Choice]:
+    return {
+        "data.annotations": Choice(str(annotations.resolve()), f"made from {options.annotations}"),
+        "data.videos": Choice(str(options.videos.resolve()), ""),
+        "data.store": Choice(
+            str((options.out / "features.zarr").resolve()),
+            "the long memory: `longtal train` fills it first, or `longtal extract` does",
+        ),
+        "data.train_subset": Choice(parts.train, f"the split is {parts.reason}"),
+        "data.val_subset": Choice(parts.validation, ""),
+    }
+
+
+def _tree(choices: dict[str, Choice]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, choice in choices.items():
+        node = tree
+        *parents, last = key.split(".")
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[last] = choice.value
+    return tree
+
+
+def _with_durations(annotations: AnnotationSet, seen: Survey) -> AnnotationSet:
+    videos = {
+        video_id: replace(video, duration_s=round(seen.infos[video_id].duration_s, 3))
+        for video_id, video in annotations.videos.items()
+    }
+    return replace(annotations, videos=videos)
+
+
+def _notes(found: CheckReport, seen: Survey, options: InitOptions) -> list[str]:
+    """What `check` found, one line a kind, and classes that are too small."""
+    kinds: dict[tuple[str, str], list[Problem]] = {}
+    for problem in found.problems:
+        kinds.setdefault((problem.severity, problem.check), []).append(problem)
+    notes = []
+    for (severity, kind), problems in kinds.items():
+        first = problems[0]
+        where = f"{len(problems)}, such as {first.video}: " if first.video else ""
+        notes.append(f"{severity}, {kind}: {where}{first.detail}")
+    if notes:
+        inputs = ["--annotations", str(options.annotations), "--videos", str(options.videos)]
+        command = shlex.join(["longtal", "check", *inputs])
+        notes.append(f"all of it: {command}")
+    if seen.missing or seen.broken:
+        notes.append(f"{len(seen.missing) + len(seen.broken)} videos without a usable file are left out")
+    if few := [label for label, count in seen.class_counts.items() if count < _FEW]:
+        notes.append(
+            f"{len(few)} classes have fewer than {_FEW} actions, too few to count on: {', '.join(few[:8])}"
+        )
+    return notes
+
+
+def _head(options: InitOptions, seen: Survey, cost: Estimate | None, notes: list[str]) -> list[str]:
+    """The comment at the top of the file: the data in figures, the costs, what was found wrong."""
+    actions, durations = seen.action_s, seen.durations_s
+    low, middle, high = (float(q) for q in np.quantile(actions, (0.1, 0.5, 0.9)))
+    counts = sorted(seen.class_counts.items(), key=lambda item: (-item[1], item[0]))
+    classes = ", ".join(f"{label} {count}" for label, count in counts)
+    lines = [
+        f"Made by `longtal init` for the videos in {options.videos}. Change what you like; `longtal train` "
+        "checks it.",
+        "",
+        f"{len(durations)} videos, {durations.sum() / 3600:.2f} h, {durations.min():.0f} to "
+        f"{durations.max():.0f} s; {len(actions)} actions, of which four in five last {low:.2f} to "
+        f"{high:.2f} s, half of them less than {middle:.2f} s.",
+        f"{len(counts)} classes with their actions: {classes}",
+    ]
+    if cost is not None:
+        lines += ["", "Estimated:", *cost.lines()]
+    return lines + (["", "To know:", *notes] if notes else []) + [""]

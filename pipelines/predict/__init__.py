@@ -1,0 +1,1 @@
+"""Detections of new videos, in the formats that other tools read."""

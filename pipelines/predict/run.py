@@ -1,0 +1,311 @@
+"""Find actions in new videos: every finished video is kept at once, so an interrupted call goes on where it
+stood.
+
+OUT/ predictions.json (everything found, ActivityNet form) · what `formats` asks for · manifest.json (model,
+thresholds, files written) · finished/ (one file a video).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pipelines.predict.exports import FORMATS, ExportError, write_exports
+from pipelines.shared.files import OutputExistsError, output_errors, require_folder, safe_names, write_text
+from tal.annotations import prediction_frame, read_predictions, write_predictions
+from tal.annotations.builder import first_ids
+from tal.errors import AnnotationError, LongtalError
+
+if TYPE_CHECKING:
+    from featstore import FeatureStore
+    from tal.inference.detector import Detector
+
+MANIFEST = "manifest.json"
+# How the names of a format's files end.
+_ENDINGS = {
+    "json": "predictions.json",
+    "csv": "predictions.csv",
+    "boris": "predictions.boris.tsv",
+    "srt": ".srt",
+    "vtt": ".vtt",
+    "eaf": ".eaf",
+}
+# (video id, rows done, rows in all)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class PredictReport:
+    """What was found: ``all`` has every detection, ``confident`` those that pass the thresholds."""
+
+    out: Path
+    all: pd.DataFrame
+    confident: pd.DataFrame
+    done: list[str] = field(default_factory=list)
+    reused: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    files: list[Path] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def predict(
+    detector: Detector,
+    videos: Mapping[str, Path],
+    out: str | Path,
+    formats: Sequence[str] = ("json",),
+    threshold: float | None = None,
+    store: FeatureStore | None = None,
+    overwrite: bool = False,
+    on_progress: Progress | None = None,
+) -> PredictReport:
+    """Detect in every video and write the results; videos that fail are reported, the others go on.
+
+    Parameters
+    ----------
+    videos
+        id -> file; with a ``store`` the files are only referred to.
+    threshold
+        None: predictions.json has everything, the other formats what passes the model's calibrated
+        thresholds. A number: only detections with at least this score are written, whatever the format.
+    store
+        detect from its rows instead of the videos.
+
+    Raises
+    ------
+    OutputExistsError
+        ``out`` holds results of another model or files that were changed since; nothing was written.
+    OutputError
+        ``out`` cannot be written.
+    """
+    out = Path(out)
+    if unknown := [name for name in formats if name not in FORMATS]:
+        raise ExportError(f"unknown format {unknown[0]!r}; formats are {', '.join(FORMATS)}")
+    require_folder(out)
+    source = "videos" if store is None else "store"
+    manifest = _Manifest(out, detector.folder.fingerprint(), source)
+    manifest.claim(overwrite)
+    empty = prediction_frame([], [], [], [], [])
+    detector, notes = detector.for_videos(videos)
+    report = PredictReport(out, empty, empty, notes=notes)
+    if store is None:
+        report.notes += manifest.take_over(videos)
+    frames: dict[str, pd.DataFrame] = manifest.load_others(videos)
+    for video_id, path in videos.items():
+        stamp = (
+            _stamp(path) if store is None else {"store": store.spec.to_dict(), "generation": store.generation}
+        )
+        part = out / "finished" / _part_name(video_id)
+        known = manifest.load(video_id, part, stamp)
+        if known is not None:
+            frames[video_id] = known
+            report.reused.append(video_id)
+            continue
+        started = time.perf_counter()
+        try:
+            if store is None:
+                tell = None if on_progress is None else _for_video(on_progress, video_id)
+                found = detector.predict(path, video_id, tell)
+            else:
+                found = detector.predict_store(store, video_id)
+        except (LongtalError, OSError) as error:
+            report.failed[video_id] = str(error)
+            continue
+        frames[video_id] = found
+        with output_errors(part):
+            part.parent.mkdir(parents=True, exist_ok=True)
+            write_predictions(found, part, [video_id])
+        manifest.note(video_id, part, path, stamp)
+        report.seconds[video_id] = time.perf_counter() - started
+        report.done.append(video_id)
+    paths = manifest.paths | {k: Path(v) for k, v in videos.items() if k in frames}
+    report.all = _concatenate(frames.values())
+    kept = report.all if threshold is None else detector.confident(report.all, threshold)
+    report.confident = detector.confident(report.all, threshold)
+    if frames:
+        manifest.remove(formats)
+        report.files = _export(out, kept, report.confident, {k: paths[k] for k in frames}, formats, overwrite)
+        manifest.finish(report.files, threshold, detector)
+    return report
+
+
+def _for_video(tell: Progress, video_id: str) -> Callable[[int, int], None]:
+    return lambda done, total: tell(video_id, done, total)
+
+
+def _export(
+    out: Path,
+    official: pd.DataFrame,
+    confident: pd.DataFrame,
+    videos: Mapping[str, Path],
+    formats: Sequence[str],
+    overwrite: bool,
+) -> list[Path]:
+    """predictions.json is always there."""
+    written = write_exports(official, videos, ["json"], out, overwrite)
+    others = [name for name in formats if name != "json"]
+    return written + (write_exports(confident, videos, others, out, overwrite) if others else [])
+
+
+def _concatenate(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """One frame, ids and labels as plain text."""
+    plain = [f.astype({"video_id": "object", "label": "object"}) for f in frames]
+    if not plain:
+        return prediction_frame([], [], [], [], [])
+    return pd.concat(plain, ignore_index=True)
+
+
+def _part_name(video_id: str) -> str:
+    """A file name that only this id has."""
+    digest = hashlib.sha256(video_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{safe_names([video_id])[video_id][:80]}-{digest[:12]}.json"
+
+
+def _stamp(path: Path) -> dict[str, Any]:
+    """What tells one state of a file from another."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return {}
+    return {"size": facts.st_size, "modified_ns": facts.st_mtime_ns}
+
+
+class _Manifest:
+    """OUT/manifest.json: which model made what stands in OUT, and from which files."""
+
+    def __init__(self, out: Path, model: str, source: str) -> None:
+        self.out, self.path = out, out / MANIFEST
+        self.content: dict[str, Any] = {"model": model, "source": source, "videos": {}, "files": {}}
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        return {k: Path(v["path"]) for k, v in self.content["videos"].items()}
+
+    def claim(self, overwrite: bool) -> None:
+        """Take over what an earlier call with the same model left; refuse anything else."""
+        if not self.path.exists():
+            strangers = [p for p in (self.out / "predictions.json", self.out / "finished") if p.exists()]
+            if strangers and not overwrite:
+                raise OutputExistsError(
+                    f"{strangers[0]} exists already and nothing was written: other --out, or --overwrite"
+                )
+            return
+        try:
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            same = found["model"] == self.content["model"] and found["source"] == self.content["source"]
+            files = dict(found["files"])
+            self.content["videos"] = dict(found["videos"]) if same else {}
+        except (ValueError, KeyError, TypeError):
+            same, files = False, {}
+        if overwrite:
+            return
+        if not same:
+            raise OutputExistsError(
+                f"{self.out} holds predictions of another model: give another --out, or --overwrite"
+            )
+        changed = [n for n, digest in files.items() if (p := self.out / n).exists() and _digest(p) != digest]
+        if changed:
+            raise OutputExistsError(
+                f"{self.out / changed[0]} was changed since it was written: move it away, or --overwrite"
+            )
+        self.content["files"] = files
+
+    def load(self, video_id: str, part: Path, stamp: Mapping[str, Any]) -> pd.DataFrame | None:
+        """Detections of a video that is finished and has not changed since."""
+        entry = self.content["videos"].get(video_id)
+        if entry is None or entry["stamp"] != stamp or not stamp:
+            return None
+        try:
+            return read_predictions(part)
+        except AnnotationError:
+            return None
+
+    def take_over(self, videos: Mapping[str, Path]) -> list[str]:
+        """Give finished videos the ids that this call has for their files; notes on those that had others.
+
+        An id depends on the folder that a call names (and 0.1 left folders out), so one file can have had
+        another id, and one id can have been another file's.
+        """
+        entries = self.content["videos"]
+        before = {os.path.realpath(e["path"]): k for k, e in entries.items() if k not in videos}
+        renamed, replaced = [], []
+        for video_id, path in videos.items():
+            earlier = Path(entries[video_id]["path"]) if video_id in entries else path
+            if earlier.exists() and os.path.realpath(earlier) != os.path.realpath(path):
+                replaced.append(f"{first_ids([video_id])} was {earlier}, now {path}")
+            old_id = before.get(os.path.realpath(path))
+            if old_id is not None:
+                self._rename(old_id, video_id, path)
+                renamed.append(f"{first_ids([old_id])} is now {first_ids([video_id])}")
+        return [
+            f"{len(changes)} {what} before: {', '.join(changes[:3])}"
+            for what, changes in (
+                ("finished under another id", renamed),
+                ("of another file, whose results go,", replaced),
+            )
+            if changes
+        ]
+
+    def _rename(self, old_id: str, video_id: str, path: Path) -> None:
+        """Move a finished video to another id; an unfinished or changed one is forgotten."""
+        entry = self.content["videos"][old_id]
+        frame = self.load(old_id, self.out / entry["part"], _stamp(path))
+        if frame is not None and video_id not in self.content["videos"]:
+            part = self.out / "finished" / _part_name(video_id)
+            with output_errors(part):
+                write_predictions(frame.assign(video_id=video_id), part, [video_id])
+            self.note(video_id, part, path, _stamp(path))
+        del self.content["videos"][old_id]
+        self._write()
+        (self.out / "finished" / _part_name(old_id)).unlink(missing_ok=True)
+
+    def load_others(self, videos: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
+        """Finished videos that this call does not name: they stay in the results."""
+        others = {}
+        for video_id, entry in self.content["videos"].items():
+            if video_id not in videos:
+                found = self.load(video_id, self.out / entry["part"], entry["stamp"])
+                if found is not None:
+                    others[video_id] = found
+        return others
+
+    def note(self, video_id: str, part: Path, path: Path, stamp: Mapping[str, Any]) -> None:
+        self.content["videos"][video_id] = {
+            "path": str(path),
+            "part": part.relative_to(self.out).as_posix(),
+            "stamp": dict(stamp),
+        }
+        self._write()
+
+    def remove(self, formats: Sequence[str]) -> None:
+        """Remove files that an earlier call wrote and nobody changed since, where they are about to be
+        written anew.
+        """
+        endings = tuple(_ENDINGS[name] for name in {"json", *formats})
+        for name in [n for n in self.content["files"] if n.endswith(endings)]:
+            (self.out / name).unlink(missing_ok=True)
+            del self.content["files"][name]
+        self._write()
+
+    def finish(self, files: Sequence[Path], threshold: float | None, detector: Detector) -> None:
+        new = {p.relative_to(self.out).as_posix(): _digest(p) for p in files}
+        self.content["files"] |= new
+        self.content["model_folder"] = str(detector.folder.path)
+        self.content["threshold"] = "calibrated" if threshold is None else threshold
+        self.content["thresholds"] = dict(detector.thresholds)
+        self._write()
+
+    def _write(self) -> None:
+        write_text(self.path, json.dumps(self.content, indent=1, ensure_ascii=False), overwrite=True)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,1 @@
+"""What several commands need: console, files, provenance, names inside a run folder."""

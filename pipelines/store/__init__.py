@@ -1,0 +1,1 @@
+"""Looking after feature stores: facts, staleness, features made elsewhere."""

@@ -1,0 +1,107 @@
+"""Training: `train(config, out)` makes a run folder, or goes on with one.
+
+RUN/ config.yaml · provenance.json · labels.json · memory.zarr · log.jsonl · tensorboard/ · checkpoints/ ·
+validation/ · models/ (the best) · model/ (the one to predict with).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipelines.config import RunConfig, parse_config, save_resolved
+from pipelines.shared.console import log, set_quiet
+from pipelines.shared.provenance import provenance
+from pipelines.train.checkpoint import list_checkpoints
+from tal.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run: ``best`` is the highest validation mAP (None without validation), ``best_step`` its
+    step.
+    """
+
+    out: Path
+    step: int
+    best: float | None
+    best_step: int | None
+    num_parameters: int
+    is_main: bool = True  # false in all but one of several processes
+
+
+def train(
+    config: RunConfig, out: str | Path, resume: bool = False, command: Sequence[str] = ()
+) -> TrainResult:
+    """Train until ``train.epochs`` are done. With ``resume`` an interrupted run goes on where it stood.
+
+    Raises
+    ------
+    ConfigError
+        when ``out`` holds a run already and ``resume`` is not set, or the configuration does not fit here.
+    """
+    from pipelines.train.setup import build_accelerator, build_trainer, new_run_id
+
+    out = Path(out)
+    accelerator = build_accelerator(config)
+    if not accelerator.is_main_process:
+        set_quiet(True)
+    begun = bool(list_checkpoints(out / "checkpoints"))
+    if begun and not resume:
+        raise ConfigError(f"{out} holds a run already: --resume goes on with it, or give another --out")
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process and not begun:
+        _begin(config, out, new_run_id(), command)
+    accelerator.wait_for_everyone()
+    facts = json.loads((out / "provenance.json").read_text())
+    trainer = build_trainer(config, out, accelerator, facts["run_id"], facts)
+    if accelerator.is_main_process:
+        (out / "labels.json").write_text(
+            json.dumps(list(trainer.keeper.labels), indent=1, ensure_ascii=False)
+        )
+        log.info("%d parameters, %s", _count(trainer.network), accelerator.device)
+    try:
+        state = trainer.run()
+    finally:
+        if trainer.write_back is not None:
+            trainer.write_back.close()
+        if trainer.stepper.store is not None:
+            trainer.stepper.store.close()
+        trainer.log.close()
+    best = state.best[0] if state.best else {"value": None, "step": None}
+    return TrainResult(
+        out, state.step, best["value"], best["step"], _count(trainer.network), accelerator.is_main_process
+    )
+
+
+def saved_config(out: str | Path) -> RunConfig:
+    """The configuration of a run folder."""
+    path = Path(out) / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{out} holds no run to go on with: there is no config.yaml")
+    return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+
+
+def _begin(config: RunConfig, out: Path, run_id: str, command: Sequence[str]) -> None:
+    """Write config.yaml and provenance.json; what an attempt that never began left behind goes."""
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / "memory.zarr").exists():
+        shutil.rmtree(out / "memory.zarr")
+    (out / "log.jsonl").unlink(missing_ok=True)
+    facts = provenance(command) | {
+        "run_id": run_id,
+        "seed": config.train.seed,
+        "write_back": config.memory.write_back,
+    }
+    (out / "provenance.json").write_text(json.dumps(facts, indent=1))
+    save_resolved(config, out)
+
+
+def _count(module: Any) -> int:
+    return sum(p.numel() for p in module.parameters())

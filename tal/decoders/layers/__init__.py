@@ -1,0 +1,1 @@
+"""Masked layers that the decoders share."""

@@ -1,0 +1,1 @@
+"""Trident decoding (TriDet): boundaries as weighted means over bins."""

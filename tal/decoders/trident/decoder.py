@@ -1,0 +1,107 @@
+"""Decoders whose boundaries are found by start, end and centre heads together (TriDet, CLTDR-GMG)."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tal.decoders.pyramid.config import PyramidConfig
+from tal.decoders.pyramid.decoder import PyramidDecoder, Where
+from tal.decoders.pyramid.heads import Ladder
+from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
+from tal.decoders.trident.distances import trident_distances
+
+
+class TridentConfig(PyramidConfig):
+    """`PyramidConfig` and the trident head; without ``trident`` the offset head gives the distances."""
+
+    trident: bool = True
+    num_bins: int = Field(16, ge=1, description="farthest boundary, in strides of the level")
+    boundary_kernel: int = Field(3, ge=1)
+    boundary_input: Literal["detached", "pyramid", "regression"] = Field(
+        "detached", description="maps of the start and end heads; detached: without gradient to the pyramid"
+    )
+    iou_weight_power: float = Field(
+        0.2, ge=0, description="classification loss of positives times IoU to this power"
+    )
+    iou_weight_gradient: bool = Field(False, description="that factor teaches the distances too (releases)")
+    downsampling: Literal["max", "avg"] = "max"
+    mlp_dim: int = Field(768, ge=1, description="hidden width of a block's feed-forward part")
+    norm_groups: int = Field(16, ge=1)
+
+
+TridentConfigT = TypeVar("TridentConfigT", bound=TridentConfig)
+
+
+class TridentDecoder(PyramidDecoder[TridentConfigT], ABC):
+    """`PyramidDecoder` with start and end heads; distances depend on the class."""
+
+    def __init__(self, config: TridentConfigT, in_channels: int, num_classes: int) -> None:
+        super().__init__(config, in_channels, num_classes)
+        self.start_head = self.end_head = None
+        if config.trident:
+            self.start_head = self.build_class_head(config.boundary_kernel)
+            self.end_head = self.build_class_head(config.boundary_kernel)
+
+    @property
+    def num_offsets(self) -> int:
+        return 2 * (self.config.num_bins + 1) if self.config.trident else 2
+
+    @property
+    def head_gap(self) -> int:
+        return max(self.config.head_kernel, self.config.boundary_kernel) // 2
+
+    @property
+    def offsets_per_class(self) -> bool:
+        return self.config.trident
+
+    def heads(self, pyramid: Pyramid, length: int) -> PyramidOutput:
+        ladder = Ladder.build(pyramid.masks, self.head_gap)
+        logits = self.class_head(ladder.join(pyramid.class_maps), ladder)
+        offsets = self.offset_head(ladder.join(pyramid.offset_maps), ladder)
+        start, end = self.boundaries(pyramid, ladder)
+        return PyramidOutput(length, pyramid.masks, logits, offsets, start, end)
+
+    def boundaries(
+        self, pyramid: Pyramid, ladder: Ladder
+    ) -> tuple[list[Tensor], list[Tensor]] | tuple[None, None]:
+        """Start and end logits of each level, or nothing without a trident head."""
+        if self.start_head is None or self.end_head is None:
+            return None, None
+        chosen = pyramid.offset_maps if self.config.boundary_input == "regression" else pyramid.boundary_maps
+        maps = ladder.join(chosen)
+        maps = maps.detach() if self.config.boundary_input == "detached" else maps
+        return self.start_head(maps, ladder), self.end_head(maps, ladder)
+
+    def distances(self, outputs: PyramidOutput, where: Where) -> Tensor:
+        if not self.config.trident:
+            return super().distances(outputs, where)
+        return by_level(self.level_distances, outputs, where)
+
+    def level_distances(self, outputs: PyramidOutput, level: int, where: Where) -> Tensor:
+        if outputs.start is None or outputs.end is None:
+            return super().level_distances(outputs, level, where)
+        mask = outputs.masks[level] if self.config.strict else None
+        return trident_distances(
+            outputs.start[level], outputs.end[level], outputs.offsets[level], mask, where
+        )
+
+
+def by_level(
+    decode: Callable[[PyramidOutput, int, Where], Tensor], outputs: PyramidOutput, where: Where
+) -> Tensor:
+    """``decode(outputs, level, where)`` of points counted through all levels, in the order given."""
+    sample, point, label = where
+    found, order, first = [], [], 0
+    for level, logits in enumerate(outputs.logits):
+        last = first + logits.shape[2]
+        chosen = torch.nonzero((point >= first) & (point < last)).squeeze(1)
+        found.append(decode(outputs, level, (sample[chosen], point[chosen] - first, label[chosen])))
+        order.append(chosen)
+        first = last
+    return torch.cat(found)[torch.argsort(torch.cat(order))]

@@ -1,0 +1,1 @@
+"""From rows to detections of whole videos: windows, chunks, model folders and the detector."""

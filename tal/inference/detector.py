@@ -1,0 +1,262 @@
+"""`Detector`: a trained model that finds actions in video files, or in rows of a feature store."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from torch import Tensor
+
+from featstore import FeatureStore
+from featstore.errors import StoreSpecError
+from tal.device import choose_device
+from tal.encoders import Encoder, build_encoder, encode_video, sampling_fps
+from tal.errors import CheckpointError
+from tal.grid import ClipGrid, FeatureGrid
+from tal.inference.localize import detect
+from tal.inference.model_folder import ModelFolder, read_model
+from tal.inference.stored_video import read_stored_video
+from tal.localizer import Localizer
+from tal.video import open_video
+
+# Rows of a video up to this size stay in memory; those of longer ones go through a temporary file.
+ROWS_IN_MEMORY_BYTES = 16 << 20
+
+# (rows done, rows in all)
+Progress = Callable[[int, int], None]
+
+
+class Detector:
+    """Made by `Detector.load`. ``labels`` are class names in the model's order, ``thresholds`` scores by
+    class.
+    """
+
+    def __init__(
+        self, folder: ModelFolder, encoder: Encoder | None, localizer: Localizer, device: torch.device
+    ) -> None:
+        self.folder = folder
+        self.config = folder.config
+        self.labels = folder.labels
+        self.thresholds = folder.thresholds
+        self.encoder = encoder
+        self.localizer = localizer
+        self.device = device
+        self.video_scores = folder.config.windows.read_video_scores(
+            folder.labels, folder.config.localizer.one_class
+        )
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Detector:
+        """Load a model folder, or the model of a run folder.
+
+        Raises
+        ------
+        CheckpointError
+            something is missing, damaged or does not fit; the message lists it.
+        """
+        folder = read_model(path)
+        config, weights = folder.config, folder.weights()
+        where = choose_device(device)
+        encoder = build_encoder(config.encoder) if config.encoder is not None else None
+        channels = encoder.channels if encoder is not None else config.channels
+        if not channels:
+            raise CheckpointError(
+                f"{folder.path}: it has no encoder, and provenance.json gives no features.channels"
+            )
+        localizer = Localizer(config.localizer, channels, len(folder.labels), config.window_rows)
+        if encoder is not None:
+            _load(encoder, weights, "encoder.", folder.path)
+            encoder.to(where).eval()
+        _load(localizer, weights, "localizer.", folder.path)
+        return cls(folder, encoder, localizer.to(where).eval(), where)
+
+    def for_videos(self, video_ids: Iterable[str]) -> tuple[Detector, list[str]]:
+        """This detector with its video-level class scores, if it has any, under the ids of these videos;
+        notes on ids that are written otherwise there.
+        """
+        if self.video_scores is None:
+            return self, []
+        paired = copy.copy(self)
+        paired.video_scores, notes = self.video_scores.for_videos(video_ids)
+        return paired, [f"{self.video_scores.source}: {note}" for note in notes]
+
+    def predict(
+        self, path: str | os.PathLike[str], video_id: str | None = None, on_progress: Progress | None = None
+    ) -> pd.DataFrame:
+        """Everything found in a video file: columns video_id, start_s, end_s, label, score; best first.
+
+        The file is decoded and encoded once, clip by clip; memory does not grow with its length. `confident`
+        leaves what passes the calibrated thresholds.
+
+        Raises
+        ------
+        VideoError
+            the file cannot be decoded.
+        """
+        if self.encoder is None:
+            raise CheckpointError(
+                f"{self.folder.path} was trained on stored features and has no encoder to see videos with; "
+                f"predict from a feature store (predict_store; --from-store)"
+            )
+        with open_video(path) as video:
+            info = video.info
+        fps = sampling_fps(info, self.config.fps, self.config.max_frames)
+        grid = ClipGrid(fps, self.encoder.clip_frames, self.encoder.frame_stride)
+        num_rows = grid.num_rows(grid.num_frames(info.duration_s))
+        name = Path(path).stem if video_id is None else video_id
+        with RowBuffer(num_rows, self.encoder.channels) as buffer:
+            for start, rows, count in encode_video(self.encoder, os.fspath(path), fps, self.device):
+                stop = min(start + count, num_rows)
+                buffer.rows[start:stop] = rows[: stop - start]
+                if on_progress is not None:
+                    on_progress(stop, num_rows)
+            return self._detect(name, buffer.rows, grid.feature_grid, info.duration_s)
+
+    def predict_store(self, store: FeatureStore, video_id: str) -> pd.DataFrame:
+        """The same from a store's rows, without looking at the video.
+
+        Raises
+        ------
+        StoreSpecError
+            the rows were made by something else than this model's encoder; names the differences.
+        """
+        self.check_store(store)
+        video = read_stored_video(store, video_id)
+        return self._detect(video_id, video.rows, video.grid, video.duration_s, video.valid)
+
+    def check_store(self, store: FeatureStore) -> None:
+        """StoreSpecError unless the store's rows are of the kind that the model was trained on."""
+        made = self.folder.provenance.get("features")
+        here = store.spec.to_dict()
+        channels = self.encoder.channels if self.encoder is not None else self.config.channels
+        if made is None:
+            made = {"channels": channels}
+        differing = {k: (made[k], here.get(k)) for k in made if k != "dtype" and made[k] != here.get(k)}
+        if differing:
+            listed = "; ".join(
+                f"{k}: the model's are {a!r}, the store's {b!r}" for k, (a, b) in differing.items()
+            )
+            raise StoreSpecError(
+                f"the store's rows are not of the kind that {self.folder.path} knows ({listed})"
+            )
+
+    def confident(
+        self, predictions: pd.DataFrame, threshold: float | Mapping[str, float] | None = None
+    ) -> pd.DataFrame:
+        """Rows whose score reaches the threshold: one for all, by class, or (None) the model's calibrated
+        ones.
+
+        A class without a calibrated threshold takes the median of the others, or 0.5 where there are none.
+        """
+        if isinstance(threshold, int | float):
+            return predictions[predictions["score"] >= threshold].reset_index(drop=True)
+        by_label = self.thresholds if threshold is None else threshold
+        fallback = float(np.median(list(by_label.values()))) if by_label else 0.5
+        needed = np.array([by_label.get(str(name), fallback) for name in predictions["label"]])
+        return predictions[predictions["score"].to_numpy() >= needed].reset_index(drop=True)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the model as a new folder; FileExistsError where something stands."""
+        target = Path(path)
+        if target.exists():
+            raise FileExistsError(f"{target} exists already: give another folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            save_file(self._weights(), temporary / "model.safetensors")
+            (temporary / "config.yaml").write_text(
+                yaml.safe_dump(dict(self.folder.tree), sort_keys=False, allow_unicode=True), encoding="utf-8"
+            )
+            for name, value in (
+                ("labels", list(self.labels)),
+                ("thresholds", dict(self.thresholds)),
+                ("provenance", dict(self.folder.provenance)),
+            ):
+                text = json.dumps(value, indent=2, ensure_ascii=False)
+                (temporary / f"{name}.json").write_text(text, encoding="utf-8")
+            temporary.chmod(0o755)
+            temporary.rename(target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+        return target
+
+    def _weights(self) -> dict[str, Tensor]:
+        weights = {f"localizer.{k}": v for k, v in self.localizer.state_dict().items()}
+        if self.encoder is not None:
+            weights |= {f"encoder.{k}": v for k, v in self.encoder.state_dict().items()}
+        return {k: v.cpu().contiguous() for k, v in weights.items()}
+
+    def _detect(
+        self,
+        video_id: str,
+        rows: NDArray[np.floating],
+        grid: FeatureGrid,
+        duration_s: float,
+        valid: NDArray[np.bool_] | None = None,
+    ) -> pd.DataFrame:
+        config, scores = self.config.windows, self.video_scores
+        return detect(self.localizer, rows, grid, config, duration_s, video_id, self.labels, scores, valid)
+
+
+class RowBuffer:
+    """float32 [num_rows, channels], zeros at first: in memory, or mapped from a temporary file when large.
+
+    A mapped file's pages can leave memory at any time, so a video of hours needs no more of it than a short
+    one.
+    """
+
+    def __init__(self, num_rows: int, channels: int) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.rows: NDArray[np.float32]
+        if num_rows * channels * 4 <= ROWS_IN_MEMORY_BYTES:
+            self.rows = np.zeros((num_rows, channels), dtype=np.float32)
+            return
+        self._folder = tempfile.TemporaryDirectory(prefix="longtal-")
+        path = Path(self._folder.name) / "rows.f32"
+        self.rows = np.memmap(path, dtype=np.float32, mode="w+", shape=(num_rows, channels))
+
+    def __enter__(self) -> RowBuffer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self.rows
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def _load(module: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str, source: Path) -> None:
+    """Load the tensors of a prefix strictly; CheckpointError lists what is missing, left over or of another
+    shape.
+    """
+    own = module.state_dict()
+    mine = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    problems = []
+    for what, names in (("missing", own.keys() - mine.keys()), ("unexpected", mine.keys() - own.keys())):
+        if names:
+            problems.append(f"{len(names)} {what}: {_few(names, prefix)}")
+    shapes = [k for k in own.keys() & mine.keys() if own[k].shape != mine[k].shape]
+    if shapes:
+        problems.append(f"{len(shapes)} of another shape: {_few(shapes, prefix)}")
+    if problems:
+        raise CheckpointError(
+            f"{source}: the weights do not fit its config.yaml ({'; '.join(problems)}): the folder was put "
+            f"together from different models"
+        )
+    module.load_state_dict(mine)
+
+
+def _few(names: object, prefix: str) -> str:
+    listed = sorted(names)  # type: ignore[call-overload]
+    return ", ".join(prefix + n for n in listed[:4]) + (", …" if len(listed) > 4 else "")

@@ -1,0 +1,236 @@
+"""Detections of a whole video from its rows: windows that overlap, or exact chunks, then one suppression.
+
+Memory is bounded by one batch of windows (or one chunk) and the candidates kept, whatever the video's length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from tal.annotations import prediction_frame
+from tal.config import Config
+from tal.decoders.base import Candidates
+from tal.errors import ConfigError
+from tal.grid import FeatureGrid
+from tal.inference.chunks import chunked_candidates
+from tal.inference.video_scores import FusionRule, VideoScores
+from tal.localizer import Localizer
+from tal.suppression import SuppressionConfig, suppress
+
+# `suppression.max_segments` is meant for videos of minutes; longer ones may keep more.
+SEGMENTS_PER_MINUTE = 20
+
+
+class InferenceConfig(Config):
+    """How rows become segments. ``window_rows`` 0: the training window's length."""
+
+    window_rows: int = Field(0, ge=0)
+    long: Literal["windows", "chunks"] = Field(
+        "windows",
+        description="a video of more rows than window_rows: overlapping windows; or chunks of that length "
+        "with context, which give what one pass gives (ActionFormer with local attention, TemporalMaxer)",
+    )
+    overlap: float = Field(0.25, ge=0, lt=1, description="share of a window that the next one sees again")
+    batch_windows: int = Field(4, ge=1, description="windows at once")
+    min_score: float = Field(0.001, ge=0, le=1, description="candidates below are dropped before suppression")
+    max_candidates: int = Field(
+        2000, ge=1, description="best candidates kept of each window; with chunks of the whole video"
+    )
+    suppression: SuppressionConfig = SuppressionConfig()
+    row_weight: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the row classifier in a score: score^(1 - w) * (mean probability of the "
+        "segment's rows)^w; needs a localizer trained with row_loss",
+    )
+    video_scores: str = Field(
+        "", description="JSON of video-level class scores that name the segments; empty: the decoder's labels"
+    )
+    video_top: int = Field(2, ge=1, description="best classes of a video that each segment gets")
+    video_rule: FusionRule = Field("product", description="score × class score; sqrt: the square root of it")
+
+    def with_window(self, num_rows: int) -> InferenceConfig:
+        """With the training window's length where none is given."""
+        return self if self.window_rows else self.model_copy(update={"window_rows": num_rows})
+
+    def for_length(self, duration_s: float) -> InferenceConfig:
+        """As a video of this length needs it: more detections than ``max_segments`` of a long one."""
+        limit, wanted = self.suppression.max_segments, math.ceil(duration_s / 60 * SEGMENTS_PER_MINUTE)
+        if not limit or wanted <= limit:
+            return self
+        suppression = self.suppression.model_copy(update={"max_segments": wanted})
+        return self.model_copy(update={"suppression": suppression})
+
+    def read_video_scores(self, labels: Sequence[str], one_class: bool = False) -> VideoScores | None:
+        """The scores of ``video_scores`` in the order of ``labels``; None where none are given.
+
+        ConfigError when a localizer of ``one_class`` needs them to tell several labels apart.
+        """
+        if one_class and len(labels) > 1 and not self.video_scores:
+            raise ConfigError(
+                "localizer.one_class finds actions without naming them: give a file of video-level scores "
+                "with inference.video_scores=PATH"
+            )
+        return VideoScores.read(self.video_scores, labels) if self.video_scores else None
+
+    def named(self, found: pd.DataFrame, video_id: str, scores: VideoScores | None) -> pd.DataFrame:
+        """Detections of `localize` with the labels that video-level scores give them, when there are any."""
+        return found if scores is None else scores.name(found, video_id, self.video_top, self.video_rule)
+
+
+def window_starts(num_rows: int, window_rows: int, overlap: float, multiple: int = 1) -> list[int]:
+    """Starts of windows that cover [0, num_rows); the last one is moved back to end with the video.
+
+    Starts are multiples of ``multiple`` (the localizer's downsampling), so that a position means the same
+    rows in every window.
+    """
+    if num_rows <= window_rows:
+        return [0]
+    stride = max(multiple, int(window_rows * (1 - overlap)) // multiple * multiple)
+    last = -(-(num_rows - window_rows) // multiple) * multiple
+    return [*range(0, last, stride), last]
+
+
+def detect(
+    localizer: Localizer,
+    rows: NDArray[np.floating] | Tensor,
+    grid: FeatureGrid,
+    config: InferenceConfig,
+    duration_s: float,
+    video_id: str,
+    labels: Sequence[str],
+    video_scores: VideoScores | None = None,
+    valid: NDArray[np.bool_] | None = None,
+) -> pd.DataFrame:
+    """Detections of a video from its rows [T, C], as prediction and validation both give them.
+
+    `localize` with as many detections as a video of this length may have, class names from ``labels`` (or
+    from ``video_scores``): columns of PREDICTION_COLUMNS, best first.
+    """
+    found = localize(localizer, rows, grid, config.for_length(duration_s), duration_s, valid)
+    found = config.named(found, video_id, video_scores)
+    names = [labels[index] for index in found["label_index"]]
+    return prediction_frame([video_id] * len(found), found["start_s"], found["end_s"], names, found["score"])
+
+
+@torch.inference_mode()
+def localize(
+    localizer: Localizer,
+    rows: NDArray[np.floating] | Tensor,
+    grid: FeatureGrid,
+    config: InferenceConfig,
+    duration_s: float,
+    valid: NDArray[np.bool_] | None = None,
+) -> pd.DataFrame:
+    """Detections from rows [T, C]: DataFrame start_s, end_s, label_index, score, best first.
+
+    ``grid`` places row 0; segments are clipped to [0, duration_s]. ``valid`` bool [T] marks rows that hold
+    something. The localizer is put in evaluation mode and stays where it is. ConfigError when ``config.long``
+    is "chunks" for a localizer that looks at the whole sequence.
+    """
+    localizer.eval()
+    find = _in_chunks if config.long == "chunks" else _candidates
+    found = [*find(localizer, rows, config, valid)]
+    step = grid.downsampled(localizer.downsample)
+    segments = torch.cat([c.segments for c in found]) if found else torch.zeros(0, 2)
+    seconds = step.to_seconds(segments.double())
+    scores = torch.cat([c.scores for c in found]) if found else torch.zeros(0)
+    labels = torch.cat([c.labels for c in found]) if found else torch.zeros(0, dtype=torch.long)
+    keep = seconds.clamp(0.0, duration_s).diff(dim=1)[:, 0] > 0
+    seconds, scores, labels = suppress(seconds[keep], scores[keep], labels[keep], config.suppression)
+    # only now, as published: what reaches beyond the video competes at its full length
+    seconds = seconds.clamp(0.0, duration_s)
+    if config.row_weight:
+        scores = _with_row_scores(localizer, rows, grid.to_positions(seconds), labels, scores, config, valid)
+    order = torch.argsort(scores, descending=True, stable=True)
+    return pd.DataFrame(
+        {
+            "start_s": seconds[order, 0].numpy(),
+            "end_s": seconds[order, 1].numpy(),
+            "label_index": labels[order].numpy(),
+            "score": scores[order].double().numpy(),
+        }
+    )
+
+
+def _with_row_scores(
+    localizer: Localizer,
+    rows: NDArray[np.floating] | Tensor,
+    segments: Tensor,
+    labels: Tensor,
+    scores: Tensor,
+    config: InferenceConfig,
+    valid: NDArray[np.bool_] | None,
+) -> Tensor:
+    """Geometric mean of the decoder's and the row classifier's scores; segments [N, 2] in rows."""
+    if localizer.rows is None:
+        raise ConfigError(
+            f"inference.row_weight is {config.row_weight}, but the localizer was trained without row "
+            f"classifier (localizer.row_loss 0)"
+        )
+    found = localizer.rows.segment_scores(rows, segments.numpy(), labels.numpy(), valid)
+    return scores.double() ** (1 - config.row_weight) * torch.from_numpy(found) ** config.row_weight
+
+
+def _candidates(
+    localizer: Localizer,
+    rows: NDArray[np.floating] | Tensor,
+    config: InferenceConfig,
+    valid: NDArray[np.bool_] | None,
+) -> Iterator[Candidates]:
+    """Candidates of every window on the video's decoder grid, bounded in number, on the CPU."""
+    device = next(localizer.parameters()).device
+    total = len(rows)
+    length = min(config.window_rows or total, total)  # a shorter video needs no padding to the window
+    multiple = localizer.downsample
+    length = -(-length // multiple) * multiple
+    starts = window_starts(total, length, config.overlap, multiple)
+    for first in range(0, len(starts), config.batch_windows):
+        chosen = starts[first : first + config.batch_windows]
+        features = torch.zeros(len(chosen), localizer.in_channels, length)
+        mask = torch.zeros(len(chosen), 1, length, dtype=torch.bool)
+        for index, start in enumerate(chosen):
+            part = torch.as_tensor(rows[start : start + length]).float()  # [n, C]
+            features[index, :, : len(part)] = part.t()
+            seen = (
+                torch.ones(len(part), dtype=torch.bool)
+                if valid is None
+                else torch.as_tensor(valid[start : start + length])
+            )
+            mask[index, 0, : len(part)] = seen
+        outputs = localizer((features * mask).to(device), mask.to(device))
+        for start, found in zip(chosen, localizer.candidates(outputs), strict=True):
+            yield _best(found, start / multiple, config)
+
+
+def _in_chunks(
+    localizer: Localizer,
+    rows: NDArray[np.floating] | Tensor,
+    config: InferenceConfig,
+    valid: NDArray[np.bool_] | None,
+) -> Iterator[Candidates]:
+    """Candidates of the whole video, one chunk in memory at a time."""
+
+    def read(start: int, stop: int) -> tuple[Tensor, Tensor]:
+        seen = np.ones(stop - start, np.bool_) if valid is None else valid[start:stop]
+        return torch.as_tensor(rows[start:stop]), torch.as_tensor(seen)
+
+    chunk = config.window_rows or max(1, len(rows))
+    yield _best(chunked_candidates(localizer, read, len(rows), chunk), 0, config)
+
+
+def _best(found: Candidates, offset: float, config: InferenceConfig) -> Candidates:
+    segments = found.segments if found.segments.dtype == torch.float64 else found.segments.float()
+    found = Candidates(segments.cpu(), found.scores.float().cpu(), found.labels.cpu())
+    found = found[found.scores >= config.min_score].best(config.max_candidates)
+    return Candidates(found.segments + offset, found.scores, found.labels)

@@ -1,0 +1,168 @@
+"""A model folder: all that prediction needs, read and checked. It can be moved anywhere.
+
+``config.yaml`` (sampling, encoder, localizer, inference), ``model.safetensors`` (``encoder.*``,
+``localizer.*``), ``labels.json`` (class names in order), ``thresholds.json`` (score by class, may be empty),
+``provenance.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tal.config import Config
+from tal.encoders import EncoderConfig
+from tal.errors import CheckpointError
+from tal.inference.localize import InferenceConfig
+from tal.localizer import LocalizerConfig
+
+FILES = ("config.yaml", "model.safetensors", "labels.json", "thresholds.json", "provenance.json")
+
+
+class DetectorConfig(Config):
+    """The part of a run's configuration that prediction needs. ``encoder`` None: stored features only."""
+
+    fps: float = Field(default=5.0, gt=0, description="frames a second that the encoder sees")
+    max_frames: int = Field(default=0, ge=0, description="longer videos are sampled more slowly; 0: never")
+    window_rows: int = Field(default=320, ge=1, description="rows of a training window")
+    channels: int = Field(default=0, ge=0, description="of a row; 0: the encoder's")
+    encoder: EncoderConfig | None = None
+    localizer: LocalizerConfig = LocalizerConfig()
+    inference: InferenceConfig = InferenceConfig()
+
+    @property
+    def windows(self) -> InferenceConfig:
+        """Inference with the training window's length where none is given."""
+        return self.inference.with_window(self.window_rows)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What stands in the folder, checked as far as files can be; ``tree`` is config.yaml as it is."""
+
+    path: Path
+    tree: Mapping[str, Any]
+    config: DetectorConfig
+    labels: tuple[str, ...]
+    thresholds: Mapping[str, float]
+    provenance: Mapping[str, Any]
+
+    def weights(self) -> dict[str, Tensor]:
+        """The tensors; CheckpointError when the file is damaged."""
+        path = self.path / "model.safetensors"
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path} is damaged ({error}): copy the model folder again") from error
+
+    def fingerprint(self) -> str:
+        """sha256 over the files that decide predictions."""
+        digest = hashlib.sha256()
+        for name in ("config.yaml", "labels.json", "model.safetensors"):
+            with (self.path / name).open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+
+def find_model(path: str | os.PathLike[str]) -> Path:
+    """The model folder that ``path`` means: itself, ``path/model`` of a run, or the folder of a named file
+    of it.
+
+    Raises CheckpointError that says what is missing.
+    """
+    given = Path(path)
+    if given.is_file():
+        given = given.parent
+    if not given.is_dir():
+        raise CheckpointError(f"{path}: there is no such model folder")
+    for folder in (given / "model", given):
+        if (folder / "model.safetensors").is_file():
+            missing = [name for name in FILES if not (folder / name).is_file()]
+            if missing:
+                raise CheckpointError(f"{folder} is no complete model folder: it lacks {', '.join(missing)}")
+            return folder
+    if (given / "config.yaml").is_file() and (given / "log.jsonl").is_file():
+        raise CheckpointError(
+            f"{given} is a run without a model yet: it has not validated once; go on with "
+            f"`longtal train --resume --out {given}`"
+        )
+    raise CheckpointError(
+        f"{given} is no model folder: it lacks {', '.join(n for n in FILES if not (given / n).is_file())}"
+    )
+
+
+def read_model(path: str | os.PathLike[str]) -> ModelFolder:
+    """Read a model folder (or the one of a run).
+
+    Raises
+    ------
+    CheckpointError
+        naming the file and what is wrong with it.
+    """
+    folder = find_model(path)
+    tree = _yaml(folder / "config.yaml")
+    labels = _json(folder / "labels.json")
+    if not (isinstance(labels, list) and labels and all(isinstance(x, str) for x in labels)):
+        raise CheckpointError(f"{folder / 'labels.json'}: must be a list of class names")
+    thresholds = _json(folder / "thresholds.json")
+    if isinstance(thresholds, dict) and isinstance(thresholds.get("thresholds"), dict):
+        thresholds = thresholds["thresholds"]  # as `evaluate --calibrate` writes them
+    if not isinstance(thresholds, dict) or not all(isinstance(v, int | float) for v in thresholds.values()):
+        raise CheckpointError(f"{folder / 'thresholds.json'}: must give a score for each class name")
+    provenance = _json(folder / "provenance.json")
+    if not isinstance(provenance, dict):
+        raise CheckpointError(f"{folder / 'provenance.json'}: must be a mapping")
+    channels = (provenance.get("features") or {}).get("channels", 0)
+    config = _detector_config(tree, channels, folder / "config.yaml")
+    return ModelFolder(folder, tree, config, tuple(labels), thresholds, provenance)
+
+
+def _detector_config(tree: Mapping[str, Any], channels: int, source: Path) -> DetectorConfig:
+    data, window = tree.get("data") or {}, tree.get("window") or {}
+    encoder = tree.get("encoder")
+    values = {
+        "fps": data.get("fps"),
+        "max_frames": data.get("max_frames"),
+        "window_rows": window.get("num_rows"),
+        "channels": channels,
+        # the weights are in the folder: nothing else is read, whatever the encoder began with
+        "encoder": None if encoder is None else {**encoder, "weights": None, "weights_sha256": None},
+        "localizer": tree.get("localizer"),
+        "inference": tree.get("inference"),
+    }
+    try:
+        return DetectorConfig.model_validate({k: v for k, v in values.items() if v is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CheckpointError(
+            f"{source}: `{where}`: {first['msg']}; the model is of another version of longtal or was edited"
+        ) from None
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(tree, dict):
+        raise CheckpointError(f"{path}: must be a mapping of sections")
+    return tree
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error

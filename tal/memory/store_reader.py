@@ -1,0 +1,82 @@
+"""Read windows from a feature store, in the training process, at the start of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from tal.memory.mixing import StoredRows
+from tal.memory.sampler import SamplePlan
+from tal.memory.windows import Window
+
+
+class RowStore(Protocol):
+    """The part of `featstore.FeatureStore` that training reads and writes."""
+
+    def read(self, video_id: str, start_row: int, stop_row: int) -> Any: ...
+    def ledger(self, video_id: str, start_row: int, stop_row: int) -> dict[str, NDArray]: ...
+    def write(self, video_id: str, start_row: int, rows: NDArray, step: int) -> None: ...
+    def close(self) -> None: ...
+
+
+def read_window(
+    store: RowStore, video_id: str, window: Window
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]:
+    """(rows float32 [W, C], written bool [W], step int64 [W]) of a window; zeros, False and -1 where nothing
+    is.
+    """
+    first, stop = window.first_row, window.stop_row
+    at = slice(first - window.start_row, stop - window.start_row)
+    seen = store.read(video_id, first, stop)
+    rows = np.zeros((window.num_rows, seen.shape[1]), dtype=np.float32)
+    rows[at] = seen
+    step = np.full(window.num_rows, -1, dtype=np.int64)
+    step[at] = store.ledger(video_id, first, stop)["step"]
+    return rows, step >= 0, step
+
+
+def read_batch(store: RowStore, plans: Sequence[SamplePlan], now_step: int) -> StoredRows:
+    """Stored rows of a batch of windows, as `mix` takes them."""
+    parts = [read_window(store, plan.video.id, plan.window) for plan in plans]
+    step = np.stack([p[2] for p in parts])
+    return StoredRows(
+        rows=torch.from_numpy(np.stack([p[0] for p in parts])),
+        valid=torch.from_numpy(np.stack([plan.window.valid for plan in plans])),
+        written=torch.from_numpy(np.stack([p[1] for p in parts])),
+        age=torch.from_numpy(np.where(step >= 0, now_step - step, 0)),
+    )
+
+
+class AgeSnapshot:
+    """Ages of clips as they were at one moment: what age-aware samplers look at for a whole epoch.
+
+    Taken at the epoch's begin, so that the choice does not depend on how far the loader reads ahead.
+    ``steps`` maps video -> int64 [rows], the step that wrote each row (-1 never).
+    """
+
+    def __init__(self, steps: dict[str, NDArray[np.int64]], now_step: int, rows_per_clip: int) -> None:
+        self.steps, self.now_step, self.rows_per_clip = steps, now_step, rows_per_clip
+
+    @classmethod
+    def take(cls, store: RowStore, videos: dict[str, int], now_step: int, rows_per_clip: int) -> AgeSnapshot:
+        """``videos``: id -> number of rows."""
+        steps = {
+            name: np.array(store.ledger(name, 0, rows)["step"], np.int64) for name, rows in videos.items()
+        }
+        return cls(steps, now_step, rows_per_clip)
+
+    def __call__(self, video_id: str, start_row: int, stop_row: int) -> NDArray[np.float64]:
+        """Mean age of each clip between two rows of a video; a row never written is older than any other."""
+        steps = self.steps[video_id]
+        rows = np.arange(start_row, stop_row)
+        inside = (rows >= 0) & (rows < len(steps))
+        age = np.zeros(len(rows))
+        written = steps[rows[inside]]
+        age[inside] = self.now_step - np.where(written < 0, -self.now_step - 1, written)
+        by_clip = age.reshape(-1, self.rows_per_clip)
+        weight = inside.reshape(-1, self.rows_per_clip).sum(1)
+        return by_clip.sum(1) / np.maximum(weight, 1)

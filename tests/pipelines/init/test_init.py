@@ -1,0 +1,265 @@
+"""`longtal init`: settings follow from the data, the YAML loads, splits keep classes."""
+
+import json
+import re
+from collections import Counter
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.budget.estimate import Estimate
+from pipelines.commands.init import command
+from pipelines.config import load_config
+from pipelines.init import InitOptions, init_project
+from pipelines.init.choices import Choice, Choices, choose
+from pipelines.init.run import in_time
+from pipelines.init.split import split, stratify
+from pipelines.init.yaml_text import yaml_text
+from pipelines.shared.files import OutputError, OutputExistsError
+from tal.annotations import AnnotationSet, Segment, VideoAnnotation, read_annotations
+from tal.errors import AnnotationError, ConfigError, VideoError
+from tests.pipelines.report.report_data import make_video
+
+
+def make_set(labels_of, subset=lambda video: ""):
+    videos = {
+        name: VideoAnnotation(
+            name, subset(name), tuple(Segment(3.0 * i, 3.0 * i + 2, label) for i, label in enumerate(labels))
+        )
+        for name, labels in labels_of.items()
+    }
+    labels = tuple(sorted({label for found in labels_of.values() for label in found}))
+    return AnnotationSet(videos, labels, source="truth.json")
+
+
+def survey_of(action_s, durations_s, fps=30.0, side=240):
+    """What `choose` looks at."""
+    n = len(durations_s)
+    return SimpleNamespace(
+        action_s=np.asarray(action_s, float),
+        durations_s=np.asarray(durations_s, float),
+        video_fps=np.full(n, fps),
+        short_sides=np.full(n, side),
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Six little videos with annotations that have no split."""
+    folder = tmp_path_factory.mktemp("own")
+    first = make_video(folder / "videos" / "v0.mp4", duration_s=12)
+    database = {}
+    for i in range(6):
+        (folder / "videos" / f"v{i}.mp4").write_bytes(first.read_bytes())
+        database[f"v{i}"] = {
+            "annotations": [
+                {"label": "wave", "segment": [1, 3]},
+                {"label": "jump\n# evil: 1", "segment": [5, 6.5]},
+                {"label": "bow" if i % 2 else "clap", "segment": [8, 11]},
+            ]
+        }
+    (folder / "truth.json").write_text(json.dumps({"database": database}))
+    return folder
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(
+        st.integers(0, 60).map(str), st.lists(st.sampled_from("abcdef"), min_size=1, max_size=8), min_size=2
+    ),
+    st.integers(0, 3),
+)
+def test_a_split_holds_out_some_and_never_all_of_a_class(labels_of, seed):
+    held = stratify(labels_of, 0.2, seed)
+    assert held and held < set(labels_of)
+    assert len(held) <= max(1, round(0.2 * len(labels_of)))
+    assert held == stratify(labels_of, 0.2, seed)
+    if len(held) > 1:
+        train = Counter(label for video, labels in labels_of.items() if video not in held for label in labels)
+        assert set(train) == {label for labels in labels_of.values() for label in labels}
+
+
+def test_every_class_has_about_its_share_in_validation():
+    rng = np.random.default_rng(0)
+    names = np.array(list("abcdefgh"))
+    weights = np.array([30, 20, 15, 10, 10, 7, 5, 3]) / 100
+    labels_of = {str(i): list(rng.choice(names, rng.integers(1, 6), p=weights)) for i in range(300)}
+    held = stratify(labels_of, 0.2)
+    total = Counter(x for labels in labels_of.values() for x in labels)
+    inside = Counter(x for video in held for x in labels_of[video])
+    assert 45 <= len(held) <= 60
+    for name in names:
+        assert 0.12 <= inside[name] / total[name] <= 0.3, name
+
+
+@pytest.mark.parametrize(
+    ("subsets", "expected"),
+    [
+        (("training", "validation"), ("training", "validation")),
+        (("Train", "VAL", "testing"), ("Train", "VAL")),
+        (("train", "test"), ("train", "test")),
+        (("validation", "test"), ("validation", "test")),  # THUMOS14
+    ],
+)
+def test_a_split_that_is_there_is_kept(subsets, expected):
+    names = {f"v{i}": ["a", "b"] for i in range(6)}
+    parts = split(make_set(names, lambda v: subsets[int(v[1:]) % len(subsets)]))
+    assert (parts.train, parts.validation) == expected and not parts.made
+
+
+def test_one_subset_alone_is_split_anew():
+    parts = split(make_set({f"v{i}": ["a", "b"] for i in range(10)}, lambda v: "training"))
+    assert parts.made and parts.annotations.subsets == {"training": 8, "validation": 2}
+    with pytest.raises(AnnotationError, match="one each"):
+        split(make_set({"v0": ["a"]}))
+
+
+@pytest.mark.parametrize(
+    ("actions", "durations", "fps", "rate"),
+    [
+        ([2.0] * 50, [60] * 9, 30, 4.0),
+        ([0.3] * 50, [60] * 9, 30, 30.0),
+        ([0.3] * 50, [60] * 9, 15, 15.0),  # no faster than the videos
+        ([60.0] * 50, [600] * 9, 30, 1.0),
+        ([2.0] * 50, [60] * 9, 0.5, 0.5),
+    ],
+)
+def test_sampling_rate_follows_the_short_actions(actions, durations, fps, rate):
+    choices = choose(survey_of(actions, durations, fps), 8, "timm:resnet50", 0, 1)
+    assert choices["data.fps"] == pytest.approx(rate)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.floats(0.05, 4000), min_size=1, max_size=30),
+    st.lists(st.floats(1, 20000), min_size=2, max_size=10),
+    st.sampled_from([(0, 1), (16, 8), (32, 2), (64, 8)]),
+    st.integers(1, 500),
+)
+def test_choices_always_fit_together(actions, durations, needs, num_train):
+    clip_frames, stride = needs
+    choices = choose(survey_of(actions, durations), num_train, "timm:resnet50", clip_frames, stride)
+    rows_per_clip = choices["encoder.clip_frames"] // stride
+    assert choices["window.num_rows"] % rows_per_clip == 0
+    assert 0 < choices["memory.ratio"] <= 1
+    ranges = choices["localizer.decoder.regression_ranges"]
+    assert len(ranges) == choices["localizer.decoder.levels"] >= 1
+    assert ranges[0][0] == 0 and all(a[1] == b[0] for a, b in pairwise(ranges))
+    assert choices["window.num_rows"] >= 4 * 2 ** (len(ranges) - 1)
+    assert choices["train.batch_size"] <= num_train
+    text = yaml_text(["head"], choices.by_key)
+    assert yaml.safe_load(text)["window"]["num_rows"] == choices["window.num_rows"]
+
+
+def test_the_window_is_the_whole_video_or_holds_the_longest_action():
+    short = choose(survey_of([2.0] * 50 + [9], [50] * 9), 8, "timm:resnet50", 0, 1)
+    row_s = 1 / short["data.fps"]
+    assert 50 <= short["window.num_rows"] * row_s <= 60
+    assert short["window.windows_per_video"] == 1
+    long = choose(survey_of([2.0] * 50 + [120], [3600] * 9), 8, "timm:resnet50", 0, 1)
+    assert 180 <= long["window.num_rows"] / long["data.fps"] <= 200
+    assert long["window.windows_per_video"] == 8
+
+
+def test_comments_cannot_become_yaml():
+    bad = 'x\nevil: 1\u2028evil: 2\x85evil: 3\x00\x1b "quoted" # more'
+    text = yaml_text(
+        [bad], {"a.b": Choice(bad, bad), "a.c": Choice([1.5, None], "w " * 200), "d": Choice("no", "")}
+    )
+    assert yaml.safe_load(text) == {"a": {"b": bad, "c": [1.5, None]}, "d": "no"}
+    assert all(len(line) <= 120 for line in text.splitlines() if line.lstrip().startswith("#"))
+
+
+def test_project_loads_as_a_configuration(data, tmp_path):
+    project = init_project(InitOptions(data / "videos", data / "truth.json", tmp_path / "p", estimate=False))
+    config = load_config(project.config)
+    assert config.data.fps == 6.0  # 8 frames in 1.5 s, rounded up
+    assert config.window.num_rows * config.encoder.frame_stride / config.data.fps >= 12
+    assert config.end_to_end
+    written = read_annotations(project.annotations)
+    assert written.subsets == {"training": 5, "validation": 1}
+    assert all(v.duration_s == pytest.approx(12, abs=0.2) for v in written.videos.values())
+    assert set(written.labels) == {"wave", "jump\n# evil: 1", "bow", "clap"}
+    keys = [line for line in project.config.read_text().splitlines() if re.match(r" +\w+: \S", line)]
+    assert len(keys) > 18
+    with pytest.raises(OutputExistsError):
+        init_project(InitOptions(data / "videos", data / "truth.json", tmp_path / "p", estimate=False))
+    assert any("fewer than 10" in note for note in project.notes)
+
+
+def test_missing_and_broken_videos_are_named_and_left_out(data, tmp_path):
+    content = json.loads((data / "truth.json").read_text())
+    content["database"]["nowhere"] = content["database"]["broken"] = content["database"]["v0"]
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for path in (data / "videos").iterdir():
+        (videos / path.name).symlink_to(path)
+    (videos / "broken.mp4").write_bytes(b"no video" * 99)
+    project = init_project(InitOptions(videos, tmp_path / "truth.json", tmp_path / "p", estimate=False))
+    assert project.survey.missing == ["nowhere"] and list(project.survey.broken) == ["broken"]
+    assert len(read_annotations(project.annotations)) == 6
+    text = " ".join(line.lstrip("# ") for line in project.config.read_text().splitlines())
+    assert "missing: 1, such as nowhere" in text and "unreadable: 1, such as broken" in text
+    assert "2 videos without a usable file are left out" in text and "longtal check" in text
+
+
+def test_wrong_input(data, tmp_path):
+    with pytest.raises(VideoError, match="does not exist"):
+        init_project(InitOptions(tmp_path / "none", data / "truth.json", tmp_path / "p"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AnnotationError, match="none of the 6"):
+        init_project(InitOptions(tmp_path / "empty", data / "truth.json", tmp_path / "p"))
+    with pytest.raises(ConfigError, match="no encoder"):
+        init_project(InitOptions(data / "videos", data / "truth.json", tmp_path / "p", encoder="resnt"))
+    with pytest.raises(ConfigError, match="tpu"):
+        init_project(InitOptions(data / "videos", data / "truth.json", tmp_path / "p", device="tpu"))
+    assert not (tmp_path / "p").exists()
+    (tmp_path / "head.csv").write_text("video,start,end,label\n")
+    with pytest.raises(AnnotationError, match="names no video"):
+        init_project(InitOptions(data / "videos", tmp_path / "head.csv", tmp_path / "p"))
+    for folder in ("head.csv", "head.csv/inside/p"):
+        with pytest.raises(OutputError, match=r"head\.csv is a file"):
+            init_project(InitOptions(data / "videos", data / "truth.json", tmp_path / folder))
+
+
+def test_command_prints_json_with_what_to_do_next(data, tmp_path):
+    arguments = ["--videos", data / "videos", "--annotations", data / "truth.json", "--out", tmp_path / "p"]
+    result = CliRunner().invoke(command, [*map(str, arguments), "--json", "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.stdout)
+    assert shown["videos"] == 6 and shown["choices"]["data.fps"]["value"] == 6.0
+    estimate = shown["estimate"]
+    assert estimate["num_rows"] == 6 * 72
+    assert estimate["store_bytes"] == 432 * (1280 * 2 + 32)
+    assert estimate["memory_bytes"] > 100 * 2**20 and estimate["total_s"] > estimate["extract_s"] > 0
+    assert "longtal train" in shown["next"][0] and "longtal report" in shown["next"][1]
+    assert "on this machine (cpu)" in shown["choices"]["train.epochs"]["why"]
+
+
+@pytest.mark.parametrize(
+    ("epoch_s", "hours", "epochs", "words", "warned"),
+    [
+        (60, 12, 60, "2400 steps in all; about 106 min on this machine (cpu), extraction included", False),
+        (1500, 12, 26, "the data would bear 60 epochs, 25.8 h, more than 12 h", False),
+        (36000, 12, 12, "the data would bear 60 epochs", True),
+        (60, 0.1, 12, "the data would bear 60 epochs", True),
+    ],
+)
+def test_a_slow_machine_gets_fewer_epochs(epoch_s, hours, epochs, words, warned):
+    start = Choices({"train.epochs": Choice(60, "2400 steps in all"), "train.validate_every": Choice(5, "")})
+    cost = Estimate("cpu", 1, 1, 1, 600, 1.0, epoch_s, 180, 60, 5)
+    choices, found, late = in_time(start, cost, hours)
+    assert choices["train.epochs"] == found.epochs == epochs
+    assert choices["train.validate_every"] == found.validate_every == max(1, epochs // 12)
+    assert words in choices.by_key["train.epochs"].why and bool(late) == warned
+    validations = -(-epochs // found.validate_every)
+    assert found.total_s == 600 + epochs * epoch_s + validations * 180
+    if not warned:
+        assert found.total_s <= 3600 * hours

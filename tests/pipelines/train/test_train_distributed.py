@@ -1,0 +1,72 @@
+"""Several processes: the same batches, the same losses, each video in one process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from featstore import FeatureStore
+from pipelines.config import save_resolved
+from pipelines.train import train
+from pipelines.train.run_log import read_log
+from tests.pipelines.tiny_run import make_data, make_store, tiny_config
+from tests.pipelines.train.test_train_accumulate import DECODERS
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def launch(config_path: Path, out: Path, processes: int, *more: str) -> subprocess.CompletedProcess:
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        str(processes),
+        "--standalone",
+    ]
+    command += [str(ROOT / "cli.py"), "train", "--config", str(config_path), "--out", str(out), *more]
+    env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=600, env=env, cwd=ROOT, check=False
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "accumulate"),
+    [("actionformer", 1), ("daotad", 1), ("afsd", 1), ("daotad", 2), ("actionformer", 2)],
+)
+def test_processes_have_the_losses_of_one_and_share_the_memory(tmp_path, name, accumulate):
+    make_data(tmp_path)
+    make_store(tmp_path)
+    config = tiny_config(
+        tmp_path,
+        localizer={"decoder": DECODERS[name]},
+        train={"batch_size": 4, "epochs": 3},
+    )
+    train(config, tmp_path / "one")
+    path = save_resolved(config, tmp_path, "run.yaml")
+    more = ("--set", f"train.accumulate={accumulate}")
+    done = launch(path, tmp_path / "two", 2, *more)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = read_log(tmp_path / "one", "step"), read_log(tmp_path / "two", "step")
+    assert [r["step"] for r in one] == [r["step"] for r in two] == list(range(1, len(one) + 1))
+    for a, b in zip(one, two, strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=2e-4)
+        assert b["grad_norm"] == pytest.approx(a["grad_norm"], rel=2e-3)
+    assert read_log(tmp_path / "two", "validation")[-1]["mAP"] == pytest.approx(
+        read_log(tmp_path / "one", "validation")[-1]["mAP"], abs=1e-3
+    )
+    with (
+        FeatureStore.open(tmp_path / "one" / "memory.zarr") as first,
+        FeatureStore.open(tmp_path / "two" / "memory.zarr") as second,
+    ):
+        for video in first.video_ids:
+            rows = first.video(video).num_rows
+            steps = [s.ledger(video, 0, rows)["step"] for s in (first, second)]
+            assert (steps[0] == steps[1]).all()
+            assert abs(first.read(video, 0, rows) - second.read(video, 0, rows)).max() < 1e-2
+    resumed = launch(path, tmp_path / "two", 2, *more, "--resume")
+    assert resumed.returncode == 0, resumed.stderr[-3000:]

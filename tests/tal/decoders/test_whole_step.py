@@ -1,0 +1,139 @@
+"""A step in parts is the step in one: losses, gradients and normalisers of every decoder."""
+
+import copy
+
+import pytest
+import torch
+
+from tal.decoders import Targets, build_decoder, list_decoders
+from tal.decoders.afsd import AFSDConfig
+from tal.decoders.base import WholeStep
+from tal.decoders.cltdr_gmg import CltdrGmgConfig
+from tal.decoders.daotad import DaoTADConfig
+from tal.decoders.pyramid.decoder import PyramidDecoder
+from tal.decoders.tridet import TriDetConfig
+from tal.errors import ConfigError
+from tests.tal.decoders.test_decoder_pyramid import RELEASE, SMALL, STRICT
+
+ANCHORS = {"channels": 32, "num_heads": 4, "mlp_channels": 48, "fpn_channels": 32, "head_layers": 2}
+POINTS = {"channels": 32, "upsample": 2, "regression_ranges": ((0, 4), (2, 8), (4, 10000))}
+CASES = {
+    "actionformer": STRICT["actionformer"],
+    "temporalmaxer": STRICT["temporalmaxer"],
+    "temporalmaxer-ota": STRICT["temporalmaxer-ota"],
+    "tridet": STRICT["tridet"],
+    "cltdr_gmg": STRICT["cltdr"],
+    "cltdr_gmg-release": RELEASE["cltdr"],
+    "daotad": DaoTADConfig(**ANCHORS),
+    "daotad-conv": DaoTADConfig(**ANCHORS, pyramid="conv", anchor_position="middle"),
+    "afsd": AFSDConfig(**POINTS, labels="segment"),
+    "afsd-video": AFSDConfig(**POINTS),
+}
+CHANNELS, CLASSES, LENGTH = 12, 3, 45
+TARGETS = [
+    Targets(torch.tensor([[2.0, 9.0], [11.0, 30.0], [31.0, 36.5]]), torch.tensor([0, 2, 1])),
+    Targets(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long)),
+    Targets(torch.tensor([[1.0, 3.0]]), torch.tensor([1])),
+    Targets(torch.tensor([[4.0, 21.0], [5.0, 8.0]]), torch.tensor([2, 2])),
+]
+
+
+def test_every_decoder_is_among_the_cases():
+    assert {name.split("-")[0] for name in CASES} == set(list_decoders())
+
+
+@pytest.fixture(params=CASES)
+def decoder(request):
+    torch.manual_seed(0)
+    made = build_decoder(CASES[request.param], CHANNELS, CLASSES).train()
+    for module in made.modules():  # random numbers of a batch and of its parts are not the same ones
+        for name in ("p", "probability"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    return made
+
+
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(4, CHANNELS, LENGTH, generator=generator)
+    mask = torch.arange(LENGTH) < torch.tensor([45, 31, 20, 40])[:, None]
+    return features, mask[:, None]
+
+
+def gradients(decoder):
+    return {name: p.grad for name, p in decoder.named_parameters() if p.grad is not None}
+
+
+def in_parts(decoder, sizes, shared=True):
+    """Loss of the parts' mean, with its gradients in ``decoder``; ``shared`` False: each for itself."""
+    features, mask = batch()
+    parts, first = [], 0
+    for size in sizes:
+        at = slice(first, first + size)
+        parts.append((features[at], mask[at], TARGETS[at]))
+        first += size
+    totals = []
+    for x, m, truth in parts:
+        outputs = decoder(x, m) if decoder.totals_need_outputs else None
+        totals.append(decoder.totals(outputs, m, truth))
+    loss = 0.0
+    for index, (x, m, truth) in enumerate(parts):
+        whole = None
+        if shared and totals[0] is not None:
+            whole = WholeStep(torch.stack(totals).sum(0), len(parts), index == len(parts) - 1)
+        part = decoder.losses(decoder(x, m), m, truth, whole)["loss"] / len(parts)
+        part.backward()
+        loss += float(part.detach())
+    return loss
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_parts_have_the_gradients_of_the_whole(decoder, parts):
+    other = copy.deepcopy(decoder)
+    features, mask = batch()
+    for _ in range(2):  # the second step begins from the normaliser that the first one left
+        for module in (decoder, other):
+            module.zero_grad()
+        loss = decoder.losses(decoder(features, mask), mask, TARGETS)["loss"]
+        loss.backward()
+        assert in_parts(other, [4 // parts] * parts) == pytest.approx(float(loss.detach()), rel=1e-5)
+        expected, got = gradients(decoder), gradients(other)
+        for name, value in expected.items():
+            torch.testing.assert_close(got[name], value, rtol=1e-3, atol=1e-5)
+    for (name, one), (_, two) in zip(decoder.named_buffers(), other.named_buffers(), strict=True):
+        torch.testing.assert_close(one, two, msg=name)
+
+
+@pytest.mark.parametrize("name", ["actionformer", "cltdr_gmg-release", "daotad"])
+def test_parts_that_know_nothing_of_each_other_differ(name):
+    """So the equality above is one of the totals."""
+    torch.manual_seed(0)
+    decoder = build_decoder(CASES[name], CHANNELS, CLASSES).eval()
+    decoder.train(isinstance(decoder, PyramidDecoder))
+    features, mask = batch()
+    with torch.no_grad():
+        whole = float(copy.deepcopy(decoder).losses(decoder(features, mask), mask, TARGETS)["loss"])
+    alone = in_parts(decoder, [1, 1, 1, 1], shared=False)
+    assert abs(alone - whole) > 1e-2 * whole
+
+
+def test_totals_without_outputs_are_those_with_them(decoder):
+    features, mask = batch()
+    outputs = decoder(features, mask)
+    totals = decoder.totals(outputs, mask, TARGETS)
+    if totals is None:
+        assert decoder.totals(None, mask, TARGETS) is None
+        return
+    assert totals.shape == (1,) and totals[0] > 0 and not totals.requires_grad
+    if not decoder.totals_need_outputs:
+        assert torch.equal(decoder.totals(None, mask, TARGETS), totals)
+
+
+def test_totals_move_nothing_and_a_balance_of_whole_batches_is_refused():
+    decoder = build_decoder(TriDetConfig(**SMALL, regression_weight=0), CHANNELS, CLASSES)
+    with pytest.raises(ConfigError, match="accumulate to 1"):
+        decoder.totals(None, batch()[1], TARGETS)
+    decoder = build_decoder(CltdrGmgConfig(**SMALL), CHANNELS, CLASSES)
+    before = decoder.loss_normaliser.clone()
+    decoder.totals(None, batch()[1], TARGETS)
+    assert torch.equal(decoder.loss_normaliser, before)

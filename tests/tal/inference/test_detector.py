@@ -1,0 +1,234 @@
+"""Detector: what a model folder must hold, that prediction equals the parts it is made of, bounded memory."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+import tal.inference.detector as detector_module
+from featstore import FeatureStore
+from featstore.errors import StoreSpecError
+from tal import Detector
+from tal.encoders import EncoderConfig, build_encoder, encode_video, feature_spec
+from tal.errors import CheckpointError, ConfigError, VideoError
+from tal.grid import ClipGrid
+from tal.inference.detector import RowBuffer
+from tal.inference.localize import localize
+from tal.localizer import Localizer, LocalizerConfig
+
+LABELS = ["bow", "jump", "wave"]
+TREE = {
+    "data": {"fps": 5.0, "annotations": "somewhere/else.json"},
+    "encoder": {
+        "name": "timm:test_efficientnet",
+        "weights": "pypi",
+        "clip_frames": 4,
+        "size": 40,
+        "crop": 32,
+    },
+    "window": {"num_rows": 32},
+    "localizer": {
+        "downsample": 1,
+        "decoder": {"name": "temporalmaxer", "embed_dim": 16, "head_dim": 16, "levels": 2, "min_score": 0.0},
+    },
+    "inference": {"overlap": 0.5, "min_score": 0.0},
+}
+
+
+def write_model(folder, tree=TREE, channels=None, seed=0):
+    """A model folder with random weights."""
+    folder.mkdir(parents=True)
+    torch.manual_seed(seed)
+    weights = {}
+    if tree.get("encoder"):
+        encoder = build_encoder(EncoderConfig(**{**tree["encoder"], "weights": None}), seed=seed)
+        weights |= {f"encoder.{k}": v.contiguous() for k, v in encoder.state_dict().items()}
+        channels = encoder.channels
+    config = LocalizerConfig.model_validate(tree["localizer"])
+    localizer = Localizer(config, channels, len(LABELS), tree["window"]["num_rows"])
+    weights |= {f"localizer.{k}": v for k, v in localizer.state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    (folder / "config.yaml").write_text(yaml.safe_dump(tree))
+    (folder / "labels.json").write_text(json.dumps(LABELS))
+    (folder / "thresholds.json").write_text(json.dumps({"bow": 0.2, "jump": 0.6}))
+    (folder / "provenance.json").write_text(json.dumps({"features": {"channels": channels}}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory):
+    from tal.video.writer import VideoWriter
+
+    path = tmp_path_factory.mktemp("video") / "new.mp4"
+    rng = np.random.default_rng(0)
+    with VideoWriter(path, 10.0, gop=10) as writer:
+        for _ in range(115):
+            writer.add(np.kron(rng.integers(0, 255, (4, 4, 3), np.uint8), np.ones((16, 16, 1), np.uint8)))
+    return path
+
+
+@pytest.fixture
+def model(tmp_path):
+    return write_model(tmp_path / "model")
+
+
+def test_prediction_equals_encoding_then_localizing(model, video):
+    detector = Detector.load(model)
+    seen = []
+    found = detector.predict(video, on_progress=lambda done, total: seen.append((done, total)))
+    rows = np.concatenate([rows for _, rows, _ in encode_video(detector.encoder, video, 5.0)])
+    grid = ClipGrid(5.0, 4, 1).feature_grid
+    expected = localize(detector.localizer, rows, grid, detector.config.windows, 11.5)
+    assert len(found) > 0
+    assert np.array_equal(found["score"], expected["score"])
+    assert np.allclose(found["start_s"], expected["start_s"])
+    assert found["label"].astype(str).tolist() == [LABELS[i] for i in expected["label_index"]]
+    assert set(found["video_id"]) == {"new"}
+    assert list(found.columns) == ["video_id", "start_s", "end_s", "label", "score"]
+    assert seen[-1] == (58, 58)  # 11.5 s at 5 frames a second
+    assert found["end_s"].max() <= 11.5
+
+
+def test_each_clip_is_encoded_once_under_overlapping_windows(model, video, monkeypatch):
+    detector = Detector.load(model)
+    frames = []
+    encode = detector.encoder.encode
+    monkeypatch.setattr(detector.encoder, "encode", lambda x: (frames.append(x.shape[0]), encode(x))[1])
+    detector.predict(video)
+    clips = -(-58 // 4)
+    assert clips <= sum(frames) < clips + 4  # the last batch is filled up
+
+
+def test_a_run_folder_and_a_file_of_the_folder_load_too(tmp_path, video):
+    run = tmp_path / "run"
+    write_model(run / "model")
+    a = Detector.load(run).predict(video)
+    b = Detector.load(run / "model" / "model.safetensors").predict(video)
+    assert a.equals(b)
+
+
+def test_a_saved_copy_predicts_the_same(model, video, tmp_path):
+    first = Detector.load(model)
+    copy = first.save(tmp_path / "elsewhere" / "copy")
+    shutil.rmtree(model)
+    second = Detector.load(copy)
+    assert first.predict(video).equals(second.predict(video))
+    assert second.thresholds == {"bow": 0.2, "jump": 0.6}
+    with pytest.raises(FileExistsError):
+        first.save(copy)
+
+
+def test_rows_from_a_store_give_the_same_and_another_store_is_refused(model, video, tmp_path):
+    detector = Detector.load(model)
+    spec = feature_spec(detector.encoder, 5.0, dtype="float32")
+    facts = {**spec.to_dict()}
+    (model / "provenance.json").write_text(json.dumps({"features": facts}))
+    detector = Detector.load(model)
+    with FeatureStore.create(tmp_path / "s.zarr", spec) as store:
+        store.add_video("new", num_rows=58, fps=5.0, duration_s=11.5, num_frames=58)
+        for start, rows, _ in encode_video(detector.encoder, video, 5.0):
+            store.write("new", start, rows, step=0)
+        store.complete("new")
+        store.commit()
+        from_rows, from_video = detector.predict_store(store, "new"), detector.predict(video)
+        assert np.allclose(from_rows["score"], from_video["score"], atol=1e-6)
+        assert np.allclose(from_rows["start_s"], from_video["start_s"], atol=1e-5)
+        (model / "provenance.json").write_text(json.dumps({"features": {**facts, "size": 77}}))
+        with pytest.raises(StoreSpecError, match="size: the model's are 77, the store's 40"):
+            Detector.load(model).predict_store(store, "new")
+
+
+def test_a_model_without_encoder_needs_a_store(tmp_path, video):
+    folder = write_model(tmp_path / "m", {**TREE, "encoder": None}, channels=6)
+    detector = Detector.load(folder)
+    with pytest.raises(CheckpointError, match="no encoder"):
+        detector.predict(video)
+
+
+def test_confident_uses_thresholds_by_class(model, video):
+    detector = Detector.load(model)
+    found = detector.predict(video)
+    kept = detector.confident(found)
+    needed = found["label"].astype(str).map({"bow": 0.2, "jump": 0.6, "wave": 0.4}).astype(float)
+    assert len(kept) == int((found["score"] >= needed).sum())
+    assert (detector.confident(found, 0.5)["score"] >= 0.5).all()
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "labels.json", "thresholds.json", "provenance.json"])
+def test_a_missing_file_is_named(model, name):
+    (model / name).unlink()
+    with pytest.raises(CheckpointError, match=f"lacks {name}"):
+        Detector.load(model)
+
+
+def test_wrong_folders_say_what_they_are(tmp_path, model):
+    with pytest.raises(CheckpointError, match="no such model folder"):
+        Detector.load(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=r"lacks config\.yaml, model\.safetensors"):
+        Detector.load(tmp_path / "empty")
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("config.yaml", "log.jsonl"):
+        (run / name).write_text("")
+    with pytest.raises(CheckpointError, match="--resume"):
+        Detector.load(run)
+    (model / "labels.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="list of class names"):
+        Detector.load(model)
+
+
+def test_damaged_and_foreign_weights_are_refused_with_their_names(model):
+    path = model / "model.safetensors"
+    weights = load_file(path)
+    name = next(k for k in weights if k.startswith("localizer."))
+    save_file({k: v for k, v in weights.items() if k != name}, path)
+    with pytest.raises(CheckpointError, match=rf"1 missing: {name}"):
+        Detector.load(model)
+    save_file({**weights, "localizer.extra": torch.zeros(1)}, path)
+    with pytest.raises(CheckpointError, match=r"1 unexpected: localizer\.extra"):
+        Detector.load(model)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match="damaged"):
+        Detector.load(model)
+
+
+def test_an_edited_configuration_is_named(model):
+    tree = {**TREE, "localizer": {"decoder": {"name": "temporalmaxer"}, "downsampel": 2}}
+    (model / "config.yaml").write_text(yaml.safe_dump(tree))
+    with pytest.raises(CheckpointError, match=r"localizer\.downsampel"):
+        Detector.load(model)
+
+
+def test_bad_videos_and_devices(model, tmp_path):
+    detector = Detector.load(model)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video" * 50)
+    with pytest.raises(VideoError, match=r"broken\.mp4"):
+        detector.predict(broken)
+    with pytest.raises(ConfigError, match="not to be had"):
+        Detector.load(model, device="cuda:77")
+
+
+def test_long_videos_use_a_file_and_may_keep_more(model, video, monkeypatch):
+    detector = Detector.load(model)
+    expected = detector.predict(video)
+    monkeypatch.setattr(detector_module, "ROWS_IN_MEMORY_BYTES", 0)
+    with RowBuffer(5, 3) as buffer:
+        assert isinstance(buffer.rows, np.memmap)
+        assert not buffer.rows.any()
+    assert detector.predict(video).equals(expected)
+    short, long = (detector.config.windows.for_length(s) for s in (60.0, 3 * 3600.0))
+    assert short.suppression.max_segments == 200
+    assert long.suppression.max_segments == 3600
+
+
+def test_importing_tal_does_not_load_torch():
+    code = "import sys, tal; assert 'torch' not in sys.modules; assert 'Detector' in tal.__all__"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,167 @@
+"""Files that are no whole videos are refused with a reason; long ones cost no memory."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tal.errors import ConfigError, VideoError
+from tal.video import open_video
+from tal.video.pool import ClipShape, Decoded, DecodeTask, Finished, decode_all
+from tests.tal.video.video_corpus import CORPUS, Make, make_video
+
+_PLAIN = next(m for m in CORPUS if m.name == "h264")
+
+
+def _audio_only(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        for start in range(0, 16000, 1024):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16000, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def _bad_files(folder: Path) -> dict[str, tuple[Path, str]]:
+    whole = make_video(_PLAIN, folder).read_bytes()
+    mkv = make_video(next(m for m in CORPUS if m.name == "h264_mkv"), folder).read_bytes()
+    avi = make_video(next(m for m in CORPUS if m.name == "h264_avi"), folder).read_bytes()
+    files = {
+        "empty.mp4": (b"", "empty"),
+        "text.mp4": (b"this is no video" * 100, "not a readable video"),
+        "no_index.mp4": (whole[: len(whole) // 2], "not a readable video"),
+        "cut.mkv": (mkv[: len(mkv) // 2], "truncated"),
+        "cut.avi": (avi[: len(avi) // 3], ""),
+        "zeros.mp4": (bytes(20_000), "not a readable video"),
+    }
+    bad = {}
+    for name, (data, reason) in files.items():
+        (folder / name).write_bytes(data)
+        bad[name] = (folder / name, reason)
+    bad["sound.mp4"] = (_audio_only(folder / "sound.mp4"), "no video stream")
+    bad["missing.mp4"] = (folder / "missing.mp4", "cannot be read")
+    return bad
+
+
+def test_bad_files_are_refused_with_name_and_cause(tmp_path: Path) -> None:
+    for name, (path, reason) in _bad_files(tmp_path).items():
+        with contextlib.suppress(VideoError):
+            open_video(path).close()
+            pytest.fail(f"{name} was opened")
+        with pytest.raises(VideoError) as caught:
+            open_video(path)
+        message = str(caught.value)
+        assert name in message and reason in message, message
+        assert "\n" not in message
+
+
+def test_a_folder_is_no_video(tmp_path: Path) -> None:
+    with pytest.raises(VideoError):
+        open_video(tmp_path)
+
+
+def test_bytes_lost_in_the_middle_never_give_nonsense(tmp_path: Path) -> None:
+    """Zeroed packets: an error, or pictures of the right shape; never a crash or a hang."""
+    path = make_video(_PLAIN, tmp_path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(data)
+    for backend in ("decord", "pyav") if find_spec("decord") else ("pyav",):
+        with contextlib.suppress(VideoError), open_video(broken, backend=backend) as video:
+            pictures, valid = video.frames(np.arange(48), 25.0)
+            assert pictures.shape == (48, 64, 96, 3) and valid.all()
+
+
+def test_wrong_arguments(tmp_path: Path) -> None:
+    path = make_video(_PLAIN, tmp_path)
+    with pytest.raises(ConfigError, match="backend"):
+        open_video(path, backend="opencv")
+    with open_video(path) as video, pytest.raises(ConfigError, match="sampling rate"):
+        video.frames([0], 0.0)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_decoding_in_processes_gives_the_same_clips(workers: int, tmp_path: Path) -> None:
+    good = make_video(_PLAIN, tmp_path)
+    (tmp_path / "bad.mp4").write_bytes(b"nothing")
+    shape = ClipShape(clip_frames=8, size=40, crop=32)
+    tasks = [DecodeTask("good", good, 10.0), DecodeTask("bad", tmp_path / "bad.mp4", 10.0)]
+    clips: dict[int, np.ndarray] = {}
+    ends: dict[str, Finished] = {}
+    for event in decode_all(tasks, shape, workers):
+        if isinstance(event, Decoded):
+            assert event.clip == len(clips), "clips of a video come in order"
+            clips[event.clip] = event.pictures.copy()
+        else:
+            ends[event.key] = event
+    assert "bad.mp4" in ends["bad"].error
+    assert ends["good"].num_frames == 20 and len(clips) == 3
+    with open_video(good) as video:
+        pictures, valid = video.frames(np.arange(24), 10.0, size=40)
+    assert valid.sum() == 20
+    together = np.concatenate([clips[i] for i in range(3)])
+    assert np.array_equal(together, pictures[:, 4:36, 14:46])
+
+
+def test_only_needed_pictures_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clip in the middle: from its key frame on, not from the start, and not to the end."""
+    from tal.video import pyav_decoder
+
+    make = Make("long", "libx264", pictures=400, gop=10, options={"preset": "ultrafast", "bf": "0"})
+    path = make_video(make, tmp_path)
+    decoded: list[int] = []
+    numbered = pyav_decoder.PyavDecoder._numbered
+
+    def counting(self, packets, start):  # type: ignore[no-untyped-def]
+        for index, frame in numbered(self, packets, start):
+            decoded.append(index)
+            yield index, frame
+
+    monkeypatch.setattr(pyav_decoder.PyavDecoder, "_numbered", counting)
+    with open_video(path, backend="pyav") as video:
+        video.frames(np.arange(205, 213), 25.0)
+        assert decoded == list(range(200, 213))
+        decoded.clear()
+        video.frames(np.arange(213, 218), 25.0)  # goes on where it stands
+        assert decoded == list(range(213, 218))
+        decoded.clear()
+        video.frames([12, 390], 25.0)
+        assert decoded == [10, 11, 12, 390]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
+    """Two hours, read to the end: no more memory than two minutes."""
+    script = (
+        "import resource, sys, numpy as np\n"
+        "from tal.video import open_video\n"
+        "with open_video(sys.argv[1]) as v:\n"
+        "    for start in range(0, v.num_frames(1.0), 64):\n"
+        "        v.frames(np.arange(start, start + 64), 1.0, size=64)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, v.info.backend)\n"
+    )
+    peaks = []
+    for minutes in (2, 120):
+        path = tmp_path / f"{minutes}.mp4"
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "g": "50"})
+            stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+            still = av.VideoFrame.from_ndarray(np.zeros((64, 96, 3), np.uint8), format="rgb24")
+            for number in range(minutes * 60 * 25):
+                still.pts = number
+                container.mux(stream.encode(still))
+            container.mux(stream.encode())
+        command = [sys.executable, "-c", script, str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout.split()[0]))
+    assert peaks[1] - peaks[0] < 64 * 1024, f"KiB: {peaks}"  # the index itself is a few MB
