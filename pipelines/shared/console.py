@@ -19,16 +19,19 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
-from rich.text import Text
+
+from pipelines.shared.tables import build_table, printable
 
 if TYPE_CHECKING:
     import pandas as pd
+
+__all__ = ["err", "is_quiet", "log", "out", "print_json", "print_table", "printable", "progress", "set_quiet"]
 
 # Results go to stdout, progress and log to stderr, so that `longtal … --json > file` stays clean.
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
 log = logging.getLogger("longtal")
+_ENDLESS = 1_000_000  # characters: no line of a pipe is folded
 
 
 def set_quiet(quiet: bool) -> None:
@@ -65,19 +68,15 @@ def progress(unit: str = "") -> Iterator[Progress]:
 
 
 def print_table(frame: pd.DataFrame, title: str | None = None, digits: int = 3) -> None:
-    """Print a DataFrame as a table on stdout."""
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for name in frame.columns:
-        numeric = frame[name].dtype.kind in "fiu"
-        table.add_column(str(name), justify="right" if numeric else "left")
-    for row in frame.itertuples(index=False):
-        table.add_row(*(Text(f"{v:.{digits}f}" if isinstance(v, float) else printable(v)) for v in row))
-    out.print(table)
-
-
-def printable(value: object) -> str:
-    """Text from a file as a terminal may show it: no control characters, no escape sequences."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    """Print a DataFrame as a table on stdout: fitted to a terminal, whole in a pipe or a file."""
+    if out.is_terminal:
+        out.print(build_table(frame, out.width, title, digits), soft_wrap=False)
+        return
+    whole = Console(file=out.file, width=_ENDLESS, highlight=False)
+    with whole.capture() as captured:
+        whole.print(build_table(frame, None, title, digits))
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    out.print("\n".join(lines), markup=False)
 
 
 def print_json(value: object) -> None:
