@@ -36,7 +36,6 @@ COMMANDS = {
     "presets": "List the presets, or show one.",
     "convert": "Turn a released checkpoint of another code base into a model folder.",
     "plan": "Measure a few steps and choose what fits a memory budget.",
-    "study": "Run a comparison of several trainings and write its table.",
 }
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks.study.matrix import RunResult
+from benchmarks.study.table import Yardstick, markdown, mean_sd
 from cli import cli
 from featstore import FeatureSpec, FeatureStore
 from pipelines.config import parse_config, save_resolved
 from pipelines.shared.run_folder import validation_predictions
-from pipelines.study.matrix import RunResult
-from pipelines.study.table import Yardstick, markdown, mean_sd
 from pipelines.train import train
 from pipelines.train.run_log import read_log
 from tal import Detector

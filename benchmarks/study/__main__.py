@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-NAMES = ("hapt", "gym-memory", "gym-decoders")  # of pipelines.study.studies, which is not imported for --help
+NAMES = ("hapt", "gym-memory", "gym-decoders")  # of benchmarks.study.studies, which is not imported for --help
 
 
 @click.command()
@@ -46,10 +46,10 @@ def command(
     import sys
     from pathlib import Path
 
+    from benchmarks.study.matrix import as_records, compare_variants, run_matrix
+    from benchmarks.study.studies import STUDIES, data_settings, make_store
+    from benchmarks.study.table import markdown, write_study
     from pipelines.shared import console
-    from pipelines.study.matrix import as_records, compare_variants, run_matrix
-    from pipelines.study.studies import STUDIES, data_settings, make_store
-    from pipelines.study.table import markdown, write_study
 
     study, folder = STUDIES[name], Path(out)
     variants = study.variants([*data_settings(name, Path(data), folder), *sets])

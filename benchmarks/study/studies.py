@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.study.matrix import Protocols, Variant
+from benchmarks.study.table import Yardstick
 from pipelines.config import load_config
 from pipelines.extract import ExtractConfig, extract
 from pipelines.store.features import ImportOptions, import_features
-from pipelines.study.matrix import Protocols, Variant
-from pipelines.study.table import Yardstick
 from tal.annotations import read_annotations
 
 STRICT = ("0.5:0.95", tuple(round(0.5 + 0.05 * i, 2) for i in range(10)))

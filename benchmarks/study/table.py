@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.study.matrix import RunResult, as_records
 from pipelines.shared.files import write_text
-from pipelines.study.matrix import RunResult, as_records
 from tal.metrics import Comparison
 
 
