@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -23,11 +24,9 @@ COMMANDS = {
     "prepare": "Re-encode videos at a run's rate and size, for fast random access.",
     "extract": "Encode videos into a feature store, the long memory.",
     "train": "Train a decoder, or encoder and decoder end to end through the memory.",
-    "evaluate": "Measure predictions against annotations.",
-    "compare": "Compare prediction files: mean and sd, paired bootstrap.",
+    "evaluate": "Measure predictions against annotations; compare prediction files.",
     "predict": "Find actions in new videos.",
-    "report": "One self-contained page about a run or predictions.",
-    "view": "Serve a report with its videos on this machine.",
+    "report": "One self-contained page about a run or predictions, written or served.",
     "plot": "Draw timelines of truth and predictions.",
     "staleness": "Show how old the rows of a store are.",
     "store": "Look after feature stores: info, verify, repair, copy, merge, import, export.",
@@ -37,6 +36,8 @@ COMMANDS = {
     "convert": "Turn a released checkpoint of another code base into a model folder.",
     "plan": "Measure a few steps and choose what fits a memory budget.",
 }
+# former name -> what it is now; hidden, and gone with the next release
+RENAMED = {"compare": ("evaluate", "--compare"), "view": ("report", "--serve")}
 
 
 class LazyGroup(click.Group):
@@ -45,7 +46,18 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in RENAMED:
+            now = RENAMED[args[0]]
+            click.echo(f"`longtal {args[0]}` is now `longtal {' '.join(now)}`", err=True)
+            args = [*now, *args[1:]]
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "study":
+            return _study()
         if cmd_name not in COMMANDS:
             return None
         return importlib.import_module(f"pipelines.commands.{cmd_name}").command
@@ -53,6 +65,16 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _study() -> click.Command:
+    """The former `longtal study`: only a checkout has benchmarks/ beside this file."""
+    click.echo("`longtal study` is now `python -m benchmarks.study`", err=True)
+    sys.path.append(str(Path(__file__).resolve().parent))
+    try:
+        return importlib.import_module("benchmarks.study.__main__").command
+    except ModuleNotFoundError as error:
+        raise click.UsageError("studies are part of a checkout of longtal, not of its package") from error
 
 
 @click.command(

@@ -1,1 +1,1 @@
-"""Comparisons of several trainings, each made by one command: `longtal study NAME`."""
+"""Comparisons of several trainings, each made by one command: `python -m benchmarks.study NAME`."""

@@ -1,13 +1,15 @@
-"""`longtal study`."""
+"""`python -m benchmarks.study NAME`: a comparison of several trainings, and its table."""
 
 from __future__ import annotations
 
+import sys
+
 import click
 
-NAMES = ("hapt", "gym-memory", "gym-decoders")  # of benchmarks.study.studies, which is not imported for --help
+NAMES = ("hapt", "gym-memory", "gym-decoders")  # of benchmarks.study.studies, which --help does not import
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("name", type=click.Choice(NAMES))
 @click.option(
     "--data", required=True, metavar="DIR", type=click.Path(exists=True, file_okay=False), help="Data set."
@@ -40,10 +42,9 @@ def command(
 
     \b
     Example:
-      longtal study hapt --data data/hapt --out studies/hapt
-      longtal study gym-memory --data data/gym --out studies/gym --seeds 3
+      python -m benchmarks.study hapt --data data/hapt --out studies/hapt
+      python -m benchmarks.study gym-memory --data data/gym --out studies/gym --seeds 3
     """
-    import sys
     from pathlib import Path
 
     from benchmarks.study.matrix import as_records, compare_variants, run_matrix
@@ -59,7 +60,7 @@ def command(
     chosen = [v for v in variants if not only or v.folder in only]
     folder.mkdir(parents=True, exist_ok=True)
     make_store(name, Path(data), variants)
-    made_by = "longtal " + " ".join(sys.argv[1:])
+    made_by = "python -m benchmarks.study " + " ".join(sys.argv[1:])
     for results in run_matrix(chosen, range(first_seed, first_seed + seeds), folder, study.protocols):
         written, _ = write_study(folder, results, study.yardsticks, made_by)
     compared = compare_variants(results, chosen, folder, next(iter(study.protocols.values())))
@@ -69,3 +70,20 @@ def command(
     else:
         console.out.print(markdown(results, study.yardsticks, made_by, compared), markup=False)
         console.out.print(f"written to {written}")
+
+
+def main() -> None:
+    """Run the command; an error of ours is one line and exit code 2."""
+    from featstore.errors import LongtalError
+    from pipelines.shared import console
+
+    console.set_quiet(False)
+    try:
+        command.main(prog_name="python -m benchmarks.study")
+    except LongtalError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from pipelines.evaluate.run import EvaluateOptions
 
 _FILE = click.Path(path_type=Path)
 
@@ -14,10 +18,9 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--predictions",
     "-p",
-    required=True,
     multiple=True,
     type=_FILE,
-    help="ActivityNet result JSON or CSV; several give mean ± sd.",
+    help="ActivityNet result JSON or CSV; several (or as arguments) give mean ± sd.",
 )
 @click.option("--subset", help="Subset to measure on; default: the protocol's, or the only one.")
 @click.option("--tiou", help="Thresholds start:stop:step, both ends included (0.3:0.7:0.1), or a list.")
@@ -25,7 +28,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--json", "json_path", type=_FILE, help="Write everything as JSON ('-': print it).")
 @click.option("--csv", "csv_path", type=_FILE, help="Write AP by class and tIoU as CSV.")
 @click.option("--plots", type=_FILE, help="Write plots as PNG into this folder.")
-@click.option("--html", type=_FILE, help="Write one self-contained page.")
+@click.option("--html", type=_FILE, help="Write the page of `longtal report` about the (first) predictions.")
 @click.option("--manifest", type=_FILE, help="Write which videos and instances count, by id.")
 @click.option("--per-class", is_flag=True, help="Print AP by class too.")
 @click.option(
@@ -43,6 +46,12 @@ _FILE = click.Path(path_type=Path)
     "--annotation-format", default="auto", show_default=True, help="See `longtal annotations formats`."
 )
 @click.option("--no-diagnosis", is_flag=True, help="Leave out the error diagnosis.")
+@click.option(
+    "--compare", is_flag=True, help="Compare with the first predictions: paired bootstrap over videos."
+)
+@click.option("--samples", default=1000, show_default=True, help="Bootstrap samples of --compare.")
+@click.option("--seed", default=0, show_default=True, help="Of the bootstrap's samples.")
+@click.argument("more", nargs=-1, type=_FILE, metavar="[PREDICTIONS]...")
 def command(
     annotations: Path,
     predictions: tuple[Path, ...],
@@ -64,6 +73,10 @@ def command(
     drop_empty: bool,
     annotation_format: str,
     no_diagnosis: bool,
+    compare: bool,
+    samples: int,
+    seed: int,
+    more: tuple[Path, ...],
 ) -> None:
     """Measure predictions against annotations: mAP as the official ActivityNet evaluator gives it, and why.
 
@@ -71,8 +84,13 @@ def command(
     Example:
       longtal evaluate --annotations anno.json --subset test --predictions pred.json \\
           --tiou 0.3:0.7:0.1 --json result.json --html result.html
+      longtal evaluate --compare old.json new.json --annotations anno.json --subset test
     """
     import json
+
+    predictions = (*predictions, *more)
+    if not predictions:
+        raise click.UsageError("name a prediction file: --predictions FILE, or as an argument")
 
     from pipelines.evaluate.run import EvaluateOptions, evaluate_files, write_json, write_thresholds
     from pipelines.evaluate.tables import class_table, paper_table, summary_lines, write_csv
@@ -93,8 +111,11 @@ def command(
         annotation_format=annotation_format,
         threshold=threshold,
         thresholds_file=thresholds,
-        diagnosis=not no_diagnosis,
+        diagnosis=not (no_diagnosis or compare),
     )
+    if compare:
+        _compare(options, samples, seed, json_path)
+        return
     evaluated = evaluate_files(options)
     for note in evaluated.notes:
         console.log.warning(note)
@@ -119,6 +140,38 @@ def command(
 
         write_plots(evaluated, plots)
     if html is not None:
-        from pipelines.evaluate.page import write_page
+        from pipelines.report import collect, write_report
 
-        write_page(evaluated, html)
+        page = collect(
+            predictions[0], annotations, tiou=evaluated.report["tiou"], ground_truth=evaluated.annotations
+        )
+        write_report(page, html, overwrite=True)
+        if len(predictions) > 1:
+            console.log.warning(
+                "%s is about the first of %d files: %s", html, len(predictions), predictions[0]
+            )
+
+
+def _compare(options: EvaluateOptions, samples: int, seed: int, json_path: Path | None) -> None:
+    """Print, and write as JSON, how each prediction file does against the first."""
+    import json
+
+    from pipelines.evaluate.compare import compare_files, comparison_table, verdict
+    from pipelines.shared import console
+    from tal.annotations.files import write_text
+
+    compared = compare_files(options, samples, seed)
+    for note in compared.notes:
+        console.log.warning(note)
+    if str(json_path) == "-":
+        console.print_json(compared.report)
+        return
+    console.print_table(comparison_table(compared))
+    for line in verdict(compared):
+        console.out.print(line, markup=False)
+    mean, sd = 100 * compared.report["mean"], 100 * compared.report["sd"]
+    console.out.print(
+        f"mean ± sd of {len(compared.paths)}: {mean:.2f} ± {sd:.2f} %; {samples} samples, seed {seed}"
+    )
+    if json_path is not None:
+        write_text(json_path, json.dumps(compared.report, indent=1, ensure_ascii=False) + "\n")

@@ -4,36 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from pipelines.report import Report
 
-def report_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that `report` and `view` share."""
-    path = click.Path(path_type=Path)
-    for option in reversed(
-        (
-            click.option("--annotations", type=path, help="Truth to compare with; a run's own by default."),
-            click.option("--subset", help="Subset of the annotations, such as validation."),
-            click.option("--videos", type=path, help="Folder of the video files; a run's own by default."),
-            click.option("--tiou", help="tIoU limits of the mAP: start:stop:step, or a list; 0.3:0.7:0.1."),
-            click.option(
-                "--max-per-video",
-                type=click.IntRange(1),
-                default=200,
-                show_default=True,
-                help="Detections of a video that the page holds, best first.",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+
+_PATH = click.Path(path_type=Path)
 
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@report_options
+@click.option("--annotations", type=_PATH, help="Truth to compare with; a run's own by default.")
+@click.option("--subset", help="Subset of the annotations, such as validation.")
+@click.option("--videos", type=_PATH, help="Folder of the video files; a run's own by default.")
+@click.option("--tiou", help="tIoU limits of the mAP: start:stop:step, or a list; 0.3:0.7:0.1.")
+@click.option(
+    "--max-per-video",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="Detections of a video that the page holds, best first.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -42,6 +36,13 @@ def report_options(function: Callable[..., Any]) -> Callable[..., Any]:
     help="The page to write.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the page if it exists.")
+@click.option(
+    "--serve", is_flag=True, help="Serve page and videos on this machine, until Ctrl-C; write nothing."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: any that is free."
+)
+@click.option("--open/--no-open", "open_browser", default=True, help="With --serve: open the browser.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 def command(
     source: Path,
@@ -52,6 +53,9 @@ def command(
     max_per_video: int,
     out: Path,
     overwrite: bool,
+    serve: bool,
+    port: int,
+    open_browser: bool,
     as_json: bool,
 ) -> None:
     """Write one self-contained HTML page about a run or predictions.
@@ -61,18 +65,31 @@ def command(
     training curves and the age of its memory. It loads nothing from the network; videos are named by their
     place beside the page.
 
+    With --serve SOURCE may also be a page that was written before. The server listens on 127.0.0.1 only and
+    sends nothing but the page and the videos that it names. On a machine far away, forward the port: `ssh
+    -L 8765:127.0.0.1:8765 HOST` and `longtal report RUN --serve --port 8765 --no-open`.
+
     \b
     Examples:
       longtal report runs/first --out first.html
       longtal report predictions.json --annotations truth.json --subset validation --videos videos/
+      longtal report runs/first --serve
     """
     from pipelines.report import collect, write_report
     from pipelines.shared import console
     from pipelines.shared.files import require_new
     from tal.metrics import parse_tiou
 
-    require_new([out], overwrite)
     limits = parse_tiou(tiou) if tiou else None
+    if serve:
+        _serve(
+            source,
+            lambda: collect(source, annotations, subset, videos, limits, max_per_video),
+            port,
+            open_browser,
+        )
+        return
+    require_new([out], overwrite)
     report = collect(source, annotations, subset, videos, limits, max_per_video)
     write_report(report, out, overwrite)
     summary = {
@@ -89,6 +106,23 @@ def command(
         console.log.info(note)
     console.out.print(
         f"{out}: {summary['videos']} videos, {summary['video_files']} with their file. "
-        f"Open it in a browser, or run: longtal view {out}",
+        f"Open it in a browser, or run: longtal report {out} --serve",
         markup=False,
     )
+
+
+def _serve(source: Path, gather: Callable[[], Report], port: int, open_browser: bool) -> None:
+    """Serve a page that was written, or one gathered now."""
+    from pipelines.report.serve import serve_page, serve_report
+    from pipelines.shared import console
+
+    written = source.suffix.lower() in (".html", ".htm")
+    server = serve_page(source, port) if written else serve_report(gather(), port)
+    with server:
+        console.out.print(f"{server.address}  ({len(server.videos)} videos; Ctrl-C ends)", markup=False)
+        if open_browser:
+            click.launch(server.address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            console.log.info("ended")

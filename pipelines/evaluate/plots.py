@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -198,14 +197,3 @@ def write_plots(evaluated: Evaluated, folder: Path) -> list[Path]:
         draw(evaluated).savefig(path, dpi=150)
         paths.append(path)
     return paths
-
-
-def as_svg(figure: Figure) -> str:
-    """The figure as an SVG element without its XML declaration; its text stays text."""
-    import matplotlib
-
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "longtal"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

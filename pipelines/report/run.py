@@ -108,6 +108,7 @@ def collect(
     videos_dir: Path | None = None,
     tiou: Sequence[float] | None = None,
     max_per_video: int = MAX_PER_VIDEO,
+    ground_truth: AnnotationSet | None = None,
 ) -> Report:
     """Gather a report.
 
@@ -119,6 +120,8 @@ def collect(
         truth to compare with and where the video files are; for a run they come from its configuration.
     tiou
         limits of the mAP; None: 0.3 to 0.7.
+    ground_truth
+        what ``annotations`` hold, where the caller has read and cut it: then it is taken as it is.
 
     Raises
     ------
@@ -137,11 +140,12 @@ def collect(
         annotations = annotations or run.annotations
         subset = subset or run.subset
         videos_dir = videos_dir or run.videos
-    truth = None
-    if annotations is not None:
+    truth = ground_truth
+    if truth is None and annotations is not None:
         truth = read_annotations(annotations)
         if subset:
             truth = truth.subset(subset)
+    if truth is not None:
         notes += truth.notes
     predictions = read_predictions(predictions_path) if predictions_path else _no_predictions()
     if truth is not None:
@@ -153,7 +157,7 @@ def collect(
                 f"{next(iter(truth.videos), 'none')!r} there, {predictions['video_id'].iloc[0]!r} here"
                 + "".join(f"; {note}" for note in renamed)
             )
-        if not subset and predictions_path is not None:
+        if not subset and ground_truth is None and predictions_path is not None:
             truth = _only_known(truth, predictions, notes)
     scores = None
     if truth is not None and len(predictions):

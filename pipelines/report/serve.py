@@ -1,4 +1,4 @@
-"""`longtal view`: a report and its videos on this machine's loopback, for this machine's user.
+"""`longtal report --serve`: a report and its videos on this machine's loopback, for this machine's user.
 
 The server answers three things: the page, the videos that the page names (by number, never by path), and
 404. It listens on 127.0.0.1 only; a secret part in the address keeps out other users of the machine, and a

@@ -101,7 +101,6 @@ MEANS = [
     ("check --annotations labels.csv --videos DIR", "check --annotations labels.csv --videos clips"),
     ("--videos clips --out DIR", "--videos clips --out OUT"),
     ("study hapt --data DIR", "study hapt --data hapt"),
-    ("study gym-memory --data DIR", "study gym-memory --data DIR"),
     ("demo --out DIR", "demo --out OUT"),
     ("--seed N", "--seed 1"),
     ("RUN/memory.zarr", "runs/gym/memory.zarr"),
@@ -166,6 +165,6 @@ def tiny(words: list[str]) -> list[str]:
             *("--seeds", "1"),
             *(["--only", "actionformer", "--only", "tridet"] if "hapt" in words else []),
         ],
-        "view": ["--port", "0", "--no-open"],
+        "report": ["--port", "0", "--no-open"],
     }.get(name, [])
     return [*words, *more]

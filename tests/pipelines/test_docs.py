@@ -53,7 +53,7 @@ PARTS = {
 }
 # What a minute goes by with: processes, many steps, many videos.
 SLOW = re.compile(
-    r"longtal (train|extract|plan|study|demo|synth|prepare|convert|evaluate.*--plots)|torchrun|python"
+    r"longtal (train|extract|plan|demo|synth|prepare|convert|evaluate.*--plots)|torchrun|python"
 )
 # Benchmarks with few of everything; of the others, which take minutes or gigabytes, --help runs.
 BENCHMARKS = {
@@ -156,7 +156,9 @@ def run_longtal(words, monkeypatch):
 
 def run_python(words, folder):
     """`python -m benchmarks.NAME …`; `python cli.py …`."""
-    if words[0] == "-m" and words[1].startswith("benchmarks."):
+    if words[:2] == ["-m", "benchmarks.study"]:
+        words = ["-m", "benchmarks.study", *tiny(["study", *words[2:]])[1:]]
+    elif words[0] == "-m" and words[1].startswith("benchmarks."):
         words = [*words, *BENCHMARKS.get(words[1].removeprefix("benchmarks."), ["--help"])]
         folder = ROOT
     subprocess_of([sys.executable, *words], folder)
@@ -219,12 +221,16 @@ def test_every_command_is_run_or_listed():
     benches = {
         c.text: re.match(r"python -m (benchmarks\.\w+)", c.text) for c in COMMANDS if c.text not in NOT_RUN
     }
-    scripts = {text: ROOT / f"{found[1].replace('.', '/')}.py" for text, found in benches.items() if found}
-    assert [t for t, script in scripts.items() if "argparse" not in script.read_text()] == [], (
-        "it has no --help"
-    )
+    scripts = {text: ROOT / found[1].replace(".", "/") for text, found in benches.items() if found}
+    assert [t for t, script in scripts.items() if not has_help(script)] == [], "it has no --help"
     placeholders = [c.text for c in COMMANDS if c.text not in NOT_RUN and "…" in translated(c.text)]
     assert placeholders == [], "say in docs_commands.MEANS what stands for the dots"
+
+
+def has_help(script):
+    """A module or a package that reads its options with argparse or click."""
+    path = script / "__main__.py" if script.is_dir() else script.with_suffix(".py")
+    return any(f"import {name}" in path.read_text() for name in ("argparse", "click"))
 
 
 def test_code_blocks_are_of_known_languages():

@@ -47,7 +47,7 @@ class Player {
     this.clear();
     this.say(
       missing
-        ? `${file} was not found next to this page, or the browser cannot play its format. Serve the page with “longtal view”, or choose the file here.`
+        ? `${file} was not found next to this page, or the browser cannot play its format. Serve the page with “longtal report … --serve”, or choose the file here.`
         : `${file} could not be played: ${this.media.error ? this.media.error.message : "unknown cause"}.`,
     );
     this.state();

@@ -105,9 +105,11 @@ def test_every_output(files):
         "missed",
     }
     page = (out / "a.html").read_text()
-    assert "<script" not in page and "&lt;script&gt;" in page
+    assert HOSTILE not in page
     assert not re.search(r"""(src|href)=["']https?:""", page)  # nothing is fetched
-    assert page.count("<svg") == 5
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, flags=re.S)
+    assert json.loads(data)["averageMAP"] == pytest.approx(2 / 3)
+    assert HOSTILE in json.loads(data)["labels"]
     assert json.loads((out / "m.json").read_text())["instances"] == 4
     thresholds = json.loads((out / "thresholds.json").read_text())
     assert thresholds["tiou"] == 0.5 and set(thresholds["thresholds"]) == {"run", HOSTILE, "=1+1 $x$"}
@@ -226,14 +228,51 @@ def test_predictions_round_trip(files, suffix):
 
 def test_compare(files):
     done = run(
-        "compare", files / "pred.json", files / "worse.json", "--annotations", files / "truth.json",
-        "--subset", "test", "--samples", 50, "--json", files / "c.json",
+        "evaluate", "--compare", files / "pred.json", files / "worse.json", "--annotations",
+        files / "truth.json", "--subset", "test", "--samples", 50, "--json", files / "c.json",
     )  # fmt: skip
     report = json.loads((files / "c.json").read_text())
     assert report["comparisons"][0]["difference"] < 0
     assert "worse.json" in done.stdout
     with pytest.raises(EvaluationError, match="two prediction files"):
-        run("compare", files / "pred.json", "--annotations", files / "truth.json", "--subset", "test")
+        run(
+            "evaluate",
+            "--compare",
+            files / "pred.json",
+            "--annotations",
+            files / "truth.json",
+            "--subset",
+            "test",
+        )
+
+
+def test_the_page_has_the_numbers_of_the_evaluation(files):
+    """Videos that are left out are left out of both."""
+    (files / "blocked.txt").write_text("y\n")
+    page = files / "cut.html"
+    evaluate(
+        files, "--blocked", files / "blocked.txt", "--tiou", "0.5", "--json", files / "o.json", "--html", page
+    )
+    (data,) = re.findall(r'id="data">(.*?)</script>', page.read_text(), flags=re.S)
+    shown, report = json.loads(data), json.loads((files / "o.json").read_text())
+    assert report["counts"]["videos"] == 1
+    assert shown["averageMAP"] == pytest.approx(report["average_mAP"])
+    assert (
+        sum(len(v["truth"]["start"]) for v in shown["videos"] if v["truth"]) == report["counts"]["instances"]
+    )
+
+
+def test_former_names_of_commands_say_what_they_are_now(files):
+    done = run(
+        "compare", files / "pred.json", files / "worse.json", "--annotations", files / "truth.json",
+        "--subset", "test", "--samples", 20,
+    )  # fmt: skip
+    assert "`longtal compare` is now `longtal evaluate --compare`" in done.stderr
+    assert "worse.json" in done.stdout
+    listed = run("--help").stdout
+    assert "compare  " not in listed and "view  " not in listed
+    done = run("study", "--help")
+    assert "python -m benchmarks.study" in done.stderr and "--first-seed" in done.stdout
 
 
 def test_convert_show_and_formats(files):

@@ -208,7 +208,9 @@ def test_a_study_table_has_mean_sd_and_yardsticks():
         for s, v in enumerate((0.1, 0.2, 0.3))
     ]
     runs.append(RunResult("b", 0, {"p": 0.5}, {"p": 0.5}, 20, 10, 0.1, 50.0, 1_000_000))
-    text = markdown(runs, [Yardstick("theirs", {"p": 0.42}, "their code, one seed")], "longtal study x")
+    text = markdown(
+        runs, [Yardstick("theirs", {"p": 0.42}, "their code, one seed")], "python -m benchmarks.study x"
+    )
     assert mean_sd([0.1, 0.2, 0.3]) == pytest.approx((0.2, 0.1))
     assert "| a | 3 | 0.200 ± 0.100 | 0.300 ± 0.100 | 30.0 | 102 | 2.00 M |" in text
     assert "| b | 1 | 0.500 | 0.500 | 6.0 | 50 | 1.00 M |" in text

@@ -190,7 +190,7 @@ def test_pages_of_others_are_refused(tmp_path, content):
 
 def test_the_command_serves_until_it_is_interrupted(report, tmp_path):
     path = write_report(report, tmp_path / "r.html")
-    command = [sys.executable, "cli.py", "view", str(path), "--no-open"]
+    command = [sys.executable, "cli.py", "report", str(path), "--serve", "--no-open"]
     process = subprocess.Popen(
         command,
         cwd=Path(__file__).resolve().parents[3],
