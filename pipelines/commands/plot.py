@@ -41,7 +41,7 @@ def command(
       longtal plot --predictions demo/predictions.json --annotations demo/annotations.json \\
           --video video_0003 --out timeline.png
     """
-    from pipelines.plot.run import choose_video, timeline
+    from pipelines.plot.run import choose_video, write_timeline
     from pipelines.shared import console
     from tal.annotations import read_annotations, read_predictions
     from tal.annotations.ids import align_ids
@@ -59,10 +59,10 @@ def command(
     if truth is not None and known is None:
         console.log.warning("%s does not know video %r: drawn without truth", annotations, name)
     mine = frame[(frame["video_id"].astype(str) == name) & (frame["score"] >= threshold)]
-    timeline(
+    write_timeline(
         out,
         mine,
-        truth=known.segments if known is not None else None,
+        ground_truth=known.segments if known is not None else None,
         duration_s=known.duration_s if known is not None else None,
         title=f"{name} · scores from {threshold:g}",
         tiou=tiou,

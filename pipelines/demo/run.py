@@ -194,15 +194,16 @@ class _Demo:
         }
 
     def predict(self) -> dict[str, Any]:
-        from pipelines.plot.run import judge, timeline
+        from pipelines.plot.run import write_timeline
         from pipelines.predict.run import predict
+        from tal.metrics.judge import judge
 
         truth = read_annotations(self.out / "new" / "data" / "annotations.json")
         ((name, annotation),) = truth.videos.items()
         path = self.out / "new" / "data" / "videos" / f"{name}.mp4"
         report = predict_with_progress(self.detector(), {name: path}, self.out / "new" / "found", predict)
         confident = report.confident
-        timeline(
+        write_timeline(
             self.out / "timeline.png",
             confident,
             annotation.segments,
@@ -212,13 +213,13 @@ class _Demo:
         )
         rows = [
             {
-                "found": d.label,
-                "start_s": d.start_s,
-                "end_s": d.end_s,
-                "score": d.score,
-                "right": bool(d.right),
+                "found": str(d["label"]),
+                "start_s": d["start_s"],
+                "end_s": d["end_s"],
+                "score": d["score"],
+                "right": d["right"],
             }
-            for d in judge(confident, annotation.segments, 0.5)
+            for d in judge(confident, annotation.segments, 0.5).to_dict("records")
         ]
         return {
             "video": str(path.relative_to(self.out)),

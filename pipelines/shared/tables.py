@@ -87,8 +87,7 @@ def _upright(
 ) -> Table:
     table = Table(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for head, is_number, width in zip(heads, right, widths, strict=True):
-        justify = "right" if is_number else "left"
-        table.add_column(Text(head), justify=justify, width=width, overflow="fold")
+        table.add_column(Text(head), justify="right" if is_number else "left", width=width, overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     return table

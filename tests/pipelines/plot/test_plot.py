@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from pipelines.commands.plot import command
-from pipelines.plot.run import choose_video, judge, timeline
+from pipelines.plot.run import choose_video, write_timeline
 from pipelines.shared.files import OutputExistsError
 from tal.annotations import (
     AnnotationSet,
@@ -19,6 +19,7 @@ from tal.annotations import (
 )
 from tal.errors import EvaluationError
 from tal.metrics import Evaluation
+from tal.metrics.judge import judge
 
 TRUTH = (Segment(1.0, 3.0, "wave"), Segment(5.0, 9.0, "jump"), Segment(10.0, 12.0, "wave"))
 
@@ -39,20 +40,20 @@ def test_judging_agrees_with_the_evaluator():
     truth = AnnotationSet({"v": VideoAnnotation("v", "test", TRUTH)}, ("jump", "wave"))
     evaluation = Evaluation(truth, found, [0.5])
     expected = int((evaluation.found_at(0.5) >= 0).sum())
-    assert sum(bool(d.right) for d in judge(found, TRUTH, 0.5)) == expected
+    assert judge(found, TRUTH, 0.5)["right"].sum() == expected > 0
 
 
 def test_an_instance_is_found_once_and_labels_must_agree():
     found = frame((1.0, 3.0, "wave", 0.9), (1.0, 3.1, "wave", 0.8), (5.0, 9.0, "wave", 0.7))
-    assert [d.right for d in judge(found, TRUTH, 0.5)] == [True, False, False]
-    assert [d.right for d in judge(found, None, 0.5)] == [None, None, None]
+    assert judge(found, TRUTH, 0.5)["right"].tolist() == [True, False, False]
+    assert judge(found, None, 0.5)["right"].tolist() == [None, None, None]
 
 
 def test_the_picture_has_a_lane_for_every_label(tmp_path):
     heights = []
     for i, labels in enumerate((["a"], ["a", "b", "c", "d", "e", "f", "g", "h"])):
         found = frame(*[(k, k + 1.0, name, 0.5) for k, name in enumerate(labels)])
-        path = timeline(tmp_path / f"{i}.png", found, TRUTH, 14.0, "a title")
+        path = write_timeline(tmp_path / f"{i}.png", found, TRUTH, 14.0, "a title")
         with Image.open(path) as picture:
             heights.append(picture.height)
             assert picture.width > 1000
@@ -70,22 +71,25 @@ def test_of_two_numbers_in_one_place_the_better_is_drawn(tmp_path, monkeypatch):
     found = frame(
         (1.0, 5.0, "wave", 0.6), (1.2, 5.0, "wave", 0.9), (9.0, 12.0, "wave", 0.5), (1.0, 5.0, "jump", 0.7)
     )
-    timeline(tmp_path / "t.png", found, None, 14.0)
+    write_timeline(tmp_path / "t.png", found, None, 14.0)
     assert sorted(drawn) == ["0.50", "0.70", "0.90"]
 
 
 @pytest.mark.parametrize("truth", [None, (), TRUTH])
 def test_no_detection_and_no_truth_can_be_drawn(tmp_path, truth):
     empty = prediction_frame([], [], [], [], [])
-    assert timeline(tmp_path / "t.png", empty, truth, 4000.0 if truth is None else None).stat().st_size > 1000
+    assert (
+        write_timeline(tmp_path / "t.png", empty, truth, 4000.0 if truth is None else None).stat().st_size
+        > 1000
+    )
 
 
 def test_nothing_is_overwritten_unasked(tmp_path):
     found = frame((1.0, 3.0, "wave", 0.9))
-    path = timeline(tmp_path / "t.png", found)
+    path = write_timeline(tmp_path / "t.png", found)
     with pytest.raises(OutputExistsError):
-        timeline(path, found)
-    timeline(path, found, overwrite=True)
+        write_timeline(path, found)
+    write_timeline(path, found, overwrite=True)
 
 
 def test_choosing_a_video_lists_what_there_is():
@@ -110,3 +114,12 @@ def test_command(tmp_path):
     result = CliRunner().invoke(command, [*args, "--out", str(tmp_path / "t.txt")])
     assert result.exit_code == 2
     assert ".png, .svg or .pdf" in result.output
+
+
+def test_a_figure_for_python_users():
+    from tal import plot
+
+    figure = plot.timeline(frame((1.0, 3.0, "wave", 0.9)), TRUTH, 13.0, title="v")
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["truth", "wave", "jump"]
+    assert judge(prediction_frame([], [], [], [], []), TRUTH, 0.5)["right"].tolist() == []
+    assert judge(frame((1.0, 3.0, "sit", 0.9)), TRUTH, 0.5)["right"].tolist() == [False]
