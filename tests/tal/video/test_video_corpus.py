@@ -73,8 +73,6 @@ def test_decord_gives_the_same(make: Make, folder: Path) -> None:
 )
 def test_real_clips(name: str, shared) -> None:  # type: ignore[no-untyped-def]
     path = shared("data/real_clips") / name
-    if path.stat().st_size > 3_000_000:
-        pytest.skip("large")
     reference = read_slowly(path)
     with open_video(path) as video:
         rng = np.random.default_rng(1)
