@@ -51,7 +51,7 @@ def one_thread():
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Under ``LONGTAL_ALL=1`` (CI, with everything installed) a test that skips fails: nothing is left out."""
+    """Under ``LONGTAL_ALL=1`` (CI, everything installed) a test that skips fails: nothing is left out."""
     report = (yield).get_result()
     if report.skipped and os.environ.get("LONGTAL_ALL") == "1" and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
