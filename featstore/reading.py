@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -176,35 +175,6 @@ class StoreReader(CommitFollower):
                     columns[name] = column
                 if self._unchanged():
                     return columns
-
-    # -- inspection (the work is done in modules of their own) -------------------------------------------
-
-    def staleness(self, now_step: int | None = None, by: str = "video") -> pd.DataFrame:
-        """Age of the rows as a table, by "video", "clip" or "row"; see featstore/staleness.py for the
-        columns."""
-        from featstore.staleness import staleness
-
-        return staleness(self, now_step, by)
-
-    def verify(self, sample: float = 1.0, seed: int = 0) -> pd.DataFrame:
-        """Rows whose checksum fails: video, row, problem; empty = sound. sample: share of the videos looked
-        at."""
-        from featstore.verify import verify
-
-        return verify(self, sample, seed)
-
-    def damaged_rows(self) -> pd.DataFrame:
-        """Stretches to extract again: video, start_row, stop_row; empty = sound."""
-        from featstore.verify import stretches
-
-        return stretches(self.verify())
-
-    def copy_to(self, path: str | Path, run_id: str | None = None) -> Path:
-        """Copy of the last commit at a new path, carrying run_id; blocks are shared where the file system
-        can."""
-        from featstore.transfer import copy_store
-
-        return copy_store(self, Path(path), run_id)
 
     # -- inside ----------------------------------------------------------------------------------------------
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from featstore.errors import StoreValueError
+from featstore.reading import StoreReader
 from featstore.videos import COMPLETE
-
-if TYPE_CHECKING:
-    from featstore.reading import StoreReader
 
 # Groups of one length are handled together, but never more rows than this at a time.
 _BLOCK_ROWS = 1 << 21

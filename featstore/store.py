@@ -7,11 +7,16 @@ import weakref
 from pathlib import Path
 from typing import Self
 
+import pandas as pd
+
 from featstore.errors import StoreValueError
 from featstore.files import FileOps
 from featstore.layout import CHUNK_BYTES, create_folder, make_header
 from featstore.locking import WriterLock, await_first_writer
 from featstore.spec import FeatureSpec
+from featstore.staleness import staleness
+from featstore.transfer import copy_store
+from featstore.verify import failing_rows, mend_chunks, stretches
 from featstore.writing import WritingStore
 
 _OPEN: weakref.WeakSet[FeatureStore] = weakref.WeakSet()
@@ -86,13 +91,29 @@ class FeatureStore(WritingStore):
             raise StoreValueError("several writers need the same run=NAME, so that no others can join")
         return cls(Path(path), mode, run, writer, writers, files or FileOps(), join_timeout_s)
 
-    # -- looking after the store -----------------------------------------------------------------------------
+    # -- looking after the store: the work is done in modules of their own -----------------------------------
+
+    def staleness(self, now_step: int | None = None, by: str = "video") -> pd.DataFrame:
+        """Age of the rows as a table, by "video", "clip" or "row"; see featstore/staleness.py."""
+        return staleness(self, now_step, by)
+
+    def verify(self, sample: float = 1.0, seed: int = 0) -> pd.DataFrame:
+        """Rows whose checksum fails: video, row, problem; empty = sound. sample: share of the videos looked
+        at."""
+        return failing_rows(self, sample, seed)
+
+    def damaged_rows(self) -> pd.DataFrame:
+        """Stretches to extract again: video, start_row, stop_row; empty = sound."""
+        return stretches(self.verify())
+
+    def copy_to(self, path: str | Path, run_id: str | None = None) -> Path:
+        """Copy of the last commit at a new path, carrying run_id; blocks are shared where the file system
+        can."""
+        return copy_store(self, Path(path), run_id)
 
     def mend_chunks(self) -> list[str]:
         """Give missing or cut chunk files their full size (zeros), so that `verify` can list the lost
         rows."""
-        from featstore.verify import mend_chunks
-
         with self._guard:
             self._check_writing()
             return mend_chunks(self)

@@ -11,16 +11,13 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from featstore.arrays import FlatArray
+from featstore.base import Base
 from featstore.errors import StoreExistsError, StoreWriteError
 from featstore.files import FileOps
 from featstore.layout import FORMAT, Commit
-
-if TYPE_CHECKING:
-    from featstore.base import Base
-    from featstore.reading import StoreReader
+from featstore.reading import StoreReader
 
 _FICLONE = 0x40049409
 _COPY_BYTES = 16 << 20

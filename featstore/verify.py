@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 
 from featstore.errors import StoreFormatError, StoreValueError
 from featstore.log import row_sums, runs
-
-if TYPE_CHECKING:
-    from featstore.reading import StoreReader
+from featstore.reading import StoreReader
 
 _BLOCK_ROWS = 4096
 
 
-def verify(store: StoreReader, sample: float, seed: int) -> pd.DataFrame:
+def failing_rows(store: StoreReader, sample: float, seed: int) -> pd.DataFrame:
     """Rows of complete videos that fail: video, row, problem ("checksum", or what is wrong with the chunk
     file).
 
