@@ -1,12 +1,18 @@
-"""Every change the store makes on disk goes through here, so that tests can record, cut and fail it."""
+"""The door to the disk: a store's changes go through here, so that tests can record, cut and fail them.
+
+Two do not: the lock files (`locking.py`), which hold no data, and what zarr writes when a store is created.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import fcntl
 import functools
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -38,6 +44,10 @@ def disk_errors(method: Callable[P, T]) -> Callable[P, T]:
     return wrapped
 
 
+# Linux's own numbers: clone a file's blocks (ioctl_ficlone(2)); swap two names (renameat2(2)).
+_FICLONE = 0x40049409
+_RENAME_EXCHANGE = 2
+_AT_FDCWD = -100
 _RETRY_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
@@ -80,8 +90,36 @@ class FileOps:
         """Rename over the target, atomically."""
         os.replace(source, target)
 
+    def exchange(self, first: Path, second: Path) -> None:
+        """Swap two names in one step; where the system cannot, in three, `second` put aside meanwhile."""
+        libc = ctypes.CDLL(None, use_errno=True)
+        if hasattr(libc, "renameat2"):
+            names = os.fsencode(first), os.fsencode(second)
+            if libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE) == 0:
+                return
+        aside = second.with_name(f"{second.name}.aside")
+        os.rename(second, aside)
+        try:
+            os.rename(first, second)
+        except OSError:
+            os.rename(aside, second)
+            raise
+        os.rename(aside, first)
+
     def unlink(self, path: Path) -> None:
         os.unlink(path)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, or a folder with all that it holds."""
+        shutil.rmtree(path) if path.is_dir() else self.unlink(path)
+
+    def clone(self, source: int, target: int) -> bool:
+        """Let a new file share the blocks of another; False where the file system cannot."""
+        try:
+            fcntl.ioctl(target, _FICLONE, source)
+        except OSError:
+            return False
+        return True
 
     def mkdir(self, path: Path) -> None:
         os.makedirs(path, exist_ok=True)
@@ -95,19 +133,38 @@ class FileOps:
             os.close(fd)
 
 
-def write_atomically(files: FileOps, path: Path, data: bytes) -> None:
-    """Replace a small file so that readers, and a crash at any moment, find the old or the new one, whole."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    fd = files.open(temporary, create=True)
+@contextlib.contextmanager
+def put_in_place(files: FileOps, path: Path, beside: Path, exchange: bool = False) -> Iterator[None]:
+    """Let the body make a file or a folder at `beside`, which then takes the name `path` in one step.
+
+    The body syncs the files that it writes; names are made durable here. So readers, and a crash at any
+    moment, find the old one or the new one, whole. `beside` is removed when anything fails.
+    """
     try:
-        files.truncate(fd, 0)
-        files.pwrite(fd, data, 0)
-        files.sync(fd)
-    except OSError:
+        yield
+        for folder, _, _ in os.walk(beside, topdown=False):  # a file: none
+            files.sync_dir(Path(folder))
+        if exchange:
+            files.exchange(beside, path)
+        else:
+            files.replace(beside, path)
+    except BaseException:
         with contextlib.suppress(OSError):
-            files.unlink(temporary)
+            files.remove(beside)
         raise
-    finally:
-        files.close(fd)
-    files.replace(temporary, path)
     files.sync_dir(path.parent)
+    if exchange:
+        files.remove(beside)
+
+
+def write_atomically(files: FileOps, path: Path, data: bytes) -> None:
+    """Replace a small file in one step."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with put_in_place(files, path, beside):
+        fd = files.open(beside, create=True)
+        try:
+            files.truncate(fd, 0)
+            files.pwrite(fd, data, 0)
+            files.sync(fd)
+        finally:
+            files.close(fd)

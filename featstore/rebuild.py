@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -16,15 +14,13 @@ import numpy as np
 from featstore.base import Base
 from featstore.errors import StoreValueError, StoreWriteError
 from featstore.files import FileOps, disk_errors
-from featstore.layout import VIDEO, Commit, Header, create_folder, read_commit
+from featstore.layout import VIDEO, Commit, Header, create_folder, read_commit, write_commit
 from featstore.reading import StoreReader
 from featstore.store import FeatureStore
-from featstore.transfer import building, write_new_commit
+from featstore.transfer import building
 from featstore.videos import COMPLETE, FAILED, RESERVED
 
 _BLOCK_ROWS = 8192
-_RENAME_EXCHANGE = 2
-_AT_FDCWD = -100
 
 
 def merge_stores(path: str | Path, sources: Sequence[str | Path]) -> Path:
@@ -84,15 +80,9 @@ def compact_store(path: str | Path) -> int:
         rows = reclaimable_rows(store)
         if not rows:
             return 0
-        target = path.with_name(f".{path.name}.compact")
-        if target.exists():
-            shutil.rmtree(target)
         parts = [(store, _of_states(store, RESERVED, COMPLETE, FAILED))]
-        with building(target) as folder:
+        with building(path, replacing=True) as folder:
             _rebuild(folder, store._header, parts, store.run_id, store.generation)
-        _exchange(target, path)
-        FileOps().sync_dir(path.parent)
-        shutil.rmtree(target)
         return rows * store.spec.row_bytes
 
 
@@ -108,9 +98,9 @@ def _rebuild(
     generation: int,
 ) -> None:
     """Fill a new folder with videos (table positions) of other stores."""
-    folder.rmdir()
     create_folder(folder, header)
-    base = Base(folder, header, FileOps())
+    files = FileOps()
+    base = Base(folder, header, files)
     text = b""
     records = np.zeros(sum(len(chosen) for _, chosen in parts), VIDEO)
     sources = [(store, index) for store, chosen in parts for index in chosen]
@@ -154,18 +144,4 @@ def _rebuild(
     )
     base.write_shapes(commit)
     base.close()
-    write_new_commit(folder, commit)
-
-
-def _exchange(new: Path, old: Path) -> None:
-    """Swap two folders; where the system cannot do so in one step, in two, the old one set aside
-    meanwhile."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if hasattr(libc, "renameat2"):
-        done = libc.renameat2(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(old), _RENAME_EXCHANGE)
-        if done == 0:
-            return
-    aside = old.with_name(f"{old.name}.before-compact")
-    os.rename(old, aside)
-    os.rename(new, old)
-    os.rename(aside, new)
+    write_commit(files, folder, commit)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from featstore.arrays import FlatArray
 from featstore.base import Base
 from featstore.errors import StoreExistsError, StoreWriteError
-from featstore.files import FileOps
-from featstore.layout import FORMAT, Commit
+from featstore.files import FileOps, put_in_place
+from featstore.layout import Commit, write_commit
 from featstore.reading import StoreReader
 
-_FICLONE = 0x40049409
 _COPY_BYTES = 16 << 20
 
 
@@ -28,24 +25,36 @@ def copy_store(store: StoreReader, path: Path, run_id: str | None) -> Path:
 
     StoreExistsError; StoreWriteError when the disk has too little space (nothing is left behind).
     """
-    with store._guard, building(path) as folder:
+    files = store._files
+    with store._guard, building(path, files=files) as folder:
         while True:
             store._refresh()
             commit = store._commit
-            _copy_metadata(store.path, folder)
-            for array, items in _sizes(store._base, commit):
-                _copy_array(array, items, folder / array.folder.relative_to(store.path))
-            (folder / "log").mkdir(exist_ok=True)
-            for entry in commit.logs:  # committed, but not yet in the base: the copy's first writer recovers
-                for name in (entry.rows_file, entry.journal_file):
-                    if (store.path / name).exists():
-                        _copy_file(store.path / name, folder / name, (store.path / name).stat().st_size)
+            for source, used, size in _pieces(store, commit):
+                target = folder / source.relative_to(store.path)
+                files.mkdir(target.parent)
+                _copy_file(files, source, target, used, size)
+            files.mkdir(folder / "log")
             if store._unchanged():
                 break
-            shutil.rmtree(folder)
-            folder.mkdir()
-        write_new_commit(folder, replace(commit, run_id=run_id or commit.run_id))
+            files.remove(folder)
+        write_commit(files, folder, replace(commit, run_id=run_id or commit.run_id))
     return path
+
+
+def _pieces(store: StoreReader, commit: Commit) -> Iterator[tuple[Path, int | None, int | None]]:
+    """(file, bytes that count, size) of what belongs to a commit but commit.json; None: as the file is."""
+    for path in store.path.rglob("zarr.json"):
+        yield path, None, None
+    for array, items in _sizes(store._base, commit):
+        for number in range(-(-items // array.chunk)):
+            array.check_size(number)
+            used = min(array.chunk, items - number * array.chunk) * array.item_bytes
+            yield array.chunk_path(number), used, array.chunk_bytes
+    for entry in commit.logs:  # committed, but not yet in the base: the copy's first writer recovers
+        for name in (entry.rows_file, entry.journal_file):
+            if (store.path / name).exists():
+                yield store.path / name, None, None
 
 
 def _sizes(base: Base, commit: Commit) -> Iterator[tuple[FlatArray, int]]:
@@ -57,25 +66,23 @@ def _sizes(base: Base, commit: Commit) -> Iterator[tuple[FlatArray, int]]:
 
 
 @contextlib.contextmanager
-def building(path: Path) -> Iterator[Path]:
-    """A folder beside `path` that takes its name at the end; removed when something fails."""
-    if path.exists():
+def building(path: Path, replacing: bool = False, files: FileOps | None = None) -> Iterator[Path]:
+    """Where the body makes a folder; it takes the name `path` at the end, or is removed when something fails.
+
+    replacing: it takes the place of the folder at `path`; without it, one there is a StoreExistsError.
+    """
+    files = files or FileOps()
+    if path.exists() and not replacing:
         raise StoreExistsError(f"{path} exists already: choose another path, or remove it first")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.mkdir(path.parent)
     for left in path.parent.glob(f".{path.name}.building-*"):
         if not _alive(int(left.name.rsplit("-", 1)[1])):
-            shutil.rmtree(left)
+            files.remove(left)
     folder = path.parent / f".{path.name}.building-{os.getpid()}"
-    folder.mkdir()
-    try:
+    if folder.exists():
+        raise StoreExistsError(f"{folder} exists already: this process is making {path}")
+    with put_in_place(files, path, folder, exchange=replacing):
         yield folder
-        for inner, _, _ in os.walk(folder, topdown=False):
-            FileOps().sync_dir(Path(inner))
-        os.rename(folder, path)
-        FileOps().sync_dir(path.parent)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def _alive(pid: int) -> bool:
@@ -88,63 +95,40 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _copy_metadata(source: Path, folder: Path) -> None:
-    for path in source.rglob("zarr.json"):
-        target = folder / path.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-        with open(target, "rb") as file:
-            os.fsync(file.fileno())
-
-
-def write_new_commit(folder: Path, commit: Commit) -> None:
-    with open(folder / "commit.json", "wb") as file:
-        file.write(json.dumps({"format": FORMAT, **asdict(commit)}, indent=1).encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _copy_array(array: FlatArray, items: int, target: Path) -> None:
-    for number in range(-(-items // array.chunk)):
-        source = array.chunk_path(number)
-        goal = target / source.relative_to(array.folder)
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        array.check_size(number)
-        used = min(array.chunk, items - number * array.chunk) * array.item_bytes
-        _copy_file(source, goal, used, array.chunk_bytes)
-
-
-def _copy_file(source: Path, target: Path, used: int, size: int | None = None) -> None:
+def _copy_file(
+    files: FileOps, source: Path, target: Path, used: int | None = None, size: int | None = None
+) -> None:
     """The first `used` bytes of a file, made `size` long; its blocks shared where the file system can."""
-    with open(source, "rb") as origin, open(target, "wb") as copy:
-        if not _clone(origin.fileno(), copy.fileno()):
-            free = shutil.disk_usage(target.parent).free
-            if used > free:
-                raise StoreWriteError(
-                    errno.ENOSPC,
-                    f"copying {source} needs {used >> 20} MiB, {target.parent} has {free >> 20} MiB free",
-                )
-            _copy_bytes(origin.fileno(), copy.fileno(), used)
-        if size is not None:
-            os.ftruncate(copy.fileno(), size)
-            with contextlib.suppress(OSError):
-                os.posix_fallocate(copy.fileno(), 0, max(1, used))
-        os.fsync(copy.fileno())
+    with open(source, "rb") as origin:
+        used = os.fstat(origin.fileno()).st_size if used is None else used
+        copy = files.open(target, create=True)
+        try:
+            if not files.clone(origin.fileno(), copy):
+                _check_free(source, target.parent, used)
+                _copy_bytes(files, origin.fileno(), copy, used)
+            if size is not None:
+                files.truncate(copy, size)
+                with contextlib.suppress(OSError):
+                    files.allocate(copy, 0, max(1, used))
+            files.sync(copy)
+        finally:
+            files.close(copy)
 
 
-def _clone(source: int, target: int) -> bool:
-    try:
-        fcntl.ioctl(target, _FICLONE, source)
-    except OSError:
-        return False
-    return True
+def _check_free(source: Path, folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise StoreWriteError(
+            errno.ENOSPC,
+            f"copying {source} needs {needed >> 20} MiB, {folder} has {free >> 20} MiB free",
+        )
 
 
-def _copy_bytes(source: int, target: int, count: int) -> None:
+def _copy_bytes(files: FileOps, source: int, target: int, count: int) -> None:
     done = 0
     while done < count:
         data = os.pread(source, min(_COPY_BYTES, count - done), done)
         if not data:
             raise OSError(errno.EIO, "a file became shorter while it was copied")
-        FileOps().pwrite(target, data, done)
+        files.pwrite(target, data, done)
         done += len(data)

@@ -72,7 +72,6 @@ def open_store(path: Path, spec: FeatureSpec) -> FeatureStore:
     if not path.exists():
         try:
             with building(path) as work:
-                work.rmdir()
                 FeatureStore.create(work, spec).close()
         except OSError:
             if not path.exists():  # another process was faster

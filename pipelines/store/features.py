@@ -111,23 +111,21 @@ def import_features(
             "; ".join(matches.refused("feature file")) + ": give --fps, or annotations with whole ids"
         )
     rows, failed = 0, {}
-    with building(store_path) as work:
-        work.rmdir()
-        with FeatureStore.create(work, spec) as store:
-            for video_id, path in files:
-                known = facts.get(matches.pairs.get(video_id, ""), {})
-                try:
-                    rows += _take(store, video_id, path, options, known)
-                except StoreValueError as error:
-                    if not skip_bad:
-                        raise
-                    failed[video_id] = str(error)
-                    if store.ids("reserved"):
-                        store.fail(video_id, str(error))
-                if store._log.count * spec.row_bytes > 256 << 20:
-                    store.commit()
-            store.commit()
-            count = len(store)
+    with building(store_path) as work, FeatureStore.create(work, spec) as store:
+        for video_id, path in files:
+            known = facts.get(matches.pairs.get(video_id, ""), {})
+            try:
+                rows += _take(store, video_id, path, options, known)
+            except StoreValueError as error:
+                if not skip_bad:
+                    raise
+                failed[video_id] = str(error)
+                if store.ids("reserved"):
+                    store.fail(video_id, str(error))
+            if store._log.count * spec.row_bytes > 256 << 20:
+                store.commit()
+        store.commit()
+        count = len(store)
     missing = sorted(set(facts) - set(matches.pairs.values()))
     return {
         "videos": count,
