@@ -142,8 +142,7 @@ def put_in_place(files: FileOps, path: Path, beside: Path, exchange: bool = Fals
     """
     try:
         yield
-        for folder, _, _ in os.walk(beside, topdown=False):  # a file: none
-            files.sync_dir(Path(folder))
+        sync_folders(files, beside)
         if exchange:
             files.exchange(beside, path)
         else:
@@ -155,6 +154,12 @@ def put_in_place(files: FileOps, path: Path, beside: Path, exchange: bool = Fals
     files.sync_dir(path.parent)
     if exchange:
         files.remove(beside)
+
+
+def sync_folders(files: FileOps, root: Path) -> None:
+    """Make the names in a folder and in all folders below it durable; nothing to do for a file."""
+    for folder, _, _ in os.walk(root, topdown=False):
+        files.sync_dir(Path(folder))
 
 
 def write_atomically(files: FileOps, path: Path, data: bytes) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from featstore.errors import FeatureStoreError, StoreExistsError, StoreFormatError, StoreNotFoundError
-from featstore.files import FileOps, write_atomically
+from featstore.files import FileOps, sync_folders, write_atomically
 from featstore.spec import FeatureSpec
 
 FORMAT = 1
@@ -169,16 +169,7 @@ def write_commit(files: FileOps, path: Path, commit: Commit) -> None:
     write_atomically(files, path / "commit.json", json.dumps(document, indent=1).encode())
 
 
-def array_names() -> list[str]:
-    return [
-        "features",
-        *(f"ledger/{name}" for name in LEDGER.names or ()),
-        *(f"videos/{name}" for name in VIDEO.names or ()),
-        "videos/text",
-    ]
-
-
-def create_folder(path: Path, header: Header, run_id: str | None = None, generation: int = 0) -> None:
+def create_folder(path: Path, header: Header, files: FileOps) -> None:
     """Write an empty store's metadata into a new folder; zarr itself says what its metadata look like."""
     import zarr  # only here: reading needs no zarr
 
@@ -214,9 +205,17 @@ def create_folder(path: Path, header: Header, run_id: str | None = None, generat
         dtype, tail = (VIDEO[name], ()) if base is None else base
         array(f"videos/{name}", dtype, (header.video_chunk, *tail), 0)
     array("videos/text", "u1", (header.text_chunk,), 0)
-    (path / "log").mkdir()
-    commit = Commit(generation, 0, 0, 0, 0, 0, run_id, 0.0)
-    write_commit(FileOps(), path, commit)
+    files.mkdir(path / "log")
+    # zarr does not sync: a power cut soon after the first commit could leave rows without a spec.
+    for document in path.rglob("zarr.json"):
+        fd = files.open(document)
+        try:
+            files.sync(fd)
+        finally:
+            files.close(fd)
+    sync_folders(files, path)
+    files.sync_dir(path.parent)
+    write_commit(files, path, Commit(0, 0, 0, 0, 0, 0, None, 0.0))
 
 
 def write_shape(files: FileOps, folder: Path, length: int) -> None:

@@ -98,8 +98,8 @@ def _rebuild(
     generation: int,
 ) -> None:
     """Fill a new folder with videos (table positions) of other stores."""
-    create_folder(folder, header)
     files = FileOps()
+    create_folder(folder, header, files)
     base = Base(folder, header, files)
     text = b""
     records = np.zeros(sum(len(chosen) for _, chosen in parts), VIDEO)

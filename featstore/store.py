@@ -63,7 +63,7 @@ class FeatureStore(WritingStore):
         cls, path: str | Path, spec: FeatureSpec, run: str | None = None, chunk_bytes: int = CHUNK_BYTES
     ) -> Self:
         """A new, empty store, open for writing; FileExistsError when something is there."""
-        create_folder(Path(path), make_header(spec, chunk_bytes))
+        create_folder(Path(path), make_header(spec, chunk_bytes), FileOps())
         return cls.open(path, mode="r+", run=run)
 
     @classmethod

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from featstore import FeatureStore
+from featstore.base import Base
+from featstore.layout import create_folder, make_header, read_header
 from tests.featstore.simulation import SMALL, Disk, RecordingOps, small_history, state
 
 
@@ -67,6 +69,21 @@ def test_the_model_notices_a_missing_sync(memory, monkeypatch):
     monkeypatch.setattr(RecordingOps, "sync", lambda self, fd: None)
     with pytest.raises((AssertionError, ValueError)):
         replay(memory, seed=1, commits=4, share=0.5, variants=(0.5,))
+
+
+def test_a_new_store_is_durable_before_its_first_commit_file(memory):
+    root = memory / "store.zarr"
+    files = RecordingOps(root)
+    create_folder(root, make_header(SMALL, 256), files)
+    renamed = next(i for i, event in enumerate(files.events) if event[0] == "rename")
+    assert files.events[renamed][2] == "commit.json"
+    before = files.events[:renamed]
+    groups = [root, root / "ledger", root / "videos"]
+    arrays = [array.folder for array in Base(root, read_header(root), files).arrays]
+    documents = {str((folder / "zarr.json").relative_to(root)) for folder in groups + arrays}
+    assert documents <= {event[1] for event in before if event[0] == "sync"}
+    folders = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_dir()} | {".", ".."}
+    assert folders <= {event[1] for event in before if event[0] == "sync_dir"}
 
 
 def test_rows_survive_in_values(tmp_path):
