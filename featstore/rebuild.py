@@ -36,7 +36,12 @@ def merge_stores(path: str | Path, sources: Sequence[str | Path]) -> Path:
         stores = [stack.enter_context(FeatureStore.open(source)) for source in sources]
         home: dict[str, Path] = {}
         for store in stores:
-            store.spec.require(stores[0].spec, str(stores[0].path))
+            store.spec.require(
+                stores[0].spec,
+                f"a merge with {stores[0].path}",
+                then="merge stores whose rows were made in one way only",
+                store=store.path,
+            )
             for video_id in store.video_ids:
                 if video_id in home:
                     raise StoreValueError(

@@ -47,9 +47,8 @@ class FeatureSpec:
             raise StoreSpecError(f"channels must be at least 1, got {self.channels}")
         if self.frame_stride < 1 or self.clip_frames < 1 or self.clip_frames % self.frame_stride:
             raise StoreSpecError(
-                f"a clip must hold a whole number of rows: clip_frames={self.clip_frames} is no positive "
-                f"multiple "
-                f"of frame_stride={self.frame_stride}"
+                f"a clip must hold a whole number of rows: clip_frames={self.clip_frames} "
+                f"is not a positive multiple of frame_stride={self.frame_stride}"
             )
         if self.window_frames < 0 or self.fps < 0:
             raise StoreSpecError(
@@ -95,8 +94,7 @@ class FeatureSpec:
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> FeatureSpec:
         """The inverse of `to_dict`; StoreFormatError for unknown or missing fields."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(value) - known)
+        unknown = sorted(set(value) - {f.name for f in fields(cls)})
         if unknown:
             raise StoreFormatError(
                 f"the store's feature spec has fields this version does not know: {unknown}"
@@ -106,17 +104,58 @@ class FeatureSpec:
         except TypeError as error:
             raise StoreFormatError(f"the store's feature spec is incomplete: {error}") from error
 
-    def differences(self, other: FeatureSpec) -> dict[str, tuple[Any, Any]]:
-        """Fields that differ: name -> (here, in the other)."""
-        mine, theirs = self.to_dict(), other.to_dict()
-        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+    def differences(
+        self, other: FeatureSpec | Mapping[str, Any], ignore: Collection[str] = ()
+    ) -> dict[str, tuple[Any, Any]]:
+        """Fields that differ: name -> (here, in the other).
 
-    def require(self, other: FeatureSpec, what: str, ignore: Collection[str] = ()) -> None:
-        """StoreSpecError that names the differences, unless the two are equal but for the ignored fields."""
-        found = {k: v for k, v in self.differences(other).items() if k not in ignore}
-        if found:
-            listed = "; ".join(f"{k}: store has {a!r}, {what} has {b!r}" for k, (a, b) in found.items())
-            raise StoreSpecError(
-                f"the store's rows were not made the way {what} expects ({listed}): "
-                "extract into a new store, or use the encoder that made this one"
+        Parameters
+        ----------
+        other
+            A spec, or those of its fields that are known, as `to_dict` writes them.
+        ignore
+            Fields that may differ.
+        """
+        mine = self.to_dict()
+        theirs = other.to_dict() if isinstance(other, FeatureSpec) else other
+        return {
+            name: (mine.get(name), value)
+            for name, value in theirs.items()
+            if name not in ignore and mine.get(name) != value
+        }
+
+    def require(
+        self,
+        other: FeatureSpec | Mapping[str, Any],
+        who: str,
+        then: str,
+        store: object = "the store",
+        ignore: Collection[str] = (),
+    ) -> None:
+        """Hold that a store with this spec has the rows that somebody needs.
+
+        Parameters
+        ----------
+        other
+            What is needed: a spec, or those of its fields that are known.
+        who
+            Who needs it, for the message.
+        then
+            What to do about a difference, for the message.
+        store
+            Where the rows are, for the message.
+        ignore
+            Fields that may differ.
+
+        Raises
+        ------
+        StoreSpecError
+            A field differs; the message names each, with both values.
+        """
+        differences = self.differences(other, ignore)
+        if differences:
+            listed = "; ".join(
+                f"{name}: {mine!r} in the store, {theirs!r} needed"
+                for name, (mine, theirs) in differences.items()
             )
+            raise StoreSpecError(f"the rows of {store} are not those that {who} needs ({listed}): {then}")

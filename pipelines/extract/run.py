@@ -78,7 +78,12 @@ def open_store(path: Path, spec: FeatureSpec) -> FeatureStore:
                 raise
     store = FeatureStore.open(path)
     try:
-        store.spec.require(spec, "this extraction")
+        store.spec.require(
+            spec,
+            "this extraction",
+            then="extract into a new store, or with the encoder and the sampling that made this one",
+            store=path,
+        )
         if store.run_id is not None:
             raise StoreSpecError(
                 f"{path}: training ({store.run_id}) has refreshed its rows: extract into a store of its own"

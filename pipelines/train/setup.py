@@ -13,7 +13,6 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch.utils.data import DataLoader
 
 from featstore import FeatureStore
-from featstore.errors import StoreSpecError
 from pipelines.config import RunConfig
 from pipelines.shared.console import log
 from pipelines.train.checkpoint import TrainState, choose_checkpoint, load_weights
@@ -125,14 +124,14 @@ def build_network(
 
 
 def check_spec(config: RunConfig, encoder: Encoder, store: FeatureStore) -> None:
-    """The store's rows must be of this very encoder, sampling and resizing."""
-    wanted = feature_spec(encoder, config.data.fps, config.data.max_frames, dtype=store.spec.dtype)
-    if differences := wanted.differences(store.spec):
-        shown = "; ".join(f"{key}: {a!r} here, {b!r} in the store" for key, (a, b) in differences.items())
-        raise StoreSpecError(
-            f"{config.data.store} was made by something else than this configuration's encoder ({shown}); "
-            f"extract again or change the configuration"
-        )
+    """StoreSpecError unless the store's rows are of this very encoder, sampling and resizing."""
+    store.spec.require(
+        feature_spec(encoder, config.data.fps, config.data.max_frames),
+        "this configuration's encoder",
+        then="extract again, or change the configuration",
+        store=config.data.store,
+        ignore=("dtype",),
+    )
 
 
 def build_trainer(

@@ -137,19 +137,14 @@ class Detector:
 
     def check_store(self, store: FeatureStore) -> None:
         """StoreSpecError unless the store's rows are of the kind that the model was trained on."""
-        made = self.folder.provenance.get("features")
-        here = store.spec.to_dict()
         channels = self.encoder.channels if self.encoder is not None else self.config.channels
-        if made is None:
-            made = {"channels": channels}
-        differing = {k: (made[k], here.get(k)) for k in made if k != "dtype" and made[k] != here.get(k)}
-        if differing:
-            listed = "; ".join(
-                f"{k}: the model's are {a!r}, the store's {b!r}" for k, (a, b) in differing.items()
-            )
-            raise StoreSpecError(
-                f"the store's rows are not of the kind that {self.folder.path} knows ({listed})"
-            )
+        store.spec.require(
+            self.folder.provenance.get("features") or {"channels": channels},
+            f"the model {self.folder.path}",
+            then="predict from a store that the model's encoder made, or from the videos",
+            store=store.path,
+            ignore=("dtype",),
+        )
 
     def confident(
         self, predictions: pd.DataFrame, threshold: float | Mapping[str, float] | None = None

@@ -184,8 +184,16 @@ def test_another_spec_is_named(path):
     other = FeatureSpec("test", "none", 4, 4, 1, "float32", fps=5.0)
     with FeatureStore.open(path) as store:
         assert store.spec.differences(other) == {"fps": (4.0, 5.0)}
-        with pytest.raises(StoreSpecError, match=r"fps: store has 4\.0, the model has 5\.0"):
-            store.spec.require(other, "the model")
+        with pytest.raises(StoreSpecError) as refused:
+            store.spec.require(other, "the model", then="extract again", store=path)
+        assert str(refused.value) == (
+            f"the rows of {path} are not those that the model needs "
+            "(fps: 4.0 in the store, 5.0 needed): extract again"
+        )
+        store.spec.require(other, "the model", then="extract again", ignore=("fps",))
+        store.spec.require({"channels": 4, "std": []}, "the model", then="extract again")  # all that is known
+        with pytest.raises(StoreSpecError, match=r"size: 0 .*, 77 needed; colour: None in the store"):
+            store.spec.require({"size": 77, "colour": 1}, "the model", then="extract again")
     for wrong in ({"dtype": "int8"}, {"channels": 0}, {"frame_stride": 3}):
         with pytest.raises(StoreSpecError):
             FeatureSpec(**{**SMALL.to_dict(), **wrong})

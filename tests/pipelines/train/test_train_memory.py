@@ -229,7 +229,7 @@ def test_whole_windows_end_to_end_need_no_store_when_all_is_fresh(data, tmp_path
 
 def test_a_store_of_another_encoder_is_refused(data, tmp_path):
     config = tiny_config(data, encoder={"crop": 24})
-    with pytest.raises(ValueError, match="crop: 24 here, 32 in the store"):
+    with pytest.raises(ValueError, match="crop: 32 in the store, 24 needed"):
         train(config, tmp_path / "run")
 
 

@@ -140,7 +140,7 @@ def test_rows_from_a_store_give_the_same_and_another_store_is_refused(model, vid
         assert np.allclose(from_rows["score"], from_video["score"], atol=1e-6)
         assert np.allclose(from_rows["start_s"], from_video["start_s"], atol=1e-5)
         (model / "provenance.json").write_text(json.dumps({"features": {**facts, "size": 77}}))
-        with pytest.raises(StoreSpecError, match="size: the model's are 77, the store's 40"):
+        with pytest.raises(StoreSpecError, match="size: 40 in the store, 77 needed"):
             Detector.load(model).predict_store(store, "new")
 
 
