@@ -24,8 +24,7 @@ _MAX_OPEN = 4
 
 
 def map_budget() -> int:
-    """Maps that one array may hold: each keeps a file descriptor, and the process has other uses for
-    those."""
+    """Maps that one array may hold: each keeps a file descriptor, of which the process has other uses."""
     if resource is None:
         return 64
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -36,6 +35,21 @@ class FlatArray:
     """Items [0, capacity) along the first axis, in chunk files of `chunk` items each.
 
     A chunk file is a plain C-order matrix of full size; its tail beyond the reserved items is a hole.
+
+    Parameters
+    ----------
+    folder
+        The array's own folder, with zarr.json and the chunk files below ``c``.
+    dtype
+        Type of one number.
+    chunk
+        Items in a chunk file.
+    files
+        The door to the disk.
+    item_shape
+        Shape of one item; () where an item is a number.
+    max_maps
+        Chunk files mapped at a time.
     """
 
     def __init__(
@@ -67,7 +81,13 @@ class FlatArray:
     # -- reading -------------------------------------------------------------------------------------------
 
     def mapped(self, number: int) -> NDArray[Any]:
-        """One whole chunk as a read-only array over its file's pages."""
+        """One whole chunk as a read-only array [chunk, *item_shape] over its file's pages.
+
+        Raises
+        ------
+        StoreFormatError
+            The chunk's file is missing or not of full size.
+        """
         array = self._maps.get(number)
         if array is None:
             array = self._map(number)
@@ -93,19 +113,19 @@ class FlatArray:
         return np.frombuffer(pages, dtype=self.dtype).reshape(self.chunk, *self.item_shape)
 
     def check_size(self, number: int) -> None:
-        """StoreFormatError unless the chunk's file is there in full size."""
+        """Hold that a chunk's file is there in full size; StoreFormatError otherwise."""
         path = self.chunk_path(number)
         self._check_size(path, path.stat().st_size if path.exists() else 0)
 
     def _check_size(self, path: Path, size: int) -> None:
         if size != self.chunk_bytes:
             raise StoreFormatError(
-                f"chunk file {path} has {size} bytes instead of {self.chunk_bytes}: run `longtal store "
-                f"repair`"
+                f"chunk file {path} has {size} bytes instead of {self.chunk_bytes}: "
+                "run `longtal store repair`"
             )
 
     def read_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
-        """Copy items [start, stop) into out."""
+        """Copy items [start, stop) into out [stop - start, *item_shape]; StoreFormatError as `mapped`."""
         number, first = divmod(start, self.chunk)
         if first + stop - start <= self.chunk:
             out[:] = self.mapped(number)[first : first + stop - start]
@@ -119,7 +139,7 @@ class FlatArray:
             start += count
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Items [start, stop) in an array of their own."""
+        """Items [start, stop) in an array of their own [stop - start, *item_shape]."""
         out = np.empty((stop - start, *self.item_shape), self.dtype)
         if stop > start:
             self.read_into(start, stop, out)
@@ -128,16 +148,20 @@ class FlatArray:
     # -- changing: not durable before `sync` ---------------------------------------------------------------
 
     def reserve(self, start: int, stop: int) -> None:
-        """Set aside disk space for items [start, stop); OSError when the disk is full, nothing lost.
+        """Set aside disk space for items [start, stop).
 
         A chunk that holds items before `start` must be there in full size: it is never lengthened here.
+
+        Raises
+        ------
+        OSError
+            The disk is full; nothing is lost.
         """
         while start < stop:
             number, first = divmod(start, self.chunk)
             count = min(self.chunk - first, stop - start)
             path = self.chunk_path(number)
-            # Also where the file is there: its name may have been left, not yet durable, by a process that
-            # died.
+            # Also where the file is there: a process that died may have left its name, not yet durable.
             self._new_names |= first == 0
             if first == 0 and not path.exists():
                 self._files.mkdir(path.parent)
@@ -154,7 +178,15 @@ class FlatArray:
             start += count
 
     def put(self, start: int, values: NDArray[Any]) -> None:
-        """Write items from `start` on; values C-contiguous, of the array's dtype."""
+        """Write items from `start` on.
+
+        Parameters
+        ----------
+        start
+            The first item.
+        values
+            Array [n, *item_shape] of the array's dtype, C-contiguous.
+        """
         done, total = 0, len(values)
         while done < total:
             number, first = divmod(start + done, self.chunk)
@@ -187,7 +219,7 @@ class FlatArray:
         self._close_fds()
 
     def mend(self, items: int) -> list[int]:
-        """Give every chunk file of items [0, items) its full size; numbers of those that had not."""
+        """Give every chunk file of items [0, items) its full size; the numbers of those that had another."""
         mended = []
         for number in range(-(-items // self.chunk)):
             path = self.chunk_path(number)

@@ -12,7 +12,7 @@ from featstore.arrays import FlatArray, map_budget
 from featstore.errors import StoreFormatError
 from featstore.files import FileOps
 from featstore.layout import LEDGER, LEDGER_FILL, VIDEO, Commit, Header, LogEntry, write_commit, write_shape
-from featstore.log import Change, RowLog, read_journal, runs
+from featstore.log import FROM_A_COPY, Change, RowLog, read_journal, runs
 from featstore.videos import VideoTable
 
 # Ledger entries of new rows are made in pieces, so that adding millions of rows takes little memory.
@@ -20,7 +20,7 @@ _FILL_ROWS = 1 << 18
 
 
 class Base:
-    """features [rows, C], ledger columns [rows], video columns [videos], ids as text."""
+    """A store's arrays: features [rows, C], ledger columns [rows], video columns [videos], ids as text."""
 
     def __init__(self, root: Path, header: Header, files: FileOps) -> None:
         self.root, self.header, self.files = root, header, files
@@ -43,6 +43,7 @@ class Base:
         return [self.features, *self.ledger.values(), *self.videos.values(), self.text]
 
     def load_table(self, num_videos: int) -> VideoTable:
+        """The first `num_videos` records, as they are in the base."""
         records = np.empty(num_videos, VIDEO)
         for name, array in self.videos.items():
             records[name] = array.read(0, num_videos)
@@ -51,10 +52,12 @@ class Base:
         return VideoTable(records, self.text.read(0, text_bytes).tobytes())
 
     def reserve_rows(self, start: int, stop: int) -> None:
+        """Set aside disk space for rows [start, stop) and their ledger entries; OSError when it is full."""
         for array in (self.features, *self.ledger.values()):
             array.reserve(start, stop)
 
     def reserve_videos(self, start: int, stop: int, text_start: int, text_stop: int) -> None:
+        """The same for records [start, stop) of the video table and bytes [text_start, text_stop) of ids."""
         for array in self.videos.values():
             array.reserve(start, stop)
         self.text.reserve(text_start, text_stop)
@@ -64,15 +67,31 @@ class Base:
     def apply(self, commit: Commit, check: bool) -> Commit:
         """Bring the commit's logs into the base and note that; doing it twice gives the same bytes.
 
-        check: compare each row with its checksum first (a recovery), StoreFormatError before anything
-        changes.
+        Parameters
+        ----------
+        commit
+            A commit that stands in commit.json and is not applied.
+        check
+            Compare each row of the logs with its checksum first, as a recovery must.
+
+        Returns
+        -------
+        Commit
+            The same commit, applied.
+
+        Raises
+        ------
+        StoreFormatError
+            A log is damaged; nothing was changed.
+        OSError
+            The disk refused a write; applying again mends it.
         """
         changes: list[Change] = []
         logs: list[RowLog] = []
         try:
             for entry in commit.logs:
-                found, log = open_log(self.root, entry, self.features.item_bytes)
-                changes += found
+                logged, log = open_log(self.root, entry, self.features.item_bytes)
+                changes += logged
                 logs += [log] if log else []
             if check:
                 self._refuse_damaged(logs)
@@ -120,7 +139,7 @@ class Base:
             self.videos["owner"].put(int(order[i]), column[i:j])
 
     def _fill_ledger(self, change: Change) -> None:
-        """Entries of a new video's rows: its seconds, and 'never written'."""
+        """Write the ledger entries of new videos' rows: their seconds, and that they were never written."""
         spec, used = self.header.spec, 0
         for record in change.records:
             first, count = int(record["first_row"]), int(record["reserved_rows"])
@@ -157,12 +176,12 @@ class Base:
             if len(bad):
                 rows = log.entries["row"][bad[:5]].tolist()
                 raise StoreFormatError(
-                    f"committed log {log.path} is damaged in {len(bad)} of {log.count} rows (rows {rows} "
-                    f"...): "
-                    "restore the store from a copy"
+                    f"committed log {log.path} is damaged in {len(bad)} of {log.count} rows "
+                    f"(rows {rows} ...): {FROM_A_COPY}"
                 )
 
     def write_shapes(self, commit: Commit) -> None:
+        """Tell Zarr readers how long the arrays are now."""
         for array in (self.features, *self.ledger.values()):
             write_shape(self.files, array.folder, commit.num_rows)
         for array in self.videos.values():
@@ -170,13 +189,14 @@ class Base:
         write_shape(self.files, self.text.folder, commit.text_bytes)
 
     def remove_logs(self, commit: Commit) -> None:
+        """Remove the logs of a commit that is applied."""
         for entry in commit.logs:
             for name in (entry.rows_file, entry.journal_file):
                 with contextlib.suppress(FileNotFoundError):
                     self.files.unlink(self.root / name)
 
     def remove_stray_logs(self) -> None:
-        """What an interrupted run left in log/ and no commit names; locks stay."""
+        """Remove what an interrupted run left in log/ and no commit names; locks stay."""
         for path in (self.root / "log").iterdir():
             if not path.name.startswith("lock."):
                 self.files.unlink(path)
@@ -190,12 +210,31 @@ class Base:
 
 
 def open_log(root: Path, entry: LogEntry, row_bytes: int) -> tuple[list[Change], RowLog | None]:
-    """A commit's log of one writer: its changes, its rows; StoreFormatError when damaged."""
+    """A commit's log of one writer.
+
+    Parameters
+    ----------
+    root
+        The store's folder.
+    entry
+        The log as commit.json names it.
+    row_bytes
+        Bytes of a row.
+
+    Returns
+    -------
+    tuple
+        Changes of the video table, in order, and the rows (None: there are none).
+
+    Raises
+    ------
+    StoreFormatError
+        A file of the log is missing, cut or damaged.
+    """
     changes, entries = read_journal(root / entry.journal_file, entry.journal_bytes)
     if len(entries) != entry.slots:
         raise StoreFormatError(
-            f"committed log {root / entry.journal_file} lists {len(entries)} rows, {entry.slots} were "
-            f"committed: "
-            "restore the store from a copy"
+            f"committed log {root / entry.journal_file} lists {len(entries)} rows, "
+            f"{entry.slots} were committed: {FROM_A_COPY}"
         )
     return changes, RowLog.open(root / entry.rows_file, row_bytes, entries) if entry.slots else None

@@ -89,17 +89,23 @@ class CommittingStore(StoreReader):
             self._finish(self._commit)
         if self._prepared is not None and not self._adopt():
             raise FeatureStoreError(
-                f"writer {self.writer} has prepared generation {self._commit.generation + 1}: writer 0 "
-                f"commits it now; "
-                "write after that, or call rollback()"
+                f"writer {self.writer} has prepared generation {self._commit.generation + 1}: "
+                "writer 0 commits it now; write after that, or call rollback()"
             )
 
     # -- commit ------------------------------------------------------------------------------------------
 
     @disk_errors
     def prepare_commit(self) -> None:
-        """Make this writer's log durable and ready to be committed; then the caller's barrier, then
-        `commit()` in writer 0. No writes in between. OSError: nothing is committed, call rollback()."""
+        """Make this writer's log durable and ready to be committed.
+
+        Then comes the caller's barrier, then `commit()` in writer 0; no writes in between.
+
+        Raises
+        ------
+        StoreWriteError
+            The disk refused; nothing is committed, call `rollback()`.
+        """
         with self._guard:
             self._check_writing()
             self._prepared = self._prepare()
@@ -124,10 +130,26 @@ class CommittingStore(StoreReader):
 
     @disk_errors
     def commit(self, timeout_s: float = 600.0) -> int:
-        """Make everything written since the last commit durable and visible; the new generation.
+        """Make everything written since the last commit durable and visible.
 
-        In writer 0 of several, every other writer must have prepared. In another writer: wait for writer
-        0's commit.
+        In writer 0 of several, every other writer must have prepared. Another writer waits for writer 0.
+
+        Parameters
+        ----------
+        timeout_s
+            How long another writer waits, in seconds.
+
+        Returns
+        -------
+        int
+            The new generation.
+
+        Raises
+        ------
+        StoreWriteError
+            The disk refused; the store is at the old generation or the new one, whole.
+        FeatureStoreError
+            A writer has not prepared, or writer 0 has not committed in time.
         """
         with self._guard:
             if self._prepared is None or self._closed:
@@ -175,8 +197,8 @@ class CommittingStore(StoreReader):
             if document["generation"] != self._commit.generation + 1:
                 raise FeatureStoreError(
                     f"writer {writer} has not called prepare_commit() for generation "
-                    f"{self._commit.generation + 1}: "
-                    "every writer prepares, then a barrier, then writer 0 commits"
+                    f"{self._commit.generation + 1}: first every writer prepares, then comes a barrier, "
+                    "then writer 0 commits"
                 )
             entries.append(LogEntry(**document["entry"]))
             refreshed = refreshed or document["refreshed"]

@@ -32,19 +32,56 @@ class EditingStore(CommittingStore):
         num_frames: int | None = None,
         row_times_s: ArrayLike | None = None,
     ) -> VideoRecord:
-        """Reserve rows for a new video; see `add_videos`."""
+        """Reserve rows for a new video.
+
+        Parameters
+        ----------
+        id
+            Name of the video.
+        num_rows
+            Rows to reserve.
+        fps
+            Sampling rate of the rows, frames a second; 0: not known.
+        duration_s
+            Length of the video in seconds.
+        num_frames
+            Frames of the video at the sampling rate.
+        row_times_s
+            float64 [num_rows], the rows' centres in seconds; None: a regular grid.
+
+        Returns
+        -------
+        VideoRecord
+            The video as it now stands in the table.
+
+        Raises
+        ------
+        StoreValueError, StoreWriteError
+            As `add_videos`.
+        """
         row = {"id": id, "num_rows": num_rows, "fps": fps, "duration_s": duration_s}
         self.add_videos([{**row, "num_frames": num_frames, "row_times_s": row_times_s}])
         return self.video(id)
 
     @disk_errors
     def add_videos(self, table: pd.DataFrame | Iterable[Mapping[str, Any]]) -> None:
-        """Reserve rows for many videos at once: columns id, num_rows, and optionally fps (default: the
-        spec's), duration_s, num_frames, row_times_s (float64 [num_rows], the rows' centres; default: a
-        regular grid).
+        """Reserve rows for many videos at once.
 
         A failed or removed video of that id is replaced. Readers see a video after `complete` and `commit`.
-        StoreValueError (nothing added) for a hostile, doubled or present id; OSError when the disk is full.
+
+        Parameters
+        ----------
+        table
+            Columns (or keys) id, num_rows and, where known, fps (otherwise the spec's), duration_s,
+            num_frames, row_times_s, as `add_video` describes them.
+
+        Raises
+        ------
+        StoreValueError
+            An id that is hostile, there twice or in the store already, or a number out of range;
+            nothing was added.
+        StoreWriteError
+            The disk is full.
         """
         rows: list[Mapping[Any, Any]] = (
             [*table.to_dict("records")] if isinstance(table, pd.DataFrame) else list(table)
@@ -74,23 +111,24 @@ class EditingStore(CommittingStore):
     def _new_records(
         self, rows: list[Mapping[str, Any]]
     ) -> tuple[NDArray[Any], bytes, bytes, NDArray[np.int64]]:
+        """(records [n], their ids as text, their seconds, table positions of videos that they replace)."""
         records = np.zeros(len(rows), VIDEO)
         ids, times, replaced = [], [], []
-        seen: set[str] = set()
+        names: set[str] = set()
         next_row, next_text = self._rows_end, self._table.text_bytes
         for record, row in zip(records, rows, strict=True):
             data = check_id(row["id"])
-            if row["id"] in seen:
+            if row["id"] in names:
                 raise StoreValueError(f"video {row['id']!r} is listed twice; nothing was added")
-            seen.add(row["id"])
+            names.add(row["id"])
             if row["id"] in self._table:
-                known = self._table.index(row["id"])
-                if self._table.records["state"][known] in (RESERVED, COMPLETE):
-                    state = self._table.video(known).state
+                former = self._table.index(row["id"])
+                if self._table.records["state"][former] in (RESERVED, COMPLETE):
+                    state = self._table.video(former).state
                     raise StoreValueError(
                         f"video {row['id']!r} is in the store already ({state}); remove() it first"
                     )
-                replaced.append(known)
+                replaced.append(former)
             count = _whole(row["num_rows"], "num_rows", row["id"], 1)
             given = row.get("row_times_s")
             if given is not None and np.ndim(given) == 1:
@@ -134,8 +172,20 @@ class EditingStore(CommittingStore):
 
     @disk_errors
     def complete(self, id: str, num_rows: int | None = None) -> None:
-        """Mark a video as usable from the next commit on; num_rows: fewer rows than reserved (containers
-        misreport their length). StoreValueError for more rows than reserved."""
+        """Mark a video as usable from the next commit on.
+
+        Parameters
+        ----------
+        id
+            A reserved video.
+        num_rows
+            Fewer rows than reserved (containers misreport their length); None: all of them.
+
+        Raises
+        ------
+        StoreValueError
+            More rows than reserved, or a video of another writer.
+        """
         with self._guard:
             index = self._owned(id)
             count = int(self._table.records["num_rows"][index])
@@ -164,7 +214,13 @@ class EditingStore(CommittingStore):
 
     @disk_errors
     def remove(self, ids: str | Iterable[str]) -> int:
-        """Take videos out from the next commit on; bytes of rows that `compact` will give back."""
+        """Take videos out from the next commit on.
+
+        Returns
+        -------
+        int
+            Bytes of rows that `compact_store` will give back.
+        """
         with self._guard:
             self._check_writing()
             names = [ids] if isinstance(ids, str) else list(ids)
@@ -175,7 +231,18 @@ class EditingStore(CommittingStore):
             return int(self._table.records["reserved_rows"][indices].sum()) * self.spec.row_bytes
 
     def assign(self, owners: Mapping[str, int]) -> None:
-        """Give videos to other writers from the next commit on (writer 0 only)."""
+        """Give videos to other writers from the next commit on.
+
+        Parameters
+        ----------
+        owners
+            Video -> number of its writer.
+
+        Raises
+        ------
+        StoreValueError
+            This is not writer 0, or there is no such writer.
+        """
         with self._guard:
             self._check_writing()
             if self.writer:

@@ -10,7 +10,7 @@ class FeatureStoreError(LongtalError):
 
 
 class StoreFormatError(FeatureStoreError, ValueError):
-    """The folder is no feature store, is of a newer format, or is damaged."""
+    """The folder is not a feature store, is of a newer format, or is damaged."""
 
 
 class StoreLockedError(FeatureStoreError, RuntimeError):
@@ -18,7 +18,7 @@ class StoreLockedError(FeatureStoreError, RuntimeError):
 
 
 class StoreSpecError(FeatureStoreError, ValueError):
-    """The store's rows were made by something else than the model expects."""
+    """The rows of the store are not those that the model needs."""
 
 
 class StoreValueError(FeatureStoreError, ValueError):

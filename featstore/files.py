@@ -37,8 +37,8 @@ def disk_errors(method: Callable[P, T]) -> Callable[P, T]:
             raise StoreWriteError(
                 error.errno,
                 f"the disk refused a write of {getattr(args[0], 'path', '')} in {method.__name__}(): "
-                f"{error.strerror}. "
-                "What was committed is intact; free space or mend the disk, then go on, or call rollback()",
+                f"{error.strerror}. What was committed is intact; free space or mend the disk, "
+                "then go on, or call rollback()",
             ) from error
 
     return wrapped
@@ -139,6 +139,17 @@ def put_in_place(files: FileOps, path: Path, beside: Path, exchange: bool = Fals
 
     The body syncs the files that it writes; names are made durable here. So readers, and a crash at any
     moment, find the old one or the new one, whole. `beside` is removed when anything fails.
+
+    Parameters
+    ----------
+    files
+        The door to the disk.
+    path
+        The name to take.
+    beside
+        Where the body makes it, in the same folder as `path`.
+    exchange
+        `path` is a folder: the two swap their names, and the old one is removed.
     """
     try:
         yield

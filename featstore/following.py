@@ -29,9 +29,8 @@ class CommitFollower:
     _commit: Commit
     _table: VideoTable
     _overlay: Overlay
-    _new_times: dict[
-        int, NDArray[np.float64]
-    ]  # given seconds of videos (by table position) not yet in the base
+    # Seconds [num_rows] that came with a video which is not yet in the base, by its position in the table.
+    _new_times: dict[int, NDArray[np.float64]]
 
     def __init__(self, path: Path, files: FileOps) -> None:
         self.path = path
@@ -50,6 +49,7 @@ class CommitFollower:
 
     @property
     def spec(self) -> FeatureSpec:
+        """How the rows were first made."""
         return self._header.spec
 
     @property
@@ -83,8 +83,7 @@ class CommitFollower:
         return total
 
     def _load(self) -> None:
-        """Take the last commit from disk; a log that vanishes meanwhile means a newer state, so look
-        again."""
+        """Take the last commit from disk; where a log vanishes meanwhile there is a newer one: look again."""
         for attempt in range(_LOAD_RETRIES):
             stamp = self._read_stamp()
             folder = os.stat(self.path).st_ino
@@ -120,6 +119,7 @@ class CommitFollower:
         raise StoreFormatError(f"{self.path}: commits follow each other faster than they can be read")
 
     def _read_stamp(self) -> tuple[int, int]:
+        """Which commit.json is there: its inode and time."""
         try:
             status = os.stat(self._commit_path)
         except FileNotFoundError:
@@ -131,11 +131,11 @@ class CommitFollower:
         return f"{self.path}/commit.json"
 
     def _unchanged(self) -> bool:
-        """Whether what was just read belongs to one generation: commit.json is replaced before the base
-        changes."""
+        """Whether what was just read is of one generation: the base changes after commit.json only."""
         return not self._follows or self._read_stamp() == self._stamp
 
     def _refresh(self) -> None:
+        """Take up a newer commit, where this is a reader; FeatureStoreError when the store was closed."""
         if self._closed:
             raise FeatureStoreError(f"the store {self.path} was closed")
         if self._follows and self._read_stamp() != self._stamp:

@@ -87,6 +87,7 @@ class Commit:
     logs: tuple[LogEntry, ...] = ()
 
     def noted_applied(self) -> Commit:
+        """The same commit once the base has all of it."""
         return replace(self, applied=True, logs=(), rows_before=self.num_rows, videos_before=self.num_videos)
 
 
@@ -102,7 +103,7 @@ class Header:
 
 
 def make_header(spec: FeatureSpec, chunk_bytes: int = CHUNK_BYTES) -> Header:
-    """Chunk sizes: features at least chunk_bytes and a whole number of clips, the others in proportion."""
+    """Choose chunk sizes: of features `chunk_bytes` or more and whole clips, of the others in proportion."""
     rows = -(-chunk_bytes // spec.row_bytes)
     return Header(
         spec=spec,
@@ -114,7 +115,15 @@ def make_header(spec: FeatureSpec, chunk_bytes: int = CHUNK_BYTES) -> Header:
 
 
 def read_header(path: Path) -> Header:
-    """StoreNotFoundError, or StoreFormatError for a foreign, newer or damaged folder."""
+    """What a store's zarr.json says.
+
+    Raises
+    ------
+    StoreNotFoundError
+        There is nothing at the path.
+    StoreFormatError
+        A folder of something else, of a newer format, or damaged.
+    """
     if not path.exists():
         raise StoreNotFoundError(
             f"no feature store at {path}: extract one with `longtal extract`, or correct the path"
@@ -125,7 +134,7 @@ def read_header(path: Path) -> Header:
         version = int(attributes["format"])
     except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError) as error:
         raise StoreFormatError(
-            f"{path} is no feature store: zarr.json with longtal's attributes is missing"
+            f"{path} is not a feature store: zarr.json with longtal's attributes is missing"
         ) from error
     if version > FORMAT:
         raise StoreFormatError(
@@ -147,7 +156,13 @@ def read_header(path: Path) -> Header:
 
 
 def read_commit(path: Path) -> Commit:
-    """The last commit; StoreFormatError when commit.json is missing or damaged."""
+    """The last commit.
+
+    Raises
+    ------
+    StoreFormatError
+        commit.json is missing, of a newer format, or damaged.
+    """
     try:
         document: dict[str, Any] = json.loads((path / "commit.json").read_bytes())
         if int(document.pop("format")) > FORMAT:
@@ -156,7 +171,7 @@ def read_commit(path: Path) -> Commit:
         return Commit(**document)
     except FileNotFoundError as error:
         raise StoreFormatError(
-            f"{path} is no feature store, or a damaged one: commit.json is missing"
+            f"{path} is not a feature store, or a damaged one: commit.json is missing"
         ) from error
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise StoreFormatError(
@@ -165,12 +180,19 @@ def read_commit(path: Path) -> Commit:
 
 
 def write_commit(files: FileOps, path: Path, commit: Commit) -> None:
+    """Replace commit.json in one step."""
     document = {"format": FORMAT, **asdict(commit)}
     write_atomically(files, path / "commit.json", json.dumps(document, indent=1).encode())
 
 
 def create_folder(path: Path, header: Header, files: FileOps) -> None:
-    """Write an empty store's metadata into a new folder; zarr itself says what its metadata look like."""
+    """Write an empty store's metadata into a new folder; zarr itself says what its metadata look like.
+
+    Raises
+    ------
+    StoreExistsError
+        Something stands at the path.
+    """
     import zarr  # only here: reading needs no zarr
 
     if path.exists():
@@ -227,6 +249,7 @@ def write_shape(files: FileOps, folder: Path, length: int) -> None:
 
 
 def writable_error(path: Path, error: OSError) -> FeatureStoreError:
+    """What to raise when a store's folder refuses a writer."""
     return FeatureStoreError(
         f"cannot write to {path} ({error.strerror}): make it writable, or open the store with mode='r'"
     )

@@ -18,8 +18,23 @@ from featstore.layout import writable_error
 class WriterLock:
     """An `flock` on log/lock.WRITER, which the system drops when its holder dies, however it dies.
 
-    The file's content names the holder for messages, and the run for those who join; only the lock itself
-    decides.
+    The file's content names the holder for messages, and the run for those who join; the lock itself decides.
+
+    Parameters
+    ----------
+    root
+        The store's folder.
+    writer, writers
+        This process's number among the run's writers, and how many there are.
+    run
+        Name of the run.
+
+    Raises
+    ------
+    StoreLockedError
+        A live process holds the lock; the message names it.
+    FeatureStoreError
+        The folder cannot be written.
     """
 
     def __init__(self, root: Path, writer: int, writers: int, run: str | None) -> None:
@@ -97,8 +112,7 @@ def _lock_path(root: Path, writer: int) -> Path:
 
 
 def read_holder(root: Path, writer: int = 0) -> dict[str, Any] | None:
-    """What the last holder left in the lock file: pid, host, run, writers, since; None when it let go
-    properly."""
+    """What the last holder left in the lock file: pid, host, run, writers, since; None where it let go."""
     try:
         value = json.loads(_lock_path(root, writer).read_bytes())
     except (OSError, ValueError):
@@ -123,8 +137,13 @@ def is_held(root: Path, writer: int = 0) -> bool:
 
 
 def await_first_writer(root: Path, run: str | None, writers: int, timeout_s: float) -> None:
-    """Wait until writer 0 of the same run holds the store; StoreLockedError when another does, or none in
-    time."""
+    """Wait until writer 0 of the same run holds the store and has recovered it.
+
+    Raises
+    ------
+    StoreLockedError
+        Another run holds it, or nobody does within `timeout_s` seconds.
+    """
     until = time.monotonic() + timeout_s
     while True:
         holder = read_holder(root) if is_held(root) else None

@@ -28,11 +28,10 @@ from featstore.layout import VIDEO, LogEntry
 
 _RECORD = struct.Struct("<4sIQ")  # kind, crc32c of the payload, its length
 _CHANGE, _ENTRIES = b"CHNG", b"ENTR"
-_CHANGE_HEAD = struct.Struct(
-    "<QqQQQ"
-)  # records, first byte of text, bytes of text, bytes of seconds, owners only
+# records, first byte of text, bytes of text, bytes of seconds, owners only
+_CHANGE_HEAD = struct.Struct("<QqQQQ")
 _BLOCK_BYTES = 8 << 20
-_FROM_A_COPY = "restore the store from a copy"
+FROM_A_COPY = "restore the store from a copy"
 
 # Which row a slot holds, and what the ledger is to say about it.
 ENTRY = np.dtype(
@@ -48,6 +47,7 @@ def row_sums(rows: NDArray[Any]) -> NDArray[np.uint32]:
 
 
 def log_names(generation: int, writer: int) -> tuple[str, str]:
+    """A writer's files for a generation, relative to the store's folder: rows, journal."""
     stem = f"log/{generation:08d}.{writer:03d}"
     return f"{stem}.rows", f"{stem}.journal"
 
@@ -76,6 +76,7 @@ class Change:
     owners_only: bool = False  # put the column `owner` and no other; without it: every other column
 
     def pack(self) -> bytes:
+        """The payload of a journal record."""
         head = _CHANGE_HEAD.pack(
             len(self.indices), self.text_start, len(self.text), len(self.times), self.owners_only
         )
@@ -85,16 +86,17 @@ class Change:
 
     def given_times(self) -> dict[int, NDArray[np.float64]]:
         """Seconds of the videos that came with them, by position in the table."""
-        found, at = {}, 0
+        seconds, at = {}, 0
         for index, record in zip(self.indices.tolist(), self.records, strict=True):
             if self.times and record["given_times"]:
                 count = int(record["reserved_rows"])
-                found[index] = np.frombuffer(self.times, "<f8", count, at)
+                seconds[index] = np.frombuffer(self.times, "<f8", count, at)
                 at += count * 8
-        return found
+        return seconds
 
     @classmethod
     def unpack(cls, payload: bytes) -> Change:
+        """The inverse of `pack`."""
         count, text_start, text_bytes, times_bytes, owners_only = _CHANGE_HEAD.unpack_from(payload)
         at = _CHANGE_HEAD.size
         indices = np.frombuffer(payload, "<i8", count, at)
@@ -107,25 +109,39 @@ class Change:
 
 
 class RowLog:
-    """A log's rows, open for reading, and the ledger entries that say which rows they are."""
+    """A log's rows, open for reading, and the ledger entries that say which rows they are.
+
+    Parameters
+    ----------
+    path
+        The .rows file.
+    row_bytes
+        Bytes of a slot.
+    entries
+        Array [slots] of dtype ENTRY.
+    count
+        Slots in use.
+    fd
+        The open file; -1: there is none yet.
+    """
 
     def __init__(self, path: Path, row_bytes: int, entries: NDArray[Any], count: int, fd: int) -> None:
         self.path, self.row_bytes, self.entries, self.count, self.fd = path, row_bytes, entries, count, fd
 
     @classmethod
     def open(cls, path: Path, row_bytes: int, entries: NDArray[Any]) -> RowLog:
-        """StoreFormatError when the file is missing or too short for its entries."""
+        """Open a committed log; StoreFormatError when the file is missing or too short for its entries."""
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError as error:
-            raise StoreFormatError(f"committed log {path} is missing: {_FROM_A_COPY}") from error
+            raise StoreFormatError(f"committed log {path} is missing: {FROM_A_COPY}") from error
         if os.fstat(fd).st_size < len(entries) * row_bytes:
             os.close(fd)
-            raise StoreFormatError(f"committed log {path} is cut: {_FROM_A_COPY}")
+            raise StoreFormatError(f"committed log {path} is cut: {FROM_A_COPY}")
         return cls(path, row_bytes, entries, len(entries), fd)
 
     def blocks(self, dtype: np.dtype[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
-        """(first slot, rows [n, C]), a bounded number of bytes at a time."""
+        """All rows, a bounded number of bytes at a time: (first slot, rows [n, C])."""
         step = max(1, _BLOCK_BYTES // self.row_bytes)
         for start in range(0, self.count, step):
             rows = np.empty((min(step, self.count - start), self.row_bytes // dtype.itemsize), dtype)
@@ -133,14 +149,14 @@ class RowLog:
             yield start, rows
 
     def read_into(self, slot: int, out: NDArray[Any]) -> None:
-        """Fill out, C-contiguous [n, C], from slots slot, slot + 1, ..."""
-        offset, wanted = slot * self.row_bytes, out.nbytes
-        got = os.preadv(self.fd, [out.data], offset)
-        while got < wanted:
-            n = os.preadv(self.fd, [out.reshape(-1).view(np.uint8)[got:].data], offset + got)
-            if n == 0:
+        """Fill out, C-contiguous [n, C], from slots slot, slot + 1, ...; StoreFormatError for a cut file."""
+        offset = slot * self.row_bytes
+        done = os.preadv(self.fd, [out.data], offset)
+        while done < out.nbytes:
+            count = os.preadv(self.fd, [out.reshape(-1).view(np.uint8)[done:].data], offset + done)
+            if count == 0:
                 raise StoreFormatError(f"log {self.path} ends early: another process has cut it")
-            got += n
+            done += count
 
     def damaged(self, dtype: np.dtype[Any]) -> NDArray[np.int64]:
         """Slots whose row does not have the checksum of its entry."""
@@ -157,7 +173,21 @@ class RowLog:
 
 
 class LogWriter(RowLog):
-    """A writer's own log since the last commit; its files appear with the first write."""
+    """A writer's own log since the last commit; its files appear with the first write.
+
+    Parameters
+    ----------
+    root
+        The store's folder.
+    generation
+        Number of the commit that it is for.
+    writer
+        Number of the writer.
+    row_bytes
+        Bytes of a slot.
+    files
+        The door to the disk.
+    """
 
     def __init__(self, root: Path, generation: int, writer: int, row_bytes: int, files: FileOps) -> None:
         names = log_names(generation, writer)
@@ -179,7 +209,23 @@ class LogWriter(RowLog):
         return self.path, self._journal_path
 
     def append(self, rows: NDArray[Any]) -> int:
-        """Append rows with one write; the first one's slot. On OSError nothing counts as written."""
+        """Append rows with one write.
+
+        Parameters
+        ----------
+        rows
+            Array [n, C] of the store's dtype, C-contiguous.
+
+        Returns
+        -------
+        int
+            The slot of the first row.
+
+        Raises
+        ------
+        OSError
+            The disk refused; nothing counts as written.
+        """
         if self.fd < 0:
             self._start_rows()
         first, count = self.count, len(rows)
@@ -201,7 +247,7 @@ class LogWriter(RowLog):
         self.fd = fd
 
     def rewrite(self, first: int, rows: NDArray[Any]) -> None:
-        """Write over slots in use."""
+        """Write rows [n, C] over slots in use; on OSError the log is torn, and only a rollback helps."""
         try:
             self._files.pwrite(self.fd, rows, first * self.row_bytes)
         except OSError:
@@ -226,8 +272,20 @@ class LogWriter(RowLog):
         self._journal_bytes += len(data)
 
     def sync(self) -> LogEntry:
-        """Write the ledger entries, make both files durable (their names need a sync of the folder), and say
-        how much of them counts."""
+        """Write the ledger entries and make both files durable; their names need a sync of the folder.
+
+        Returns
+        -------
+        LogEntry
+            How much of the files counts, for commit.json.
+
+        Raises
+        ------
+        FeatureStoreError
+            A write over a slot, or a sync, failed since the last commit.
+        OSError
+            The disk refused.
+        """
         if self.torn:
             raise FeatureStoreError(
                 "a write failed half-way since the last commit: call rollback(), then write again"
@@ -253,19 +311,37 @@ class LogWriter(RowLog):
 
 
 def read_journal(path: Path, length: int) -> tuple[list[Change], NDArray[Any]]:
-    """The committed changes and entries; StoreFormatError when the file is shorter than that, or damaged."""
+    """Read what is committed of a journal.
+
+    Parameters
+    ----------
+    path
+        The .journal file.
+    length
+        Bytes that count.
+
+    Returns
+    -------
+    tuple
+        Changes of the video table, in order, and the ledger entries [slots] of the log's rows.
+
+    Raises
+    ------
+    StoreFormatError
+        The file is missing, too short, or a record fails its checksum.
+    """
     changes: list[Change] = []
     entries = np.zeros(0, ENTRY)
     try:
         data = path.read_bytes() if length else b""
     except FileNotFoundError as error:
-        raise StoreFormatError(f"committed log {path} is missing: {_FROM_A_COPY}") from error
+        raise StoreFormatError(f"committed log {path} is missing: {FROM_A_COPY}") from error
     at = 0
     while at < length:
         kind, check, size = _RECORD.unpack_from(data[at : at + _RECORD.size].ljust(_RECORD.size, b"\0"))
         payload = data[at + _RECORD.size : at + _RECORD.size + size]
         if kind not in (_CHANGE, _ENTRIES) or len(payload) != size or crc32c(payload) != check:
-            raise StoreFormatError(f"committed log {path} is damaged at byte {at}: {_FROM_A_COPY}")
+            raise StoreFormatError(f"committed log {path} is damaged at byte {at}: {FROM_A_COPY}")
         if kind == _CHANGE:
             changes.append(Change.unpack(payload))
         else:  # a commit that was prepared again counts as prepared last
@@ -275,8 +351,17 @@ def read_journal(path: Path, length: int) -> tuple[list[Change], NDArray[Any]]:
 
 
 class Overlay:
-    """Rows that are newer in logs than in the base: row -> slot, compactly (4 bytes a row, untouched pages
-    free)."""
+    """Rows that are newer in logs than in the base: row -> slot, 4 bytes a row, untouched pages free.
+
+    Parameters
+    ----------
+    logs
+        The logs, whose slots count on from one to the next.
+    num_rows
+        Rows of the flat array.
+    dtype
+        Type of one number.
+    """
 
     def __init__(self, logs: list[RowLog], num_rows: int, dtype: np.dtype[Any]) -> None:
         self.logs = logs
@@ -288,6 +373,7 @@ class Overlay:
             self._slot_of[entries["row"]] = np.arange(start + 1, start + 1 + log.count)
 
     def resize(self, num_rows: int) -> None:
+        """Make room for rows added at the end."""
         if num_rows > len(self._slot_of):
             grown = np.zeros(max(num_rows, len(self._slot_of) * 5 // 4), np.int32)
             used = np.concatenate([log.entries[: log.count]["row"] for log in self.logs])
@@ -296,6 +382,7 @@ class Overlay:
 
     @property
     def count(self) -> int:
+        """Slots in use."""
         return sum(log.count for log in self.logs)
 
     def note(self, start_row: int, first_slot: int, count: int) -> None:
@@ -309,6 +396,7 @@ class Overlay:
     def _parts(
         self, slots: NDArray[np.int64], positions: NDArray[np.int64]
     ) -> Iterator[tuple[RowLog, int, int, int]]:
+        """Slots and where their rows go, in stretches: (log, first slot in it, stop slot, first position)."""
         for i, j in runs(slots, positions):
             at, stop = int(slots[i]), int(slots[j - 1]) + 1
             position = int(positions[i])
@@ -338,13 +426,13 @@ class Overlay:
         """The same for one column of the ledger, out [stop_row - start_row]."""
         slots = self._slot_of[start_row:stop_row]
         positions = np.flatnonzero(slots)
-        wanted = slots[positions].astype(np.int64) - 1
+        places = slots[positions].astype(np.int64) - 1
         for i, log in enumerate(self.logs):
             if len(self.logs) == 1:
-                out[positions] = log.entries[name][wanted]
+                out[positions] = log.entries[name][places]
             else:
-                here = np.flatnonzero((wanted >= self._starts[i]) & (wanted < self._starts[i + 1]))
-                out[positions[here]] = log.entries[name][wanted[here] - self._starts[i]]
+                here = np.flatnonzero((places >= self._starts[i]) & (places < self._starts[i + 1]))
+                out[positions[here]] = log.entries[name][places[here] - self._starts[i]]
 
     def close(self) -> None:
         for log in self.logs:

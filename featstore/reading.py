@@ -17,8 +17,7 @@ from featstore.videos import COMPLETE, RESERVED, STATES, VideoRecord
 
 
 class StoreReader(CommitFollower):
-    """What `FeatureStore` can do without writing. In mode "r" each call sees exactly one committed
-    generation."""
+    """Reads of `FeatureStore`; in mode "r" each call sees exactly one committed generation."""
 
     @property
     def video_ids(self) -> list[str]:
@@ -28,7 +27,18 @@ class StoreReader(CommitFollower):
             return self._table.of_state(COMPLETE)
 
     def ids(self, state: str) -> list[str]:
-        """Ids of the videos in a state: reserved, complete, failed."""
+        """Ids of the videos in a state.
+
+        Parameters
+        ----------
+        state
+            "reserved", "complete", "failed" or "removed".
+
+        Raises
+        ------
+        StoreValueError
+            No such state.
+        """
         if state not in STATES:
             raise StoreValueError(f"no video state {state!r}; there are {', '.join(STATES)}")
         with self._guard:
@@ -47,13 +57,13 @@ class StoreReader(CommitFollower):
             )
 
     def video(self, video_id: str) -> VideoRecord:
-        """The video's record in whatever state; UnknownVideoError."""
+        """A video's record, whatever its state; UnknownVideoError where the store does not have it."""
         with self._guard:
             self._refresh()
             return self._table.video(self._table.index(video_id))
 
     def videos(self) -> pd.DataFrame:
-        """All videos but removed ones: id, state, num_rows, fps, duration_s, num_frames, reason ..."""
+        """All videos but removed ones, a row each, with the columns of `VideoRecord`."""
         with self._guard:
             self._refresh()
             records = [self._table.video(i) for i in range(len(self._table))]
@@ -72,13 +82,34 @@ class StoreReader(CommitFollower):
         return_valid: bool = False,
         verify: bool = False,
     ) -> Any:
-        """Rows [start_row, stop_row) of a video, in an array [n, C] of their own; rows outside the video
-        are zeros.
+        """Rows [start_row, stop_row) of a video, the newest that this process may see; zeros outside it.
 
-        out: array [n, C] of the store's dtype (or one that it casts to) to fill instead.
-        return_valid: also bool [n], true where the row lies inside the video and was written.
-        verify: compare checksums; StoreFormatError names the rows that fail.
-        Raises UnknownVideoError, StoreValueError (range or `out` makes no sense), StoreFormatError (damaged).
+        Parameters
+        ----------
+        video_id
+            A complete video; in a store that is open for writing, a reserved one too.
+        start_row, stop_row
+            The rows, which may lie outside the video on both sides.
+        out
+            Array [n, C] to fill, of the store's dtype or one that it casts to; None: a new one.
+        return_valid
+            Also tell which rows lie inside the video and were written.
+        verify
+            Compare each row with its checksum.
+
+        Returns
+        -------
+        array or tuple
+            Rows [n, C], never a view; with `return_valid` also bool [n].
+
+        Raises
+        ------
+        UnknownVideoError
+            The video is not in the store, or not in a state to be read.
+        StoreValueError
+            The stop lies before the start, or `out` has another shape.
+        StoreFormatError
+            A file is damaged, or (with `verify`) a row is.
         """
         count = stop_row - start_row
         if count < 0:
@@ -123,12 +154,26 @@ class StoreReader(CommitFollower):
         out: NDArray[Any] | None = None,
         return_valid: bool = False,
     ) -> Any:
-        """Rows of many videos at once, one request after another.
+        """Rows of many videos at once, one request after another; outside a video: zeros.
 
-        requests: (id, rows) with rows a slice or range of step 1, or an array of row numbers; outside a
-        video: zeros.
-        out: C-contiguous array of the total size, in any shape that ends in C; default [total, C].
-        return_valid: also bool [total]. Raises as `read`.
+        Parameters
+        ----------
+        requests
+            (id, rows) each, with rows a slice or range of step 1, or an array of row numbers.
+        out
+            C-contiguous array of the total size, in any shape that ends in C; None: a new one [total, C].
+        return_valid
+            Also tell which rows lie inside their video and were written.
+
+        Returns
+        -------
+        array or tuple
+            `out`; with `return_valid` also bool [total].
+
+        Raises
+        ------
+        UnknownVideoError, StoreValueError, StoreFormatError
+            As `read`; StoreValueError also for a request that is not as above.
         """
         asked = [(video_id, *_row_range(rows)) for video_id, rows in requests]
         channels = self._header.spec.channels
@@ -155,9 +200,26 @@ class StoreReader(CommitFollower):
     def ledger(
         self, video_id: str, start_row: int = 0, stop_row: int | None = None
     ) -> dict[str, NDArray[Any]]:
-        """Ledger columns time_s, step, written_at, writes, crc32c of rows [start_row, stop_row), each [n].
+        """What the ledger says about rows [start_row, stop_row) of a video.
 
-        Rows outside the video have the fill values (step -1, NaN seconds).
+        Parameters
+        ----------
+        video_id
+            As in `read`.
+        start_row, stop_row
+            The rows; stop None: the video's last.
+
+        Returns
+        -------
+        dict
+            Columns [n]: time_s (the row's centre, seconds), step (0: extraction, -1: never written),
+            written_at (seconds since 1970), writes (how often), crc32c. Rows outside the video have the
+            fill values.
+
+        Raises
+        ------
+        UnknownVideoError, StoreFormatError
+            As `read`.
         """
         with self._guard:
             while True:
@@ -193,7 +255,7 @@ class StoreReader(CommitFollower):
         return place
 
     def _rows_into(self, start: int, stop: int, out: NDArray[Any]) -> None:
-        """Newest rows [start, stop) of the flat array: the base, then what logs hold."""
+        """Fill out [stop - start, C] with the flat array's newest rows: the base, then what logs hold."""
         base_stop = min(stop, self._base_rows)
         if start < base_stop:
             self._base.features.read_into(start, base_stop, out[: base_stop - start])
@@ -207,7 +269,7 @@ class StoreReader(CommitFollower):
         return self._commit.rows_before
 
     def _ledger_column(self, name: str, start: int, stop: int) -> NDArray[Any]:
-        """Newest ledger entries of rows [start, stop)."""
+        """Newest entries [stop - start] of one column for rows of the flat array."""
         column = np.full(stop - start, LEDGER_FILL[name], LEDGER[name])
         base_stop = min(stop, self._base_rows)
         if start < base_stop:
@@ -219,7 +281,7 @@ class StoreReader(CommitFollower):
         return column
 
     def _new_times_into(self, start: int, stop: int, column: NDArray[np.float64]) -> None:
-        """Seconds of rows that the base does not have yet."""
+        """Fill in the seconds of those rows [start, stop) that the base does not have yet."""
         records = self._table.records
         inside = (records["first_row"] < stop) & (records["first_row"] + records["reserved_rows"] > start)
         for index in np.flatnonzero(inside & (records["first_row"] >= self._base_rows)).tolist():
@@ -233,13 +295,13 @@ class StoreReader(CommitFollower):
             column[low - start : high - start] = times
 
     def _check_rows(self, video_id: str, row: int, start: int, stop: int, rows: NDArray[Any]) -> None:
+        """Hold that rows [n, C], the video's from `row` on, the array's from `start` on, are as written."""
         sums = row_sums(np.ascontiguousarray(rows, self.spec.numpy_dtype))
         written = self._ledger_column("step", start, stop) >= 0
         bad = np.flatnonzero(written & (sums != self._ledger_column("crc32c", start, stop)))
         if len(bad):
             raise StoreFormatError(
-                f"{len(bad)} rows of video {video_id!r} fail their checksum (first: row "
-                f"{row + int(bad[0])}): "
+                f"{len(bad)} rows of video {video_id!r} fail their checksum (first: row {row + bad[0]}): "
                 "run `longtal store verify`, then `longtal extract --repair`"
             )
 

@@ -24,11 +24,30 @@ _BLOCK_ROWS = 8192
 
 
 def merge_stores(path: str | Path, sources: Sequence[str | Path]) -> Path:
-    """One new store with the complete videos of several, ledgers kept; failed ones that none has complete,
-    too.
+    """Make one new store with the complete videos of several, ledgers kept.
 
-    StoreSpecError when the rows were made in different ways, StoreValueError when two stores have the same
-    complete video, StoreExistsError.
+    Videos that failed, and that none of the stores has complete, come along too.
+
+    Parameters
+    ----------
+    path
+        Where the new store is to stand.
+    sources
+        The stores.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    StoreSpecError
+        The rows were made in different ways.
+    StoreValueError
+        Two stores have the same complete video, or were refreshed by different runs.
+    StoreExistsError
+        Something stands at `path`.
     """
     if not sources:
         raise StoreValueError("nothing to merge: name at least one store")
@@ -45,18 +64,18 @@ def merge_stores(path: str | Path, sources: Sequence[str | Path]) -> Path:
             for video_id in store.video_ids:
                 if video_id in home:
                     raise StoreValueError(
-                        f"video {video_id!r} is complete in {home[video_id]} and in {store.path}: remove "
-                        f"it from one"
+                        f"video {video_id!r} is complete in {home[video_id]} and in {store.path}: "
+                        "remove it from one"
                     )
                 home[video_id] = store.path
-        parts, failed = [], set(home)
+        parts, chosen_ids = [], set(home)
         for store in stores:
             chosen = []
             for index in _of_states(store, COMPLETE, FAILED):
                 video_id = store._table.ids[index]
-                if video_id not in failed or home.get(video_id) == store.path:
+                if video_id not in chosen_ids or home.get(video_id) == store.path:
                     chosen.append(index)
-                    failed.add(video_id)
+                    chosen_ids.add(video_id)
             parts.append((store, chosen))
         runs = {store.run_id for store in stores} - {None}
         if len(runs) > 1:
@@ -76,9 +95,21 @@ def reclaimable_rows(store: StoreReader) -> int:
 
 @disk_errors
 def compact_store(path: str | Path) -> int:
-    """Rewrite a store without the rows of removed and failed videos; bytes given back. The generation stays.
+    """Rewrite a store without the rows of removed and failed videos; its generation stays.
 
     Needs the space of the live rows meanwhile; the new store takes the old one's place in one step.
+
+    Returns
+    -------
+    int
+        Bytes given back.
+
+    Raises
+    ------
+    StoreLockedError
+        A live process writes to the store.
+    StoreWriteError
+        The disk has too little space; the store is as it was.
     """
     path = Path(path)
     with FeatureStore.open(path, "r+", run=read_commit(path).run_id) as store:

@@ -18,11 +18,37 @@ _DTYPES = ("float16", "float32")
 class FeatureSpec:
     """How the rows of a store were first made.
 
-    encoder: name of the encoder; weights: sha256 (or another fixed name) of its initial weights;
-    channels: C, length of a row; clip_frames: frames that go through the encoder together;
-    frame_stride: frames a row; window_frames: frames that one row looks at (0 = frame_stride);
-    fps: sampling rate, 0 = the rate of each video; max_frames: cap a video, 0 = none;
-    size, crop: short side and crop in pixels; mean, std: normalisation; extra: anything else (JSON values).
+    Attributes
+    ----------
+    encoder
+        Name of the encoder.
+    weights
+        sha256 of its initial weights, or another fixed name for them.
+    channels
+        C, the length of a row.
+    clip_frames
+        Frames that go through the encoder together.
+    frame_stride
+        Frames from one row to the next.
+    dtype
+        "float16" or "float32".
+    fps
+        Sampling rate, frames a second; 0: that of each video.
+    window_frames
+        Frames that one row looks at; 0: `frame_stride`.
+    max_frames
+        Cap on the frames of a video; 0: none.
+    size, crop
+        Short side and crop in pixels.
+    mean, std
+        Normalisation, a number per channel of the picture.
+    extra
+        Anything else, as JSON values.
+
+    Raises
+    ------
+    StoreSpecError
+        A field is out of range, or a clip does not hold a whole number of rows.
     """
 
     encoder: str
@@ -64,14 +90,17 @@ class FeatureSpec:
 
     @property
     def numpy_dtype(self) -> np.dtype[Any]:
+        """Type of one number on disk, little-endian."""
         return np.dtype("<f2" if self.dtype == "float16" else "<f4")
 
     @property
     def row_bytes(self) -> int:
+        """Bytes of a row."""
         return self.channels * self.numpy_dtype.itemsize
 
     @property
     def rows_per_clip(self) -> int:
+        """Rows that one clip gives."""
         return self.clip_frames // self.frame_stride
 
     @property
@@ -80,20 +109,26 @@ class FeatureSpec:
         return self.window_frames or self.frame_stride
 
     def row_times_s(self, start: int, stop: int, fps: float) -> np.ndarray[Any, Any]:
-        """Centres of rows [start, stop) in seconds, float64; all NaN where the rate is unknown (0)."""
+        """Centres of rows [start, stop) in seconds, float64 [stop - start]; NaN where fps is 0, not known."""
         if not fps > 0:
             return np.full(stop - start, np.nan)
         return (np.arange(start, stop) * self.frame_stride + 0.5 * self.row_window_frames) / fps
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """The fields as JSON values."""
         value = asdict(self)
         value.update(mean=list(self.mean), std=list(self.std), extra=dict(self.extra))
         return value
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> FeatureSpec:
-        """The inverse of `to_dict`; StoreFormatError for unknown or missing fields."""
+        """The inverse of `to_dict`.
+
+        Raises
+        ------
+        StoreFormatError
+            A field is unknown or missing.
+        """
         unknown = sorted(set(value) - {f.name for f in fields(cls)})
         if unknown:
             raise StoreFormatError(

@@ -19,11 +19,28 @@ _BLOCK_ROWS = 1 << 21
 def staleness(store: StoreReader, now_step: int | None, by: str) -> pd.DataFrame:
     """Age of the complete videos' rows in optimizer steps, from the newest ledger.
 
-    now_step: None = the newest step in the ledger.
-    by "row": video, row, time_s, step, age (NaN: never written), written_at, writes.
-    by "clip", "video": video, (clip,) rows, never (share of rows never written), never_refreshed (share never
-    written after extraction), age_mean, age_median, age_p90, age_max (over written rows; NaN: none), writes
-    (sum), written_at (latest, seconds since 1970)."""
+    Parameters
+    ----------
+    store
+        The store.
+    now_step
+        The step to count from; None: the newest in the ledger.
+    by
+        "row", "clip" or "video".
+
+    Returns
+    -------
+    DataFrame
+        By row: video, row, time_s, step, age (NaN: never written), written_at, writes.
+        By clip and video: video, (clip,) rows, never (share of rows never written), never_refreshed (share
+        never written after extraction), age_mean, age_median, age_p90, age_max (over written rows; NaN:
+        none), writes (sum), written_at (latest, seconds since 1970).
+
+    Raises
+    ------
+    StoreValueError
+        `by` is none of the three.
+    """
     if by not in ("row", "clip", "video"):
         raise StoreValueError(f"staleness by {by!r}? It is by 'row', 'clip' or 'video'")
     ids, lengths, columns = _snapshot(store, by == "row")
@@ -84,6 +101,7 @@ def _snapshot(
 
 
 def _rows(firsts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of all rows [firsts, firsts + lengths), one stretch after another."""
     starts = np.cumsum(lengths) - lengths
     return np.arange(int(lengths.sum())) + np.repeat(firsts - starts, lengths)
 
@@ -91,7 +109,7 @@ def _rows(firsts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.i
 def _summary(
     starts: NDArray[np.int64], lengths: NDArray[np.int64], columns: dict[str, NDArray[Any]], now_step: int
 ) -> dict[str, NDArray[Any]]:
-    """Figures of groups [starts, starts + lengths), group by group."""
+    """The table's figures, [n] each, of the n groups of rows [starts, starts + lengths)."""
     count = len(starts)
     figures = {
         name: np.full(count, np.nan)
@@ -135,4 +153,5 @@ def _summary(
 
 
 def _at(values: NDArray[Any], place: NDArray[np.int64]) -> NDArray[Any]:
+    """One value of each line of values [n, m], at place [n]."""
     return np.take_along_axis(values, place[:, None], axis=1)[:, 0]

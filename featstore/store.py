@@ -62,7 +62,24 @@ class FeatureStore(WritingStore):
     def create(
         cls, path: str | Path, spec: FeatureSpec, run: str | None = None, chunk_bytes: int = CHUNK_BYTES
     ) -> Self:
-        """A new, empty store, open for writing; FileExistsError when something is there."""
+        """Make a new, empty store and open it for writing.
+
+        Parameters
+        ----------
+        path
+            Where it is to stand.
+        spec
+            How its rows are made.
+        run
+            Name of the run that writes, as in `open`.
+        chunk_bytes
+            Least size of a chunk file of features.
+
+        Raises
+        ------
+        StoreExistsError
+            Something stands at the path.
+        """
         create_folder(Path(path), make_header(spec, chunk_bytes), FileOps())
         return cls.open(path, mode="r+", run=run)
 
@@ -77,11 +94,34 @@ class FeatureStore(WritingStore):
         files: FileOps | None = None,
         join_timeout_s: float = 60.0,
     ) -> Self:
-        """Open for reading ("r": the last commit, followed as others commit) or writing ("r+").
+        """Open a store.
 
-        run: name of the run that writes; a store refreshed by one run refuses another. writer, writers: this
-        process's number among those of the run; writer 0 opens first (it recovers), the others wait for it.
-        FileNotFoundError, StoreFormatError, StoreLockedError.
+        Parameters
+        ----------
+        path
+            Where it stands.
+        mode
+            "r" for reading: the last commit, followed as others commit; "r+" for writing.
+        run
+            Name of the run that writes; a store refreshed by one run refuses another.
+        writer, writers
+            This process's number among those of the run, and how many there are. Writer 0 opens first, as it
+            recovers; the others wait for it.
+        files
+            The door to the disk; None: the system's.
+        join_timeout_s
+            How long another writer waits for writer 0, in seconds.
+
+        Raises
+        ------
+        StoreNotFoundError
+            Nothing stands at the path.
+        StoreFormatError
+            What stands there is not a store, of a newer format, or damaged.
+        StoreLockedError
+            A live process writes to it, another run has refreshed it, or writer 0 does not come.
+        StoreValueError
+            Arguments that make no sense together.
         """
         if mode not in ("r", "r+"):
             raise StoreValueError(f"mode must be 'r' or 'r+', not {mode!r}")
@@ -94,26 +134,75 @@ class FeatureStore(WritingStore):
     # -- looking after the store: the work is done in modules of their own -----------------------------------
 
     def staleness(self, now_step: int | None = None, by: str = "video") -> pd.DataFrame:
-        """Age of the rows as a table, by "video", "clip" or "row"; see featstore/staleness.py."""
+        """Age of the rows as a table.
+
+        Parameters
+        ----------
+        now_step
+            Optimizer step to count from; None: the newest in the ledger.
+        by
+            "video", "clip" or "row".
+
+        Returns
+        -------
+        DataFrame
+            `featstore.staleness.staleness` describes the columns.
+        """
         return staleness(self, now_step, by)
 
     def verify(self, sample: float = 1.0, seed: int = 0) -> pd.DataFrame:
-        """Rows whose checksum fails: video, row, problem; empty = sound. sample: share of the videos looked
-        at."""
+        """Rows whose checksum fails.
+
+        Parameters
+        ----------
+        sample
+            Share of the videos to look at, above 0 and at most 1.
+        seed
+            Chooses which.
+
+        Returns
+        -------
+        DataFrame
+            video, row, problem; empty: sound.
+        """
         return failing_rows(self, sample, seed)
 
     def damaged_rows(self) -> pd.DataFrame:
-        """Stretches to extract again: video, start_row, stop_row; empty = sound."""
+        """Stretches to extract again: video, start_row, stop_row; empty: sound."""
         return stretches(self.verify())
 
     def copy_to(self, path: str | Path, run_id: str | None = None) -> Path:
-        """Copy of the last commit at a new path, carrying run_id; blocks are shared where the file system
-        can."""
+        """Copy the last commit to a new path; the two share blocks where the file system can.
+
+        Parameters
+        ----------
+        path
+            Where the copy is to stand.
+        run_id
+            The run that the copy serves; None keeps the store's own.
+
+        Returns
+        -------
+        Path
+            `path`.
+
+        Raises
+        ------
+        StoreExistsError
+            Something stands at the path.
+        StoreWriteError
+            The disk has too little space; nothing is left behind.
+        """
         return copy_store(self, Path(path), run_id)
 
     def mend_chunks(self) -> list[str]:
-        """Give missing or cut chunk files their full size (zeros), so that `verify` can list the lost
-        rows."""
+        """Give missing or cut chunk files their full size (zeros); `verify` then lists the lost rows.
+
+        Returns
+        -------
+        list of str
+            Paths of the files.
+        """
         with self._guard:
             self._check_writing()
             return mend_chunks(self)

@@ -21,9 +21,28 @@ _COPY_BYTES = 16 << 20
 
 
 def copy_store(store: StoreReader, path: Path, run_id: str | None) -> Path:
-    """Copy of the last commit, same generation; run_id None keeps the store's own.
+    """Copy the last commit; the copy has its generation.
 
-    StoreExistsError; StoreWriteError when the disk has too little space (nothing is left behind).
+    Parameters
+    ----------
+    store
+        The store.
+    path
+        Where the copy is to stand.
+    run_id
+        The run that the copy serves; None keeps the store's own.
+
+    Returns
+    -------
+    Path
+        `path`.
+
+    Raises
+    ------
+    StoreExistsError
+        Something stands there.
+    StoreWriteError
+        The disk has too little space; nothing is left behind.
     """
     files = store._files
     with store._guard, building(path, files=files) as folder:
@@ -58,6 +77,7 @@ def _pieces(store: StoreReader, commit: Commit) -> Iterator[tuple[Path, int | No
 
 
 def _sizes(base: Base, commit: Commit) -> Iterator[tuple[FlatArray, int]]:
+    """(array, items of it that the base has)."""
     for array in (base.features, *base.ledger.values()):
         yield array, commit.rows_before
     for array in base.videos.values():
@@ -67,9 +87,26 @@ def _sizes(base: Base, commit: Commit) -> Iterator[tuple[FlatArray, int]]:
 
 @contextlib.contextmanager
 def building(path: Path, replacing: bool = False, files: FileOps | None = None) -> Iterator[Path]:
-    """Where the body makes a folder; it takes the name `path` at the end, or is removed when something fails.
+    """Where the body makes a folder, which takes the name `path` at the end, or goes when something fails.
 
-    replacing: it takes the place of the folder at `path`; without it, one there is a StoreExistsError.
+    Parameters
+    ----------
+    path
+        Where the folder is to stand.
+    replacing
+        It takes the place of a folder that stands there.
+    files
+        The door to the disk.
+
+    Yields
+    ------
+    Path
+        A path beside `path` where nothing stands: the body makes the folder.
+
+    Raises
+    ------
+    StoreExistsError
+        Something stands at `path` and is not to be replaced.
     """
     files = files or FileOps()
     if path.exists() and not replacing:

@@ -13,14 +13,30 @@ _BLOCK_ROWS = 4096
 
 
 def failing_rows(store: StoreReader, sample: float, seed: int) -> pd.DataFrame:
-    """Rows of complete videos that fail: video, row, problem ("checksum", or what is wrong with the chunk
-    file).
+    """Rows of complete videos that are not those that were written.
 
-    sample: share of the videos to look at, chosen by seed; 1 = all.
+    Parameters
+    ----------
+    store
+        The store, at the commit that it follows.
+    sample
+        Share of the videos to look at, above 0 and at most 1.
+    seed
+        Chooses which.
+
+    Returns
+    -------
+    DataFrame
+        video, row, problem ("checksum", or what is wrong with the chunk file); empty: sound.
+
+    Raises
+    ------
+    StoreValueError
+        `sample` is out of range.
     """
     if not 0 < sample <= 1:
         raise StoreValueError(f"sample is the share of videos to verify, above 0 and at most 1, not {sample}")
-    found: list[tuple[str, int, str]] = []
+    problems: list[tuple[str, int, str]] = []
     with store._guard:
         store._refresh()
         videos = list(store._live_videos())
@@ -30,8 +46,8 @@ def failing_rows(store: StoreReader, sample: float, seed: int) -> pd.DataFrame:
         videos = [videos[i] for i in sorted(chosen)]
     for video_id, _, length in videos:
         for start in range(0, length, _BLOCK_ROWS):
-            found.extend(_failing(store, video_id, start, min(length, start + _BLOCK_ROWS)))
-    return pd.DataFrame(found, columns=["video", "row", "problem"])
+            problems.extend(_failing(store, video_id, start, min(length, start + _BLOCK_ROWS)))
+    return pd.DataFrame(problems, columns=["video", "row", "problem"])
 
 
 def _failing(store: StoreReader, video_id: str, start: int, stop: int) -> list[tuple[str, int, str]]:
@@ -50,19 +66,25 @@ def _failing(store: StoreReader, video_id: str, start: int, stop: int) -> list[t
 
 
 def stretches(failing: pd.DataFrame) -> pd.DataFrame:
-    """Failing rows as stretches: video, start_row, stop_row."""
-    found = []
+    """Put rows that `failing_rows` lists together: video, start_row, stop_row."""
+    parts = []
     for video_id, group in failing.groupby("video", sort=False):
         rows = np.sort(group["row"].to_numpy(np.int64))
-        found += [(video_id, int(rows[i]), int(rows[j - 1]) + 1) for i, j in runs(rows)]
-    return pd.DataFrame(found, columns=["video", "start_row", "stop_row"])
+        parts += [(video_id, int(rows[i]), int(rows[j - 1]) + 1) for i, j in runs(rows)]
+    return pd.DataFrame(parts, columns=["video", "start_row", "stop_row"])
 
 
 def mend_chunks(store: StoreReader) -> list[str]:
-    """Give missing or cut chunk files of features and ledger their full size; their paths.
+    """Give missing or cut chunk files of features and ledger their full size.
 
     What was in the lost part reads as zeros, whose checksum is not the ledger's (or, where the ledger itself
-    was cut, not zero), so `verify` lists those rows. Seconds of regular videos are computed anew."""
+    was cut, not zero), so `failing_rows` lists those rows. Seconds of regular videos are computed anew.
+
+    Returns
+    -------
+    list of str
+        Paths of the files.
+    """
     base, commit = store._base, store._commit
     mended = []
     for array in (base.features, *base.ledger.values()):

@@ -22,7 +22,33 @@ _DRIVE = re.compile("[A-Za-z]:")
 
 @dataclass(frozen=True)
 class VideoRecord:
-    """One video of a store. fps: sampling rate of its rows; None where not known."""
+    """One video of a store.
+
+    Attributes
+    ----------
+    id
+        Its name.
+    first_row, reserved_rows
+        Rows of the flat array set aside for it.
+    num_rows
+        Those that count.
+    fps
+        Sampling rate of the rows, frames a second; 0: not known.
+    duration_s
+        Length in seconds; None: not known.
+    num_frames
+        Frames at the sampling rate; None: not known.
+    state
+        One of STATES.
+    index
+        Position in the video table.
+    owner
+        The writer that may write it; -1: `index` modulo the number of writers.
+    reason
+        Why it failed.
+    given_times
+        The rows' seconds came with the video.
+    """
 
     id: str
     first_row: int
@@ -54,7 +80,7 @@ def check_id(video_id: object) -> bytes:
     try:
         data = video_id.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise StoreValueError(f"video id {video_id!r} is no valid Unicode text") from error
+        raise StoreValueError(f"video id {video_id!r} is not valid Unicode text") from error
     shown = video_id if len(video_id) <= 60 else video_id[:57] + "..."
     if not data or len(data) > MAX_ID_BYTES:
         raise StoreValueError(
@@ -107,9 +133,11 @@ class VideoTable:
 
     @property
     def records(self) -> NDArray[Any]:
+        """The records in use, [num_videos] of dtype VIDEO."""
         return self._records[: self._count]
 
     def index(self, video_id: str) -> int:
+        """Position of a video in the table; UnknownVideoError."""
         try:
             return self._index[video_id]
         except (KeyError, TypeError):
@@ -118,8 +146,19 @@ class VideoTable:
             ) from None
 
     def put(self, indices: NDArray[np.int64], records: NDArray[Any], text_start: int, text: bytes) -> None:
-        """Set records; those at the end of the table or beyond lengthen it, their ids being slices of
-        `text`."""
+        """Set records; those beyond the table's end lengthen it.
+
+        Parameters
+        ----------
+        indices
+            Positions in the table, int64 [n].
+        records
+            Array [n] of dtype VIDEO.
+        text_start
+            Where `text` begins in the text of all ids, in bytes.
+        text
+            Ids of the videos that are new.
+        """
         needed = int(indices.max()) + 1 if len(indices) else 0
         if needed > len(self._records):
             grown = np.zeros(max(needed, 2 * len(self._records)), VIDEO)
@@ -144,8 +183,8 @@ class VideoTable:
             self._records["owner"][change.indices] = change.records["owner"]
             return
         records = change.records.copy()
-        known = np.flatnonzero(change.indices < self._count)
-        records["owner"][known] = self._records["owner"][change.indices[known]]
+        present = np.flatnonzero(change.indices < self._count)
+        records["owner"][present] = self._records["owner"][change.indices[present]]
         self.put(change.indices, records, change.text_start, change.text)
 
     def of_state(self, state: int) -> list[str]:
@@ -153,6 +192,7 @@ class VideoTable:
         return [self.ids[i] for i in np.flatnonzero(self.records["state"] == state).tolist()]
 
     def video(self, index: int) -> VideoRecord:
+        """The record at a position of the table."""
         r = self._records[index]
         return VideoRecord(
             id=self.ids[index],

@@ -23,11 +23,29 @@ class WritingStore(EditingStore):
 
     @disk_errors
     def write(self, id: str, start_row: int, rows: ArrayLike, step: int) -> None:
-        """Write rows [n, C] at start_row of a video into the log; step: the optimizer step they were fed to
-        (0: extraction). The newest for reads here at once, for other processes from the next commit.
+        """Write rows of a video into the log.
 
-        StoreValueError (nothing written) for a wrong shape, rows out of range, values not finite in the
-        store's dtype, or a video that another writer owns; OSError when the disk does not take them."""
+        They are the newest for reads in this process at once, for others from the next commit on.
+
+        Parameters
+        ----------
+        id
+            A video that this writer owns.
+        start_row
+            The first row to write.
+        rows
+            Numbers [n, C], cast to the store's dtype.
+        step
+            Optimizer step that the rows were fed to; 0: extraction.
+
+        Raises
+        ------
+        StoreValueError
+            A wrong shape, rows out of range, values that are not finite in the store's dtype, or a video of
+            another writer; nothing was written.
+        StoreWriteError
+            The disk did not take them.
+        """
         values = rows if type(rows) is np.ndarray else np.asarray(rows)
         if values.ndim != 2 or values.shape[1] != self._channels or values.dtype.kind not in "fiu":
             raise StoreValueError(
@@ -46,8 +64,8 @@ class WritingStore(EditingStore):
             first, length = self._writable(id)
             if start_row < 0 or start_row + count > length:
                 raise StoreValueError(
-                    f"video {id!r} has rows [0, {length}), [{start_row}, {start_row + count}) do not lie "
-                    f"inside"
+                    f"video {id!r} has rows [0, {length}), "
+                    f"[{start_row}, {start_row + count}) do not lie inside"
                 )
             if count:
                 _check_finite(id, values)
@@ -90,6 +108,7 @@ class WritingStore(EditingStore):
     def _note(
         self, slot: int, row: int, count: int, step: int, writes: Any, sums: NDArray[np.uint32]
     ) -> None:
+        """Set the ledger entries of slots [slot, slot + count), which hold rows from `row` on."""
         entries = self._log.entries[slot : slot + count]
         entries["row"] = np.arange(row, row + count)
         entries["step"] = step
@@ -98,6 +117,7 @@ class WritingStore(EditingStore):
         entries["crc32c"] = sums
 
     def _base_writes(self, start: int, stop: int) -> NDArray[Any]:
+        """How often the base says that rows [start, stop) were written, uint32 [stop - start]."""
         writes = np.zeros(stop - start, np.uint32)
         base_stop = min(stop, self._base_rows)
         if start < base_stop:
@@ -122,7 +142,7 @@ _EXPONENTS: dict[int, tuple[np.dtype[Any], np.dtype[Any], int, int]] = {
 
 
 def _check_finite(id: str, values: NDArray[Any]) -> None:
-    """StoreValueError for infinity or NaN: the numbers whose exponent bits are all ones."""
+    """Hold that rows [n, C] have neither infinity nor NaN: numbers whose exponent bits are all ones."""
     # Read as whole numbers, the largest positive and the largest negative float come out on top; two
     # reductions are several times faster than np.isfinite on halves.
     signed, unsigned, limit, negative = _EXPONENTS[values.dtype.itemsize]

@@ -199,20 +199,20 @@ def small_history(store: FeatureStore, rng: random.Random, commits: int) -> dict
 
 def random_change(store: FeatureStore, rng: random.Random, step: int, number: int) -> None:
     """One change: mostly writes, at times a new, complete, failed or removed video."""
-    known = store.ids("reserved") + store.ids("complete")
+    videos = store.ids("reserved") + store.ids("complete")
     choice = rng.random()
-    if choice < 0.2 or not known:
+    if choice < 0.2 or not videos:
         count = rng.randrange(1, 12)
         times = np.sort(np.array([rng.uniform(0, 9) for _ in range(count)])) if rng.random() < 0.3 else None
         store.add_video(f"vidéo {number}", num_rows=count, fps=4.0, row_times_s=times)
     elif choice < 0.35 and store.ids("reserved"):
         store.complete(rng.choice(store.ids("reserved")))
     elif choice < 0.4:
-        store.fail(rng.choice(known), "unreadable")
+        store.fail(rng.choice(videos), "unreadable")
     elif choice < 0.45:
-        store.remove(rng.choice(known))
+        store.remove(rng.choice(videos))
     else:
-        video = store.video(rng.choice(known))
+        video = store.video(rng.choice(videos))
         start = rng.randrange(video.num_rows)
         count = rng.randrange(1, video.num_rows - start + 1)
         values = np.array([[rng.gauss(0, 1) for _ in range(4)] for _ in range(count)], np.float32)

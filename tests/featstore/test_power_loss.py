@@ -32,14 +32,14 @@ def replay(tmp_path, seed, commits, share, variants):
             cut.mkdir()
             disk.lose_power(cut, rng, keep)
             with FeatureStore.open(cut, "r") as reader:
-                seen = reader.generation
-                assert state(reader) == states[seen], (at, event[:2], keep)
+                generation = reader.generation
+                assert state(reader) == states[generation], (at, event[:2], keep)
             with FeatureStore.open(cut, "r+") as store:
-                assert store.generation == seen
-                assert state(store) == states[seen], (at, event[:2], keep)
+                assert store.generation == generation
+                assert state(store) == states[generation], (at, event[:2], keep)
                 assert not len(store.verify())
-            generations.add(seen)
-            assert seen >= durable
+            generations.add(generation)
+            assert generation >= durable
             checked += 1
             shutil.rmtree(cut)
         if event == ("sync_dir", "."):

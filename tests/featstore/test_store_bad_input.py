@@ -154,7 +154,7 @@ def test_opening_what_is_no_store(tmp_path, path):
     )
     (tmp_path / "file").write_text("x")
     for name in ("foreign", "file"):
-        with pytest.raises(StoreFormatError, match="no feature store"):
+        with pytest.raises(StoreFormatError, match="not a feature store"):
             FeatureStore.open(tmp_path / name)
     with pytest.raises(FileExistsError):
         FeatureStore.create(path, SMALL)
@@ -261,8 +261,7 @@ class FailingDisk(FileOps):
 
 
 def fail_each_change(folder, error, start, stride):
-    """Fail the n-th change of a life of changes and commits, for n = start, start + stride, ...; then go
-    on."""
+    """Fail the n-th change of a life of changes and commits, n = start, start + stride, ...; then go on."""
     messages, reached, number = [], True, start
     template = folder / "template.zarr"
     FeatureStore.create(template, SMALL, chunk_bytes=4096).close()

@@ -199,7 +199,7 @@ def test_a_forked_child_reads_and_its_parents_lock_ends_with_the_parent(tmp_path
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def _follow(path, started, stop, found):
+def _follow(path, started, stop, results):
     """Every read must be of one generation: all rows of a video carry the same value."""
     with FeatureStore.open(path) as reader:
         reads = torn = 0
@@ -207,13 +207,13 @@ def _follow(path, started, stop, found):
             rows = reader.read("v0", 0, 16)
             started.set()
             reads, torn = reads + 1, torn + (len(np.unique(rows)) != 1)
-        found.put((reads, torn))
+        results.put((reads, torn))
 
 
 def test_a_reader_never_sees_half_a_commit(memory):
     path = filled(memory / "s.zarr")
-    started, stop, found = _CONTEXT.Event(), _CONTEXT.Event(), _CONTEXT.Queue()
-    process = _CONTEXT.Process(target=_follow, args=(str(path), started, stop, found))
+    started, stop, results = _CONTEXT.Event(), _CONTEXT.Event(), _CONTEXT.Queue()
+    process = _CONTEXT.Process(target=_follow, args=(str(path), started, stop, results))
     process.start()
     assert started.wait(60)
     with FeatureStore.open(path, "r+") as store:
@@ -222,6 +222,6 @@ def test_a_reader_never_sees_half_a_commit(memory):
             store.commit()
     time.sleep(0.05)
     stop.set()
-    reads, torn = found.get(timeout=60)
+    reads, torn = results.get(timeout=60)
     process.join()
     assert reads > 0 and torn == 0
