@@ -14,7 +14,8 @@ from featstore.errors import FeatureStoreError, StoreLockedError
 from featstore.files import disk_errors, write_atomically
 from featstore.layout import VIDEO, Commit, LogEntry, read_commit, write_commit
 from featstore.locking import WriterLock
-from featstore.log import Change, LogWriter, Overlay
+from featstore.log import Change, LogWriter
+from featstore.overlay import Overlay
 from featstore.reading import StoreReader
 
 _POLL_S = 0.005

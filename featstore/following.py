@@ -15,7 +15,8 @@ from featstore.base import Base, open_log
 from featstore.errors import FeatureStoreError, StoreFormatError
 from featstore.files import FileOps
 from featstore.layout import Commit, read_commit, read_header
-from featstore.log import Overlay, RowLog
+from featstore.log import RowLog
+from featstore.overlay import Overlay
 from featstore.spec import FeatureSpec
 from featstore.videos import VideoTable
 
