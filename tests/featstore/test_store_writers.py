@@ -225,3 +225,27 @@ def test_a_reader_never_sees_half_a_commit(memory):
     reads, torn = results.get(timeout=60)
     process.join()
     assert reads > 0 and torn == 0
+
+
+@pytest.mark.parametrize("what", ["read", "ledger", "staleness"])
+def test_a_read_with_a_commit_in_its_middle_is_of_one_generation(tmp_path, monkeypatch, what):
+    path = filled(tmp_path / "s.zarr", videos=2)
+    with FeatureStore.open(path, "r+") as store, FeatureStore.open(path) as reader:
+        store.write("v0", 0, np.full((16, 4), 7.0), 1)
+        array = reader._base.features if what == "read" else reader._base.ledger["step"]
+        read_into = array.read_into
+
+        def interrupted(start, stop, out):
+            middle = start + 8
+            read_into(start, middle, out[:8])
+            if store.generation == 1:
+                store.commit()
+            read_into(middle, stop, out[8:])
+
+        monkeypatch.setattr(array, "read_into", interrupted)
+        if what == "read":
+            assert (reader.read("v0", 0, 16) == 7).all()
+        else:
+            rows = reader.ledger("v0") if what == "ledger" else reader.staleness(by="row")[:16]
+            assert (np.asarray(rows["step"]) == 1).all() and (np.asarray(rows["writes"]) == 2).all()
+        assert store.generation == 2
