@@ -31,13 +31,13 @@ from tests.featstore.simulation import SMALL, state
 
 
 @pytest.fixture
-def path(tmp_path):
-    with FeatureStore.create(tmp_path / "s.zarr", SMALL, chunk_bytes=4096) as store:
+def path(memory):
+    with FeatureStore.create(memory / "s.zarr", SMALL, chunk_bytes=4096) as store:
         store.add_video("a", num_rows=10, fps=4.0)
         store.write("a", 0, np.arange(40.0).reshape(10, 4), 0)
         store.complete("a")
         store.commit()
-    return tmp_path / "s.zarr"
+    return memory / "s.zarr"
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_every_failing_change_leaves_a_committed_state(memory, error):
     assert fail_each_change(memory, error, 1, 1) > 100
 
 
-def test_works_with_few_file_descriptors(tmp_path):
+def test_works_with_few_file_descriptors(memory):
     code = (
         "import resource, sys, numpy as np\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))\n"
@@ -325,7 +325,7 @@ def test_works_with_few_file_descriptors(tmp_path):
         "assert all(s.read(f'v{i}', 0, 4)[0, 0] == i == r.read(f'v{i}', 0, 4)[0, 0] for i in range(400))\n"
         "assert len(s.staleness()) == 400 and not len(r.verify())\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "s.zarr")], check=True)
+    subprocess.run([sys.executable, "-c", code, str(memory / "s.zarr")], check=True)
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] != 256
 
 

@@ -1,4 +1,9 @@
-"""What the store is for: read, gather, staleness, other readers, copies, merges, compaction."""
+"""What the store is for: read, gather, staleness, other readers, copies, merges, compaction.
+
+Each test runs on halves in many small chunks, and on floats in one large one.
+"""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,14 +19,22 @@ from featstore import (
     compact_store,
     merge_stores,
 )
+from featstore.layout import CHUNK_BYTES
 
-SPEC = FeatureSpec("e", "w", channels=6, clip_frames=8, frame_stride=2, fps=10.0)
+
+@pytest.fixture(params=[("float16", 128), ("float32", CHUNK_BYTES)], ids=["float16-small", "float32-large"])
+def kind(request):
+    """(spec, bytes of a chunk)."""
+    dtype, chunk_bytes = request.param
+    spec = FeatureSpec("e", "w", channels=6, clip_frames=8, frame_stride=2, fps=10.0, dtype=dtype)
+    return spec, chunk_bytes
 
 
-def make(path, ids, rng=None, rows=30, spec=SPEC):
+def make(path, kind, ids, rng=None, rows=30):
+    spec, chunk_bytes = kind
     rng = rng or np.random.default_rng(0)
     values = {i: rng.standard_normal((rows, spec.channels)).astype(spec.dtype) for i in ids}
-    with FeatureStore.create(path, spec, chunk_bytes=1024) as store:
+    with FeatureStore.create(path, spec, chunk_bytes=chunk_bytes) as store:
         store.add_videos(pd.DataFrame({"id": ids, "num_rows": rows, "duration_s": 6.0}))
         for i in ids:
             store.write(i, 0, values[i], 0)
@@ -30,13 +43,13 @@ def make(path, ids, rng=None, rows=30, spec=SPEC):
     return values
 
 
-def test_other_zarr_readers_see_the_same_bytes(tmp_path):
+def test_other_zarr_readers_see_the_same_bytes(memory, kind):
     tensorstore = pytest.importorskip("tensorstore")
-    values = make(tmp_path / "s.zarr", ["a", "b", "c"])
-    group = zarr.open_group(str(tmp_path / "s.zarr"), mode="r")
+    values = make(memory / "s.zarr", kind, ["a", "b", "c"])
+    group = zarr.open_group(str(memory / "s.zarr"), mode="r")
     flat = np.concatenate(list(values.values()))
     assert group["features"][:].tobytes() == flat.tobytes()
-    driver = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{tmp_path}/s.zarr/features/"}}
+    driver = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{memory}/s.zarr/features/"}}
     assert tensorstore.open(driver).result().read().result().tobytes() == flat.tobytes()
     np.testing.assert_array_equal(group["videos/first_row"][:], [0, 30, 60])
     np.testing.assert_allclose(group["ledger/time_s"][:30], (np.arange(30) * 2 + 1) / 10)
@@ -44,9 +57,9 @@ def test_other_zarr_readers_see_the_same_bytes(tmp_path):
     assert group.attrs["longtal"]["spec"]["encoder"] == "e"
 
 
-def test_read_and_gather(tmp_path):
-    values = make(tmp_path / "s.zarr", ["a", "b"])
-    with FeatureStore.open(tmp_path / "s.zarr") as store:
+def test_read_and_gather(memory, kind):
+    values = make(memory / "s.zarr", kind, ["a", "b"])
+    with FeatureStore.open(memory / "s.zarr") as store:
         rows, valid = store.read("a", -3, 35, return_valid=True)
         np.testing.assert_array_equal(rows[3:33], values["a"])
         assert not rows[:3].any() and not rows[33:].any() and valid.sum() == 30
@@ -61,10 +74,10 @@ def test_read_and_gather(tmp_path):
             store.read("a", 5, 3)
 
 
-def test_staleness_against_pandas(tmp_path):
+def test_staleness_against_pandas(memory, kind):
     rng = np.random.default_rng(3)
-    make(tmp_path / "s.zarr", ["a", "b", "c"])
-    with FeatureStore.open(tmp_path / "s.zarr", "r+") as store:
+    make(memory / "s.zarr", kind, ["a", "b", "c"])
+    with FeatureStore.open(memory / "s.zarr", "r+") as store:
         store.add_video("d", num_rows=7)
         store.write("d", 0, np.zeros((5, 6)), 4)
         store.complete("d")
@@ -94,60 +107,56 @@ def test_staleness_against_pandas(tmp_path):
         assert store.staleness()["rows"].sum() == 97
         store.commit()
         after = store.staleness(by="row")
-    with FeatureStore.open(tmp_path / "s.zarr") as store:
+    with FeatureStore.open(memory / "s.zarr") as store:
         pd.testing.assert_frame_equal(store.staleness(by="row"), after)
 
 
-def test_copy_is_independent_and_keeps_generation(tmp_path):
-    values = make(tmp_path / "s.zarr", ["a"])
-    with FeatureStore.open(tmp_path / "s.zarr") as store:
-        store.copy_to(tmp_path / "copy.zarr", run_id="r")
+def test_copy_is_independent_and_keeps_generation(memory, kind):
+    values = make(memory / "s.zarr", kind, ["a"])
+    with FeatureStore.open(memory / "s.zarr") as store:
+        store.copy_to(memory / "copy.zarr", run_id="r")
         with pytest.raises(StoreExistsError):
-            store.copy_to(tmp_path / "copy.zarr")
-        with FeatureStore.open(tmp_path / "copy.zarr", "r+", run="r") as copy:
+            store.copy_to(memory / "copy.zarr")
+        with FeatureStore.open(memory / "copy.zarr", "r+", run="r") as copy:
             assert (copy.generation, copy.run_id) == (1, "r")
             copy.write("a", 0, np.ones((30, 6)), 1)
             copy.commit()
         np.testing.assert_array_equal(store.read("a", 0, 30), values["a"])
         assert store.run_id is None
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["copy.zarr", "s.zarr"]
+    assert sorted(p.name for p in memory.iterdir()) == ["copy.zarr", "s.zarr"]
 
 
-def test_merge_keeps_rows_and_ledger(tmp_path):
+def test_merge_keeps_rows_and_ledger(memory, kind):
     one, two = (
-        make(tmp_path / "1.zarr", ["a", "b"]),
-        make(tmp_path / "2.zarr", ["c"], np.random.default_rng(9)),
+        make(memory / "1.zarr", kind, ["a", "b"]),
+        make(memory / "2.zarr", kind, ["c"], np.random.default_rng(9)),
     )
-    with FeatureStore.open(tmp_path / "2.zarr", "r+") as store:
+    with FeatureStore.open(memory / "2.zarr", "r+") as store:
         store.add_video("bad", num_rows=3)
         store.fail("bad", "no picture")
         store.commit()
         ledger = store.ledger("c")
-    merge_stores(tmp_path / "m.zarr", [tmp_path / "1.zarr", tmp_path / "2.zarr"])
-    with FeatureStore.open(tmp_path / "m.zarr") as store:
+    merge_stores(memory / "m.zarr", [memory / "1.zarr", memory / "2.zarr"])
+    with FeatureStore.open(memory / "m.zarr") as store:
         assert store.video_ids == ["a", "b", "c"] and store.ids("failed") == ["bad"]
         for i, rows in {**one, **two}.items():
             np.testing.assert_array_equal(store.read(i, 0, 30, verify=True), rows)
         for name, column in store.ledger("c").items():
             np.testing.assert_array_equal(column, ledger[name])
     with pytest.raises(StoreValueError, match="complete in"):
-        merge_stores(tmp_path / "n.zarr", [tmp_path / "1.zarr", tmp_path / "m.zarr"])
-    make(
-        tmp_path / "o.zarr",
-        ["z"],
-        spec=FeatureSpec("other", "w", channels=6, clip_frames=8, frame_stride=2, fps=10.0),
-    )
+        merge_stores(memory / "n.zarr", [memory / "1.zarr", memory / "m.zarr"])
+    make(memory / "o.zarr", (replace(kind[0], encoder="other"), kind[1]), ["z"])
     with pytest.raises(StoreSpecError, match="encoder"):
-        merge_stores(tmp_path / "n.zarr", [tmp_path / "1.zarr", tmp_path / "o.zarr"])
-    assert not (tmp_path / "n.zarr").exists()
+        merge_stores(memory / "n.zarr", [memory / "1.zarr", memory / "o.zarr"])
+    assert not (memory / "n.zarr").exists()
 
 
-def test_remove_replace_compact(tmp_path):
-    path = tmp_path / "s.zarr"
-    values = make(path, ["a", "b", "c"])
+def test_remove_replace_compact(memory, kind):
+    path = memory / "s.zarr"
+    values = make(path, kind, ["a", "b", "c"])
     reader = FeatureStore.open(path)
     with FeatureStore.open(path, "r+") as store:
-        assert store.remove(["b"]) == 30 * 12
+        assert store.remove(["b"]) == 30 * kind[0].row_bytes
         assert "b" not in store and "b" in reader
         store.commit()
         assert "b" not in reader
@@ -156,7 +165,7 @@ def test_remove_replace_compact(tmp_path):
         store.complete("b", 4)
         store.commit()
         assert store.video_ids == ["a", "c", "b"]
-    assert compact_store(path) == 31 * 12
+    assert compact_store(path) == 31 * kind[0].row_bytes
     assert compact_store(path) == 0
     np.testing.assert_array_equal(reader.read("c", 0, 30), values["c"])  # the old reader follows
     np.testing.assert_array_equal(reader.ledger("b")["time_s"], [0, 1, 2, 3])
@@ -168,9 +177,9 @@ def test_remove_replace_compact(tmp_path):
         assert store.commit() == 4
 
 
-def test_unfinished_videos_are_invisible_and_taken_up_again(tmp_path):
-    path = tmp_path / "s.zarr"
-    make(path, ["a"])
+def test_unfinished_videos_are_invisible_and_taken_up_again(memory, kind):
+    path = memory / "s.zarr"
+    make(path, kind, ["a"])
     with FeatureStore.open(path, "r+") as store:
         store.add_video("late", num_rows=8, fps=10.0)
         store.write("late", 0, np.ones((4, 6)), 0)

@@ -81,8 +81,8 @@ def test_four_writers_ten_thousand_writes_each(memory):
     run_race(memory / "s.zarr", 4, 10_000, 5)
 
 
-def test_a_second_run_is_refused_with_the_holders_pid(tmp_path):
-    path = filled(tmp_path / "s.zarr")
+def test_a_second_run_is_refused_with_the_holders_pid(memory):
+    path = filled(memory / "s.zarr")
     with FeatureStore.open(path, "r+", run="one"):
         with pytest.raises(StoreLockedError, match=str(os.getpid())):
             FeatureStore.open(path, "r+", run="two")
@@ -91,8 +91,8 @@ def test_a_second_run_is_refused_with_the_holders_pid(tmp_path):
     FeatureStore.open(path, "r+", run="two").close()
 
 
-def test_a_dead_holders_lock_is_recovered(tmp_path):
-    path = filled(tmp_path / "s.zarr")
+def test_a_dead_holders_lock_is_recovered(memory):
+    path = filled(memory / "s.zarr")
     with FeatureStore.open(path) as reader:
         before = state(reader)
     code = (
@@ -115,8 +115,8 @@ def test_a_dead_holders_lock_is_recovered(tmp_path):
         assert store.uncommitted_rows == 0
 
 
-def test_a_store_refreshed_by_a_run_serves_only_that_run(tmp_path):
-    path = filled(tmp_path / "s.zarr")
+def test_a_store_refreshed_by_a_run_serves_only_that_run(memory):
+    path = filled(memory / "s.zarr")
     with FeatureStore.open(path, "r+", run="one") as store:
         store.write("v0", 0, np.ones((1, 4)), 3)
         store.commit()
@@ -126,13 +126,13 @@ def test_a_store_refreshed_by_a_run_serves_only_that_run(tmp_path):
         FeatureStore.open(path, "r+")
     with FeatureStore.open(path, "r+", run="one") as store:
         assert store.run_id == "one"
-        copied = store.copy_to(tmp_path / "copy.zarr", run_id="two")
+        copied = store.copy_to(memory / "copy.zarr", run_id="two")
     with FeatureStore.open(copied, "r+", run="two") as store:
         assert store.generation == 2 and store.run_id == "two"
 
 
-def test_ownership_changes_only_at_a_commit(tmp_path):
-    path = filled(tmp_path / "s.zarr")
+def test_ownership_changes_only_at_a_commit(memory):
+    path = filled(memory / "s.zarr")
     first = FeatureStore.open(path, "r+", run="r", writer=0, writers=2)
     second = FeatureStore.open(path, "r+", run="r", writer=1, writers=2)
     row = np.ones((1, 4))
@@ -165,8 +165,8 @@ def test_ownership_changes_only_at_a_commit(tmp_path):
     first.close()
 
 
-def test_others_join_only_their_own_run(tmp_path):
-    path = filled(tmp_path / "s.zarr")
+def test_others_join_only_their_own_run(memory):
+    path = filled(memory / "s.zarr")
     with pytest.raises(StoreLockedError, match="writer 0"):
         FeatureStore.open(path, "r+", run="r", writer=1, writers=2, join_timeout_s=0.05)
     with FeatureStore.open(path, "r+", run="r", writers=2):
@@ -180,8 +180,8 @@ def test_others_join_only_their_own_run(tmp_path):
         FeatureStore.open(path, "r+", writer=1, writers=2)
 
 
-def test_a_forked_child_reads_and_its_parents_lock_ends_with_the_parent(tmp_path):
-    path = filled(tmp_path / "s.zarr")
+def test_a_forked_child_reads_and_its_parents_lock_ends_with_the_parent(memory):
+    path = filled(memory / "s.zarr")
     store = FeatureStore.open(path, "r+")
     store.write("v3", 2, np.full((1, 4), 9.0), 1)
     pid = os.fork()
@@ -228,8 +228,8 @@ def test_a_reader_never_sees_half_a_commit(memory):
 
 
 @pytest.mark.parametrize("what", ["read", "ledger", "staleness"])
-def test_a_read_with_a_commit_in_its_middle_is_of_one_generation(tmp_path, monkeypatch, what):
-    path = filled(tmp_path / "s.zarr", videos=2)
+def test_a_read_with_a_commit_in_its_middle_is_of_one_generation(memory, monkeypatch, what):
+    path = filled(memory / "s.zarr", videos=2)
     with FeatureStore.open(path, "r+") as store, FeatureStore.open(path) as reader:
         store.write("v0", 0, np.full((16, 4), 7.0), 1)
         array = reader._base.features if what == "read" else reader._base.ledger["step"]
