@@ -19,7 +19,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from featstore import FeatureStore
-from featstore.errors import StoreSpecError
 from tal.device import choose_device
 from tal.encoders import Encoder, build_encoder, encode_video, sampling_fps
 from tal.errors import CheckpointError
