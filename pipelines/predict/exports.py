@@ -10,10 +10,10 @@ import pandas as pd
 
 from pipelines.shared.files import output_errors, require_new, safe_names, write_text
 from tal.annotations import write_predictions
+from tal.annotations.detection import Detection
 from tal.annotations.formats import eaf as elan
 from tal.annotations.formats import subtitles
 from tal.annotations.formats.boris_events import boris
-from tal.annotations.formats.detection import Detection
 from tal.errors import LongtalError
 
 COLUMNS = Detection._fields

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tal.annotations.formats.detection import Detection
+from tal.annotations.detection import Detection
 
 # The columns of BORIS's own "export aggregated events", one row a paired state event.
 BORIS_COLUMNS = (

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tal.annotations.formats.detection import Detection
+from tal.annotations.detection import Detection
 
 
 def srt(detections: Sequence[Detection], video: Path | None, out_dir: Path) -> str:
