@@ -14,7 +14,7 @@ __all__ = [
 
 
 class AnnotationError(LongtalError, ValueError):
-    """An annotation or prediction file that cannot be read as what it claims to be."""
+    """Annotations or predictions that cannot be read as what they claim to be, or cannot be written."""
 
 
 class CheckpointError(LongtalError, ValueError):

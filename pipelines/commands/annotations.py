@@ -26,19 +26,22 @@ def formats(as_json: bool) -> None:
     import pandas as pd
 
     from pipelines.shared import console
-    from tal.annotations.read import FORMATS
+    from tal.annotations.formats.registry import BY_NAME
 
+    titles = {name: file_format.title for name, file_format in BY_NAME.items()}
     if as_json:
-        console.print_json({name: known.title for name, known in FORMATS.items()})
+        console.print_json(titles)
         return
-    console.print_table(pd.DataFrame([(n, f.title) for n, f in FORMATS.items()], columns=["format", "what"]))
+    console.print_table(pd.DataFrame(titles.items(), columns=["format", "what"]))
 
 
 @command.command()
 @click.argument("paths", nargs=-1, required=True, type=_FILE)
 @click.option("--out", required=True, type=_FILE, help="File to write; for THUMOS14's text files a folder.")
 @click.option("--from", "source", default="auto", show_default=True, help="Format of the files read.")
-@click.option("--to", help="Format to write; default: by suffix (.json activitynet, .csv table, .txt elan).")
+@click.option(
+    "--to", help="Format to write; default: by suffix (.json activitynet, .csv table, .txt elan, .eaf eaf)."
+)
 @click.option(
     "--subset", "subsets", multiple=True, help="Subset of files that name none: one, or one a file."
 )
@@ -79,21 +82,20 @@ def convert(
     from tal.annotations.files import write_text
     from tal.annotations.manifest import manifest as account
 
-    found = load_many(paths, source, subsets, target, labels, info, keep_duplicates, ignore_label)
-    found = rename_subsets(found, renames)
-    name = save(found, out, to)
+    annotations = load_many(paths, source, subsets, target, labels, info, keep_duplicates, ignore_label)
+    annotations = rename_subsets(annotations, renames)
+    name, losses = save(annotations, out, to)
+    notes = [*annotations.notes, *losses]
     if manifest is not None:
-        write_text(manifest, json.dumps(account(found), indent=1, ensure_ascii=False) + "\n")
+        write_text(manifest, json.dumps(account(annotations), indent=1, ensure_ascii=False) + "\n")
     if as_json:
-        subsets_found = overview(found).to_dict("records")
-        console.print_json(
-            {"out": str(out), "format": name, "subsets": subsets_found, "notes": list(found.notes)}
-        )
+        rows = overview(annotations).to_dict("records")
+        console.print_json({"out": str(out), "format": name, "subsets": rows, "notes": notes})
         return
-    for note in found.notes:
+    for note in notes:
         console.log.warning(note)
-    console.print_table(overview(found))
-    console.out.print(f"{found.source} ({found.format}) -> {out} ({name})", markup=False)
+    console.print_table(overview(annotations))
+    console.out.print(f"{annotations.source} ({annotations.format}) -> {out} ({name})", markup=False)
 
 
 @command.command()
@@ -110,18 +112,18 @@ def show(paths: tuple[Path, ...], source: str, as_json: bool) -> None:
     from pipelines.data.annotations import load_many, overview
     from pipelines.shared import console
 
-    found = load_many(paths, source)
+    annotations = load_many(paths, source)
     if as_json:
         console.print_json(
             {
-                "source": found.source,
-                "format": found.format,
-                "labels": list(found.labels),
-                "subsets": overview(found).to_dict("records"),
-                "notes": list(found.notes),
+                "source": annotations.source,
+                "format": annotations.format,
+                "labels": list(annotations.labels),
+                "subsets": overview(annotations).to_dict("records"),
+                "notes": list(annotations.notes),
             }
         )
         return
-    for note in found.notes:
+    for note in annotations.notes:
         console.log.warning(note)
-    console.print_table(overview(found), title=f"{found.source} ({found.format})")
+    console.print_table(overview(annotations), title=f"{annotations.source} ({annotations.format})")

@@ -63,17 +63,19 @@ def command(
       longtal predict --from-store features.zarr --model runs/hapt --out found
     """
     from pipelines.data.videos import find_stored, find_videos
-    from pipelines.predict.exports import FORMATS
     from pipelines.predict.overlay import write_overlay
     from pipelines.predict.run import predict
     from pipelines.shared import console
     from pipelines.shared.files import require_folder, require_new
     from pipelines.shared.malloc import keep_freed_buffers
+    from tal.annotations.formats.registry import PREDICTION_FILES
     from tal.inference.detector import Detector
 
-    wanted = [name.strip() for name in formats.split(",") if name.strip()]
-    if unknown := [name for name in wanted if name not in FORMATS]:
-        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(FORMATS)}", param_hint="--format")
+    chosen = [name.strip() for name in formats.split(",") if name.strip()]
+    if unknown := [name for name in chosen if name not in PREDICTION_FILES]:
+        raise click.BadParameter(
+            f"{unknown[0]!r} is none of {', '.join(PREDICTION_FILES)}", param_hint="--format"
+        )
     require_folder(out)
     if from_store is None and not paths:
         raise click.UsageError("name a video, a folder or a pattern (or --from-store STORE)")
@@ -83,7 +85,7 @@ def command(
         with FeatureStore.open(from_store) as store:
             detector = Detector.load(model, device)
             videos = find_stored(paths, store.video_ids, from_store)
-            report = predict(detector, videos, out, wanted, threshold, store, overwrite)
+            report = predict(detector, videos, out, chosen, threshold, store, overwrite)
     else:
         videos = find_videos(paths)
         if overlay is not None and len(videos) != 1:
@@ -108,7 +110,7 @@ def command(
                 if done >= total:
                     bar.advance(whole)
 
-            report = predict(detector, videos, out, wanted, threshold, None, overwrite, tell)
+            report = predict(detector, videos, out, chosen, threshold, None, overwrite, tell)
             bar.update(whole, completed=len(videos))
     if overlay is not None and from_store is None and not report.failed:
         ((video_id, path),) = videos.items()

@@ -9,10 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from tal.annotations import AnnotationSet, read_annotations, write_annotations
-from tal.annotations.read import FORMATS, merge, with_info
+from tal.annotations.formats.registry import default_format, find_format
+from tal.annotations.read import merge, with_info
 from tal.errors import AnnotationError
-
-_BY_SUFFIX = {".json": "activitynet", ".csv": "table", ".tsv": "table", ".txt": "elan"}
 
 
 def load_many(
@@ -27,11 +26,17 @@ def load_many(
 ) -> AnnotationSet:
     """Read one file or several as one set.
 
-    Args:
-        subsets: names for files that give none: none, one for all, or one a file.
+    Parameters
+    ----------
+    subsets
+        names for files that give none: none, one for all, or one a file.
+    file_format, target, labels, info, keep_duplicates, ignore_labels
+        as for `read_annotations`.
 
-    Raises:
-        AnnotationError: a file makes no sense, a video is in two of them, or the subsets do not fit.
+    Raises
+    ------
+    AnnotationError
+        a file makes no sense, a video is in two of them, or the subsets do not fit.
     """
     if len(subsets) not in (0, 1, len(paths)):
         raise AnnotationError(f"{len(subsets)} subset names for {len(paths)} files: give one, or one a file")
@@ -52,25 +57,40 @@ def load_many(
     return with_info(whole, info) if info is not None else whole
 
 
-def save(annotations: AnnotationSet, out: Path, file_format: str | None = None) -> str:
-    """Write the set; the format is given, or told by the suffix (a folder: THUMOS14). Returns its name."""
-    name = file_format or _BY_SUFFIX.get(out.suffix.lower()) or ("thumos14" if not out.suffix else None)
-    if name is None:
-        raise AnnotationError(
-            f"{out}: no format goes by that suffix; say which: {', '.join(sorted(FORMATS))}"
-        )
+def save(
+    annotations: AnnotationSet, out: Path, file_format: str | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """Write the set; the format is given, or told by the suffix (a folder: THUMOS14).
+
+    Returns
+    -------
+    name, losses
+        of the format, and a line that counts what it has no place for, if there is any.
+
+    Raises
+    ------
+    AnnotationError
+        no such format, or it cannot hold a name that occurs.
+    """
+    name = file_format or default_format(out).name
     write_annotations(annotations, out, name)
-    return name
+    return name, find_format(name).losses(annotations)
 
 
 def rename_subsets(annotations: AnnotationSet, names: Sequence[str]) -> AnnotationSet:
-    """Rename subsets by ``old=new``."""
+    """Rename subsets by ``old=new``.
+
+    Raises
+    ------
+    AnnotationError
+        not of that form, or no such subset; names those that exist.
+    """
     mapping = {}
     for item in names:
         old, sign, new = item.partition("=")
         if not sign or old not in annotations.subsets:
-            known = ", ".join(map(repr, annotations.subsets))
-            raise AnnotationError(f"--rename-subset {item!r}: give OLD=NEW; there are {known}")
+            listing = ", ".join(map(repr, annotations.subsets))
+            raise AnnotationError(f"--rename-subset {item!r}: give OLD=NEW; there are {listing}")
         mapping[old] = new
     videos = {k: replace(v, subset=mapping.get(v.subset, v.subset)) for k, v in annotations.videos.items()}
     return replace(annotations, videos=videos)

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pipelines.predict.exports import FORMATS, ExportError, write_exports
+from pipelines.predict.exports import write_exports
 from pipelines.shared.files import OutputExistsError, output_errors, require_folder, safe_names, write_text
 from tal.annotations import prediction_frame, read_predictions, write_predictions
 from tal.annotations.builder import first_ids
+from tal.annotations.formats.registry import prediction_files
 from tal.errors import AnnotationError, LongtalError
 
 if TYPE_CHECKING:
@@ -29,15 +30,6 @@ if TYPE_CHECKING:
     from tal.inference.detector import Detector
 
 MANIFEST = "manifest.json"
-# How the names of a format's files end.
-_ENDINGS = {
-    "json": "predictions.json",
-    "csv": "predictions.csv",
-    "boris": "predictions.boris.tsv",
-    "srt": ".srt",
-    "vtt": ".vtt",
-    "eaf": ".eaf",
-}
 # (video id, rows done, rows in all)
 Progress = Callable[[str, int, int], None]
 
@@ -81,14 +73,15 @@ def predict(
 
     Raises
     ------
+    AnnotationError
+        no format has that name.
     OutputExistsError
         ``out`` holds results of another model or files that were changed since; nothing was written.
     OutputError
         ``out`` cannot be written.
     """
     out = Path(out)
-    if unknown := [name for name in formats if name not in FORMATS]:
-        raise ExportError(f"unknown format {unknown[0]!r}; formats are {', '.join(FORMATS)}")
+    prediction_files(formats)  # refuses unknown names
     require_folder(out)
     source = "videos" if store is None else "store"
     manifest = _Manifest(out, detector.folder.fingerprint(), source)
@@ -289,7 +282,7 @@ class _Manifest:
         """Remove files that an earlier call wrote and nobody changed since, where they are about to be
         written anew.
         """
-        endings = tuple(_ENDINGS[name] for name in {"json", *formats})
+        endings = tuple(files.ending for files in prediction_files(["json", *formats]))
         for name in [n for n in self.content["files"] if n.endswith(endings)]:
             (self.out / name).unlink(missing_ok=True)
             del self.content["files"][name]

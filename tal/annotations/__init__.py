@@ -1,5 +1,6 @@
 """Annotations and predictions: one representation, many file formats."""
 
+from tal.annotations.detection import Detection
 from tal.annotations.ids import VIDEO_SUFFIXES
 from tal.annotations.predictions import (
     PREDICTION_COLUMNS,
@@ -15,6 +16,7 @@ __all__ = [
     "PREDICTION_COLUMNS",
     "VIDEO_SUFFIXES",
     "AnnotationSet",
+    "Detection",
     "Exclusion",
     "Segment",
     "VideoAnnotation",

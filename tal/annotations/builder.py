@@ -29,7 +29,13 @@ def first_ids(ids: Collection[str], limit: int = 3) -> str:
 
 
 def to_seconds(value: Any, where: str) -> float:
-    """A finite number of seconds from a number or its text; also ``HH:MM:SS.ss`` and ``MM:SS.ss``."""
+    """A finite number of seconds from a number or its text; also ``HH:MM:SS.ss`` and ``MM:SS.ss``.
+
+    Raises
+    ------
+    AnnotationError
+        the value is not such a number; the message begins with ``where``.
+    """
     if isinstance(value, bool) or value is None:
         raise AnnotationError(f"{where}: {value!r} is not a time in seconds")
     try:
@@ -63,9 +69,12 @@ class _Video:
 class Builder:
     """Collects videos and segments; ``build`` validates, removes duplicates and writes the notes.
 
-    Args:
-        source: file name for messages.
-        options: says whether duplicates stay and which labels are neither action nor background.
+    Parameters
+    ----------
+    source
+        file name for messages.
+    options
+        says whether duplicates stay and which labels are neither action nor background.
     """
 
     def __init__(self, source: str, options: ReadOptions) -> None:
@@ -102,8 +111,22 @@ class Builder:
         where: str = "",
         units_s: tuple[float, float] = (1.0, 1.0),
     ) -> None:
-        """Add an instance to a video added before; times are numbers or their text, in units of
-        ``units_s``."""
+        """Add an instance to a video added before.
+
+        Parameters
+        ----------
+        start, end
+            numbers or their text.
+        where
+            place in the file, for messages.
+        units_s
+            how many seconds one unit of ``start`` and of ``end`` is.
+
+        Raises
+        ------
+        AnnotationError
+            a time or the label makes no sense; the message begins with ``where``.
+        """
         where = where or f"{self.source}: video {video_id!r}"
         if not isinstance(label, str) or label not in self._checked:
             check_name(label, f"{where}: label")
@@ -113,7 +136,10 @@ class Builder:
         (video.ignored if label in self.ignore_labels else video.segments).append(segment)
 
     def build(self, file_format: str, labels: Collection[str] = ()) -> AnnotationSet:
-        """The validated set; ``labels`` fixes names and order where the format lists them."""
+        """The validated set; ``labels`` fixes names and order where the format lists them.
+
+        Ignored labels are no classes, also where the list has them.
+        """
         videos: dict[str, VideoAnnotation] = {}
         excluded: list[Exclusion] = []
         degenerate: list[str] = []
@@ -153,6 +179,7 @@ class Builder:
             notes.append(
                 f"{len(beyond)} segments end over 1 s after their video's duration: {first_ids(beyond)}"
             )
-        found = label_order(videos.values())
-        order = tuple(labels) if set(found) <= set(labels) else found
+        used = label_order(videos.values())
+        listed = tuple(name for name in labels if name not in self.ignore_labels)
+        order = listed if set(used) <= set(listed) else used
         return AnnotationSet(videos, order, tuple(notes), tuple(excluded), self.source, file_format)

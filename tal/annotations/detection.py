@@ -1,4 +1,4 @@
-"""One detection, as the formats see it."""
+"""One detection, as the formats write it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Detection(NamedTuple):
-    """A found action: which video, from when to when in seconds, what, and how sure."""
+    """An action in a video: its id, start and end in seconds, the label and the score."""
 
     video_id: str
     start_s: float
@@ -17,5 +17,10 @@ class Detection(NamedTuple):
     @property
     def milliseconds(self) -> tuple[int, int]:
         """(start, end) for formats that count milliseconds; not before 0, and at least one long."""
-        start = max(0, round(self.start_s * 1000))
-        return start, max(start + 1, round(self.end_s * 1000))
+        return milliseconds(self.start_s, self.end_s)
+
+
+def milliseconds(start_s: float, end_s: float) -> tuple[int, int]:
+    """(start, end) in whole milliseconds; not before 0, and at least one long."""
+    start = max(0, round(start_s * 1000))
+    return start, max(start + 1, round(end_s * 1000))

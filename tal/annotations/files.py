@@ -34,7 +34,7 @@ def read_text(path: Path) -> str:
 
 
 def load_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
-    """Parsed JSON of a file; AnnotationError naming line and column when it is none."""
+    """Parsed JSON of a file; AnnotationError naming line and column when it is not JSON."""
     text = read_text(path)
     try:
         return json.loads(text, object_hook=object_hook)
@@ -51,8 +51,10 @@ def load_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = 
 def check_name(name: object, where: str) -> None:
     """Refuse what cannot be a name of a video or a label: no text, empty, or no valid Unicode.
 
-    Raises:
-        AnnotationError: naming ``where``.
+    Raises
+    ------
+    AnnotationError
+        naming ``where``.
     """
     if not isinstance(name, str) or not name.strip():
         raise AnnotationError(f"{where}: {str(name)[:60]!r} is not a name")
@@ -63,13 +65,18 @@ def check_name(name: object, where: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all: a temporary neighbour, then a rename."""
+    """Write a UTF-8 file whole or not at all: a temporary neighbour, then a rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="")
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def path_text(path: Path) -> str:
+    """A path as text that any file can hold; bytes that are not UTF-8 become U+FFFD."""
+    return os.fsencode(path).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What every reader may be told."""
+"""Options that every reader takes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,18 @@ from pathlib import Path
 class ReadOptions:
     """How to read; a format ignores what does not concern it.
 
-    ``subset`` names the subset of files that do not say it; ``target`` is EPIC-KITCHENS' verb, noun or
-    action; ``labels`` is a file of class names (default: the data set's own, if it lies beside the
-    annotations);
-    ``info`` is a table of videos (``video_info_new.csv``) that fills in subset, duration and rate.
+    Attributes
+    ----------
+    keep_duplicates
+        keep annotations that repeat another one of their video within 1e-3 s.
+    ignore_labels
+        labels that are neither action nor background.
+    subset
+        name of the subset where the file gives none.
+    target
+        EPIC-KITCHENS' "verb", "noun" or "action".
+    labels
+        a file of class names; None: the data set's own, if it lies beside the annotations.
     """
 
     keep_duplicates: bool = False
@@ -21,4 +29,3 @@ class ReadOptions:
     subset: str = ""
     target: str = "action"
     labels: Path | None = None
-    info: Path | None = None

@@ -6,21 +6,23 @@ On disk: ActivityNet's result form ``{"version", "results": {id: [{"label", "sco
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from tal.annotations.builder import first_ids, to_seconds
+from tal.annotations.detection import Detection
 from tal.annotations.files import check_name, load_json, read_bytes, write_text
 from tal.errors import AnnotationError
 
-PREDICTION_COLUMNS = ("video_id", "start_s", "end_s", "label", "score")
+PREDICTION_COLUMNS = Detection._fields
 
 
 def prediction_frame(video_id: Any, start_s: Any, end_s: Any, label: Any, score: Any) -> pd.DataFrame:
@@ -39,13 +41,17 @@ def prediction_frame(video_id: Any, start_s: Any, end_s: Any, label: Any, score:
 def read_predictions(path: str | Path) -> pd.DataFrame:
     """Read predictions of ActivityNet's result form, or a CSV with the columns of PREDICTION_COLUMNS.
 
-    Returns:
+    Returns
+    -------
+    DataFrame
         video_id and label (categorical: a string column of 400,000 rows would cost ten times the memory),
         start_s, end_s, score (float64), in the file's order. ``frame.attrs["videos"]`` lists every video of
         the file, also those with no prediction.
 
-    Raises:
-        AnnotationError: naming file, video and what is wrong.
+    Raises
+    ------
+    AnnotationError
+        naming file, video and what is wrong.
     """
     path = Path(path)
     frame = _read_csv(path) if path.suffix.lower() in (".csv", ".tsv") else _read_json(path)
@@ -109,8 +115,8 @@ def _read_json(path: Path) -> pd.DataFrame:
         counts.append(len(items))
     order = np.asarray(rows, dtype=np.int64)
     # An int in the file itself would pass for a row number: no row may occur twice.
-    known = (order >= 0) & (order < len(columns.label))
-    if not known.all() or len(np.unique(order)) != len(order):
+    is_row = (order >= 0) & (order < len(columns.label))
+    if not is_row.all() or len(np.unique(order)) != len(order):
         raise AnnotationError(f"{path}: 'results' holds bare numbers where predictions should be")
     labels = list(columns.codes)
     ids = list(results)
@@ -183,17 +189,24 @@ def _read_csv(path: Path) -> pd.DataFrame:
 def write_predictions(frame: pd.DataFrame, path: str | Path, videos: Iterable[str] | None = None) -> None:
     """Write predictions; ``.csv`` gives a table, anything else ActivityNet's result JSON.
 
-    Args:
-        frame: columns of PREDICTION_COLUMNS; the order within a video is kept.
-        videos: every video that was looked at: those without a prediction get an empty list.
+    Parameters
+    ----------
+    frame
+        columns of PREDICTION_COLUMNS; the order within a video is kept.
+    videos
+        every video that was looked at: those without a prediction get an empty list.
+
+    Raises
+    ------
+    AnnotationError
+        a column is missing.
     """
     path = Path(path)
     missing = [c for c in PREDICTION_COLUMNS if c not in frame.columns]
     if missing:
         raise AnnotationError(f"{path}: predictions lack the columns {missing}")
     if path.suffix.lower() in (".csv", ".tsv"):
-        separator = "\t" if path.suffix.lower() == ".tsv" else ","
-        write_text(path, frame[list(PREDICTION_COLUMNS)].to_csv(index=False, sep=separator))
+        write_text(path, _csv_text(frame, "\t" if path.suffix.lower() == ".tsv" else ","))
         return
     results: dict[str, list[dict[str, Any]]] = {str(v): [] for v in videos or ()}
     columns = (frame[c].tolist() for c in PREDICTION_COLUMNS)
@@ -207,3 +220,15 @@ def write_predictions(frame: pd.DataFrame, path: str | Path, videos: Iterable[st
         "external_data": {"used": False, "details": ""},
     }
     write_text(path, json.dumps(content, ensure_ascii=False, allow_nan=False))
+
+
+def _csv_text(frame: pd.DataFrame, separator: str) -> str:
+    """A table with every digit; text in quotes where a carriage return would end the line for readers."""
+    names = {str(name) for column in ("video_id", "label") for name in frame[column].unique()}
+    quoting: Literal[0, 2] = csv.QUOTE_NONNUMERIC if any("\r" in n for n in names) else csv.QUOTE_MINIMAL
+    return frame[list(PREDICTION_COLUMNS)].to_csv(index=False, sep=separator, quoting=quoting)
+
+
+def write_detections(detections: Sequence[Detection], videos: Mapping[str, Path], path: Path) -> None:
+    """`write_predictions` for detections in a list; ``videos`` has every video that was looked at."""
+    write_predictions(pd.DataFrame(detections, columns=list(PREDICTION_COLUMNS)), path, videos)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,19 @@ from tal.errors import AnnotationError
 
 
 def read_rows(path: Path, delimiter: str | None = None) -> list[tuple[int, list[str]]]:
-    """(line number, cells) of every line that is not empty; ``delimiter`` None: tab if the text has one,
-    else the comma, or the semicolon where there is no comma."""
+    """(line number, cells) of every line that is not empty.
+
+    ``delimiter`` None: told by the first line that has one: a tab, else the semicolon or the comma, whichever
+    is more often in it.
+
+    Raises
+    ------
+    AnnotationError
+        the file cannot be read, or is not a table.
+    """
     text = read_text(path)
     if delimiter is None:
-        head = text[:4000]
-        delimiter = "\t" if "\t" in head else "," if "," in head else ";"
+        delimiter = next(filter(None, map(_delimiter_of, io.StringIO(text))), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     rows = []
     try:
@@ -28,6 +35,14 @@ def read_rows(path: Path, delimiter: str | None = None) -> list[tuple[int, list[
     except csv.Error as error:
         raise AnnotationError(f"{path}, line {reader.line_num}: not a table: {error}") from None
     return rows
+
+
+def _delimiter_of(line: str) -> str:
+    """The delimiter of a line; "" where it has none."""
+    if "\t" in line:
+        return "\t"
+    commas, semicolons = line.count(","), line.count(";")
+    return ";" if semicolons > commas else "," if commas else ""
 
 
 def dict_rows(
@@ -49,15 +64,19 @@ def write_rows(
 ) -> None:
     """Write a table with a header; floats keep every digit."""
     text = io.StringIO(newline="")
-    writer = csv.writer(text, delimiter=delimiter, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
+    sparing = csv.writer(text, delimiter=delimiter, lineterminator="\n")
+    quoting = csv.writer(text, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    sparing.writerow(header)
+    for row in rows:
+        # Readers take a carriage return for the end of the line, and csv does not quote it by itself.
+        (quoting if any("\r" in str(cell) for cell in row) else sparing).writerow(row)
     write_text(path, text.getvalue())
 
 
 def read_class_list(path: Path) -> dict[str, str]:
     """Class id -> name of a list: lines ``c000 Holding some clothes`` or ``1 BaseballPitch``, or EPIC's CSV
-    (id, key)."""
+    (id, key).
+    """
     if path.suffix.lower() == ".csv":
         return {
             c["id"].strip(): c["key"].strip() for _, c in dict_rows(path, read_rows(path, ","), ("id", "key"))
@@ -68,3 +87,20 @@ def read_class_list(path: Path) -> dict[str, str]:
         if number:
             names[number] = name.strip() or number
     return names
+
+
+def write_class_list(path: Path, names: Mapping[str, str]) -> None:
+    """Write a list that `read_class_list` reads: class id -> name, one a line.
+
+    Raises
+    ------
+    AnnotationError
+        a name cannot stand on a line, or another list lies there already: files beside it need that one.
+    """
+    if bad := [name for name in names.values() if name != name.strip() or len(name.splitlines()) != 1]:
+        raise AnnotationError(f"{path.name} holds one name a line, without blanks around it, not {bad[0]!r}")
+    if path.exists() and read_class_list(path) != names:
+        raise AnnotationError(
+            f"{path}: lists other classes, which files beside it may need: write to another folder"
+        )
+    write_text(path, "".join(f"{number} {name}\n" for number, name in names.items()))

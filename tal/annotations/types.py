@@ -49,8 +49,7 @@ class VideoAnnotation:
 
     ``segments`` all end after they start. ``degenerate`` are instances whose end is not after their start:
     the official evaluator counts them as instances to be found (and nothing can find them), training cannot
-    use
-    them. ``ignored`` are stretches of ambiguous classes: neither action nor background.
+    use them. ``ignored`` are stretches of ambiguous classes: neither action nor background.
     """
 
     id: str
@@ -67,6 +66,11 @@ class VideoAnnotation:
     def counted(self) -> tuple[Segment, ...]:
         """Every instance that metrics count."""
         return self.segments + self.degenerate
+
+    @property
+    def all_segments(self) -> tuple[Segment, ...]:
+        """Everything that a file of annotations holds: instances, then ignored stretches."""
+        return self.counted + self.ignored
 
 
 @dataclass(frozen=True)
@@ -95,31 +99,38 @@ class AnnotationSet:
     def num_instances(self) -> int:
         return sum(len(v.segments) + len(v.degenerate) for v in self.videos.values())
 
+    @property
+    def used_labels(self) -> list[str]:
+        """Labels that occur, sorted; also those of ignored stretches."""
+        return sorted({s.label for v in self.videos.values() for s in v.all_segments})
+
     def subset(self, name: str | Sequence[str]) -> AnnotationSet:
         """The videos of one subset (or several); labels stay those of the whole set.
 
         A name that the file does not use is tried without regard to case, then as an alias (train/training,
         val/validation, test/testing); a note says what was taken.
 
-        Raises:
-            EvaluationError: no such subset; names those that exist.
+        Raises
+        ------
+        EvaluationError
+            no such subset; names those that exist.
         """
-        known = self.subsets
+        counts = self.subsets
         notes = list(self.notes)
         taken: set[str] = set()
-        for wanted in [name] if isinstance(name, str) else name:
-            found = match_subset(wanted, known)
-            if not found:
-                named = [f"{k!r} ({n} videos)" for k, n in list(known.items())[:20]]
+        for asked in [name] if isinstance(name, str) else name:
+            matches = match_subset(asked, counts)
+            if not matches:
+                shown = [f"{k!r} ({n} videos)" for k, n in list(counts.items())[:20]]
                 listing = (
-                    ", ".join(named) + (", …" if len(known) > 20 else "") if named else "no video at all"
+                    ", ".join(shown) + (", …" if len(counts) > 20 else "") if shown else "no video at all"
                 )
                 raise EvaluationError(
-                    f"{self.source or 'the annotations'}: no subset {wanted!r}; it has {listing}"
+                    f"{self.source or 'the annotations'}: no subset {asked!r}; it has {listing}"
                 )
-            if found != [wanted]:
-                notes.append(f"subset {wanted!r} taken as {', '.join(map(repr, found))}")
-            taken.update(found)
+            if matches != [asked]:
+                notes.append(f"subset {asked!r} taken as {', '.join(map(repr, matches))}")
+            taken.update(matches)
         videos = {k: v for k, v in self.videos.items() if v.subset in taken}
         excluded = tuple(e for e in self.excluded if e.video_id in videos or e.video_id not in self.videos)
         return replace(self, videos=videos, notes=tuple(notes), excluded=excluded)
@@ -159,17 +170,17 @@ class AnnotationSet:
         )
 
 
-def match_subset(name: str, known: Iterable[str]) -> list[str]:
-    """Those of ``known`` that ``name`` means: exactly, else without case, else by alias."""
-    known = list(known)
-    if name in known:
+def match_subset(name: str, subsets: Iterable[str]) -> list[str]:
+    """Those of ``subsets`` that ``name`` means: exactly, else without case, else by alias."""
+    subsets = list(subsets)
+    if name in subsets:
         return [name]
     folded = name.strip().casefold()
-    if same := [k for k in known if k.strip().casefold() == folded]:
+    if same := [s for s in subsets if s.strip().casefold() == folded]:
         return same
     for canonical, aliases in _SUBSET_ALIASES.items():
         if folded in aliases or folded == canonical:
-            return [k for k in known if k.strip().casefold() in aliases]
+            return [s for s in subsets if s.strip().casefold() in aliases]
     return []
 
 

@@ -65,6 +65,7 @@ def _annotations(world: Path) -> None:
     write_annotations(whole, world / "labels.csv", "table")
     write_annotations(whole, world / "thumos14_txt", "thumos14")
     write_annotations(whole.subset("validation"), world / "observations.tsv", "boris")
+    write_annotations(whole.subset("validation"), world / "corrected", "eaf")
     for part, subset in (("train", "training"), ("validation", "validation")):
         write_annotations(whole.subset(subset), world / f"EPIC_100_{part}.csv", "epic100")
     flat = {k: {"annotations": [], "duration_second": v.duration_s} for k, v in whole.videos.items()}

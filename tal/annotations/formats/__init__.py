@@ -1,1 +1,1 @@
-"""One file a format: how it is read and written."""
+"""One file a format: how it is told from others, read and written; ``registry`` lists them."""

@@ -12,7 +12,9 @@ from typing import Any
 
 from tal.annotations.builder import Builder, to_seconds
 from tal.annotations.files import load_json, write_text
+from tal.annotations.formats.base import PARTS, Format, PredictionFiles
 from tal.annotations.options import ReadOptions
+from tal.annotations.predictions import write_detections
 from tal.annotations.types import AnnotationSet, VideoAnnotation
 from tal.errors import AnnotationError
 
@@ -25,12 +27,16 @@ def read_activitynet(path: Path, options: ReadOptions) -> AnnotationSet:
 def parse_activitynet(content: Any, source: str, options: ReadOptions) -> AnnotationSet:
     """The parsed JSON -> annotations.
 
-    Raises:
-        AnnotationError: naming the video and what is wrong with it.
+    Raises
+    ------
+    AnnotationError
+        naming the video and what is wrong with it.
     """
     database = content.get("database", content) if isinstance(content, dict) else None
     if not isinstance(database, dict) or not all(isinstance(v, dict) for v in database.values()):
         raise AnnotationError(f"{source}: not ActivityNet JSON: needs a 'database' of videos by id")
+    if database and not any({"annotations", "subset"} & v.keys() for v in database.values()):
+        raise AnnotationError(f"{source}: not ActivityNet JSON: no video has 'annotations' or a 'subset'")
     build = Builder(source, options)
     no_subset = 0
     for video_id, entry in database.items():
@@ -64,19 +70,21 @@ def _taxonomy_labels(taxonomy: Any) -> list[str]:
     """Leaves of the class tree in its order; [] when it is missing or has no names."""
     if not isinstance(taxonomy, list) or not all(isinstance(n, dict) and "nodeName" in n for n in taxonomy):
         return []
-    parents = {n.get("parentName") for n in taxonomy}
-    return list(dict.fromkeys(str(n["nodeName"]) for n in taxonomy if n["nodeName"] not in parents))
+    parents = {str(n["parentName"]) for n in taxonomy if n.get("parentName") is not None}
+    names = (str(n["nodeName"]) for n in taxonomy)
+    return list(dict.fromkeys(name for name in names if name not in parents))
 
 
 def write_activitynet(annotations: AnnotationSet, path: Path) -> None:
     """Write ActivityNet JSON with the official keys; times keep every digit."""
+    leaves = [
+        {"nodeId": i + 1, "nodeName": n, "parentId": 0, "parentName": "Root"}
+        for i, n in enumerate(annotations.labels)
+    ]
+    root = {"nodeId": 0, "nodeName": "Root", "parentId": None, "parentName": None}
     content = {
         "version": "VERSION 1.3",
-        "taxonomy": [
-            {"nodeId": i + 1, "nodeName": n, "parentId": 0, "parentName": "Root"}
-            for i, n in enumerate(annotations.labels)
-        ]
-        + [{"nodeId": 0, "nodeName": "Root", "parentId": None, "parentName": None}],
+        "taxonomy": [*leaves, root] if leaves else [],  # a root alone would be a leaf
         "database": {name: _entry(v) for name, v in annotations.videos.items()},
     }
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
@@ -92,7 +100,18 @@ def _entry(video: VideoAnnotation) -> dict[str, Any]:
     }.items():
         if value is not None:
             entry[key] = value
-    entry["annotations"] = [
-        {"label": s.label, "segment": [s.start_s, s.end_s]} for s in (*video.counted, *video.ignored)
-    ]
+    entry["annotations"] = [{"label": s.label, "segment": [s.start_s, s.end_s]} for s in video.all_segments]
     return entry
+
+
+FORMAT = Format(
+    "activitynet",
+    "ActivityNet JSON, official and variants (HACS, FineAction, …)",
+    read_activitynet,
+    write_activitynet,
+    detect=lambda content: content.suffix == ".json" and not content.is_folder,
+    suffixes=(".json",),
+    aliases=("hacs",),
+    keeps=tuple(PARTS),
+    predictions=PredictionFiles("json", "predictions.json", write_detections),
+)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tal.annotations.builder import Builder, to_seconds
-from tal.annotations.files import write_text
+from tal.annotations.formats.base import Format, refuse_blanks
 from tal.annotations.options import ReadOptions
-from tal.annotations.rows import dict_rows, read_class_list, read_rows, write_rows
+from tal.annotations.rows import dict_rows, read_class_list, read_rows, write_class_list, write_rows
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
 
@@ -38,13 +38,29 @@ def read_charades(path: Path, options: ReadOptions) -> AnnotationSet:
 
 
 def write_charades(annotations: AnnotationSet, path: Path) -> None:
-    """Write the CSV (with a column ``subset``, which the original lacks) and the class list beside it."""
-    labels = sorted({s.label for v in annotations.videos.values() for s in (*v.counted, *v.ignored)})
-    codes = {name: f"c{i:03d}" for i, name in enumerate(labels)}
+    """Write the CSV (with a column ``subset``, which the original lacks) and the class list beside it.
+
+    Raises
+    ------
+    AnnotationError
+        a name cannot be held, or the class list that lies there is another one.
+    """
+    refuse_blanks(annotations, "Charades' CSV")
+    codes = {name: f"c{i:03d}" for i, name in enumerate(annotations.used_labels)}
     rows = []
     for name, video in annotations.videos.items():
-        actions = (f"{codes[s.label]} {s.start_s!r} {s.end_s!r}" for s in (*video.counted, *video.ignored))
+        actions = (f"{codes[s.label]} {s.start_s!r} {s.end_s!r}" for s in video.all_segments)
         length = "" if video.duration_s is None else repr(video.duration_s)
         rows.append([name, ";".join(actions), length, video.subset])
+    write_class_list(path.parent / _CLASSES, {code: name for name, code in codes.items()})
     write_rows(path, ["id", "actions", "length", "subset"], rows)
-    write_text(path.parent / _CLASSES, "".join(f"{code} {name}\n" for name, code in codes.items()))
+
+
+FORMAT = Format(
+    "charades",
+    "Charades CSV",
+    read_charades,
+    write_charades,
+    detect=lambda content: {"id", "actions", "length"} <= set(content.header),
+    keeps=("subsets", "durations", "videos without a segment", "segments without length"),
+)

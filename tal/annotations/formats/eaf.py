@@ -1,7 +1,9 @@
-"""ELAN annotation files (.eaf, format 3.0): a tier for each class.
+"""ELAN's annotation files (.eaf, format 3.0): one file a video, named after it; several are a folder.
 
-Annotations on an ELAN tier may not overlap; where detections of one class do, the later ones go to a
-further tier of the class. The value of an annotation is its class and score.
+The value of an annotation is its label, or the tier's name where the value is empty. In tiers of the
+linguistic type "prediction", which are ours, a score follows the label (``jump 0.873``): readers cut it off.
+Annotations on an ELAN tier may not overlap; where those of one label do, the later ones go to a further tier
+of the label.
 """
 
 from __future__ import annotations
@@ -9,20 +11,175 @@ from __future__ import annotations
 import mimetypes
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-from tal.annotations.detection import Detection
+from tal.annotations.builder import Builder, to_seconds
+from tal.annotations.detection import Detection, milliseconds
+from tal.annotations.files import path_text, read_text, write_text
+from tal.annotations.formats.base import FileContent, Format, PredictionFiles, refuse_blanks, refuse_names
+from tal.annotations.options import ReadOptions
+from tal.annotations.types import AnnotationSet, VideoAnnotation
+from tal.errors import AnnotationError
 
+_SUFFIX = ".eaf"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 # Characters that XML 1.0 cannot carry, escaped or not.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Linguistic types of our tiers.
+_ANNOTATION, _PREDICTION = "annotation", "prediction"
+_SCORE = re.compile(r" \d\.\d{3}$")
+_MAX_NAME_BYTES = 255 - len(_SUFFIX)  # of one file or folder, on every common file system
 
 
-def eaf(detections: Sequence[Detection], video: Path | None, out_dir: Path) -> str:
+class _Item(NamedTuple):
+    """One annotation of a tier, in milliseconds."""
+
+    start: int
+    end: int
+    value: str
+
+
+def _is_eaf(content: FileContent) -> bool:
+    return any(_files(content.path)) if content.is_folder else content.suffix == _SUFFIX
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return (path for path in folder.rglob("*") if path.suffix.lower() == _SUFFIX and path.is_file())
+
+
+def read_eaf(path: Path, options: ReadOptions) -> AnnotationSet:
+    """Read a file, or all those of a folder and its sub-folders: an id is the path below it.
+
+    Annotations without times of their own (on tiers that refer to others, or not aligned) are left out and
+    counted.
+
+    Raises
+    ------
+    AnnotationError
+        a document is not ELAN's, or declares types or entities of its own; the message names the file.
+    """
+    build = Builder(path.name, options)
+    if path.is_dir():
+        files = {f.relative_to(path).with_suffix("").as_posix(): f for f in sorted(_files(path))}
+    else:
+        files = {path.stem: path}
+    if not files:
+        raise AnnotationError(f"{path}: no .eaf files in it")
+    untimed = sum(_read_document(video, file, options, build) for video, file in files.items())
+    if untimed:
+        build.notes.append(f"{untimed} annotations have no times of their own and are left out")
+    return build.build("eaf")
+
+
+def _read_document(video: str, file: Path, options: ReadOptions, build: Builder) -> int:
+    """Add a file's annotations to ``build``; returns the number of those without times."""
+    document = _parse(file)
+    slots = {s.get("TIME_SLOT_ID"): s.get("TIME_VALUE") for s in document.iterfind("TIME_ORDER/TIME_SLOT")}
+    build.video(video, options.subset)
+    untimed = 0
+    for tier in document.iterfind("TIER"):
+        is_prediction = tier.get("LINGUISTIC_TYPE_REF") == _PREDICTION
+        for item in tier.iterfind("ANNOTATION/*"):
+            begin, end = (slots.get(item.get(f"TIME_SLOT_REF{n}")) for n in (1, 2))
+            if begin is None or end is None:
+                untimed += 1
+                continue
+            where = f"{file}: annotation {item.get('ANNOTATION_ID')!r}"
+            value = (item.findtext("ANNOTATION_VALUE") or "").strip()
+            if is_prediction:
+                value = _SCORE.sub("", value)
+            start_s, end_s = (to_seconds(time, where) / 1000 for time in (begin, end))
+            build.segment(video, start_s, end_s, value or tier.get("TIER_ID"), where)
+    return untimed
+
+
+def _parse(path: Path) -> ET.Element:
+    """The document's root. Entities could grow without bounds or name other files: no ELAN file has any."""
+    text = read_text(path)
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise AnnotationError(f"{path}: declares types or entities, which ELAN's files never do; not read")
+    try:
+        document = ET.fromstring(text)
+    except (ET.ParseError, ValueError) as error:
+        raise AnnotationError(f"{path}: not XML: {error}") from None
+    if document.tag != "ANNOTATION_DOCUMENT":
+        raise AnnotationError(f"{path}: not an ELAN file: its root is {document.tag[:60]!r}")
+    header = document.find("HEADER")
+    units = "milliseconds" if header is None else header.get("TIME_UNITS", "milliseconds")
+    if units != "milliseconds":
+        raise AnnotationError(f"{path}: times are in {units[:60]!r}; only milliseconds can be read")
+    return document
+
+
+def write_eaf(annotations: AnnotationSet, path: Path) -> None:
+    """Write one video to the ``.eaf`` file that is named after it, or any number to a folder.
+
+    Raises
+    ------
+    AnnotationError
+        a name or time cannot be held, or there is no video at all; nothing is written.
+    """
+    if not annotations.videos:
+        raise AnnotationError(f"{path}: ELAN's files are named after videos, and there is none to write")
+    refuse_blanks(annotations, "ELAN's files")
+    refuse_names(annotations.used_labels, _fits_xml, "XML cannot hold the characters of labels")
+    refuse_names(annotations.videos, _fits_path, "no file can be named after videos")
+    if path.suffix.lower() == _SUFFIX:
+        if list(annotations.videos) != [path.stem]:
+            raise AnnotationError(
+                f"{path}: an ELAN file is named after its one video, {next(iter(annotations.videos))!r} say; "
+                "or give a folder for all"
+            )
+        files = {path.stem: path}
+    else:
+        files = {name: path.joinpath(*f"{name}{_SUFFIX}".split("/")) for name in annotations.videos}
+    documents = {files[name]: _annotated(video) for name, video in annotations.videos.items()}
+    for file, text in documents.items():
+        write_text(file, text)
+
+
+def _fits_xml(label: str) -> bool:
+    return not _NOT_XML.search(label) and "\r" not in label
+
+
+def _fits_path(video_id: str) -> bool:
+    """Whether ``ID.eaf`` is a path that stays below its folder."""
+    parts = video_id.split("/")
+    return not re.search(r"[\x00-\x1f\\]|^[A-Za-z]:", video_id) and all(
+        part not in ("", ".", "..") and len(part.encode()) <= _MAX_NAME_BYTES for part in parts
+    )
+
+
+def _annotated(video: VideoAnnotation) -> str:
+    """A video's annotations as a document."""
+    if early := [s for s in video.all_segments if s.start_s < 0]:
+        raise AnnotationError(
+            f"ELAN's files hold no time before 0: {early[0].label!r} of video {video.id!r} starts at "
+            f"{early[0].start_s} s"
+        )
+    segments = sorted((s for s in video.all_segments if s.end_s > s.start_s), key=lambda s: s.start_s)
+    items = [(s.label, _Item(*milliseconds(s.start_s, s.end_s), s.label)) for s in segments]
+    return _document(_tiers(items), _ANNOTATION)
+
+
+def write_eaf_predictions(detections: Sequence[Detection], videos: Mapping[str, Path], path: Path) -> None:
+    """Write one video's detections, sorted by start; what XML cannot hold of a label becomes U+FFFD."""
+    items = []
+    for detection in detections:
+        label = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", detection.label)
+        items.append((label, _Item(*detection.milliseconds, f"{label} {detection.score:.3f}")))
+    media = [_media(video, path.parent) for video in videos.values()]
+    write_text(path, _document(_tiers(items), _PREDICTION, media))
+
+
+def _document(
+    tiers: Mapping[str, Sequence[_Item]], tier_type: str, media: Iterable[Mapping[str, str]] = ()
+) -> str:
     """An ELAN document with time slots in milliseconds."""
     ET.register_namespace("xsi", _XSI)
     document = ET.Element(
@@ -36,50 +193,48 @@ def eaf(detections: Sequence[Detection], video: Path | None, out_dir: Path) -> s
         },
     )
     header = ET.SubElement(document, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    if video is not None:
-        ET.SubElement(header, "MEDIA_DESCRIPTOR", _media(Path(video), out_dir))
-    ET.SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId").text = str(len(detections))
+    for attributes in media:
+        ET.SubElement(header, "MEDIA_DESCRIPTOR", dict(attributes))
+    count = sum(map(len, tiers.values()))
+    ET.SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId").text = str(count)
 
-    tiers = _tiers(detections)
-    moments = sorted({moment for rows in tiers.values() for start, end, _ in rows for moment in (start, end)})
+    moments = sorted({moment for items in tiers.values() for item in items for moment in item[:2]})
     slots = {moment: f"ts{number}" for number, moment in enumerate(moments, 1)}
     order = ET.SubElement(document, "TIME_ORDER")
     for moment, slot in slots.items():
         ET.SubElement(order, "TIME_SLOT", TIME_SLOT_ID=slot, TIME_VALUE=str(moment))
 
     number = 0
-    for name, rows in tiers.items():
-        tier = ET.SubElement(document, "TIER", LINGUISTIC_TYPE_REF="action", TIER_ID=name)
-        for start, end, value in rows:
+    for name, items in tiers.items():
+        tier = ET.SubElement(document, "TIER", LINGUISTIC_TYPE_REF=tier_type, TIER_ID=name)
+        for item in items:
             number += 1
             aligned = ET.SubElement(
                 ET.SubElement(tier, "ANNOTATION"),
                 "ALIGNABLE_ANNOTATION",
                 ANNOTATION_ID=f"a{number}",
-                TIME_SLOT_REF1=slots[start],
-                TIME_SLOT_REF2=slots[end],
+                TIME_SLOT_REF1=slots[item.start],
+                TIME_SLOT_REF2=slots[item.end],
             )
-            ET.SubElement(aligned, "ANNOTATION_VALUE").text = value
+            ET.SubElement(aligned, "ANNOTATION_VALUE").text = item.value
     ET.SubElement(
         document,
         "LINGUISTIC_TYPE",
         GRAPHIC_REFERENCES="false",
-        LINGUISTIC_TYPE_ID="action",
+        LINGUISTIC_TYPE_ID=tier_type,
         TIME_ALIGNABLE="true",
     )
     ET.indent(document)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(document, encoding="unicode") + "\n"
 
 
-def _tiers(detections: Sequence[Detection]) -> dict[str, list[tuple[int, int, str]]]:
-    """Tier name -> (start_ms, end_ms, value) that do not overlap; detections come sorted by start."""
-    tiers: dict[str, list[tuple[int, int, str]]] = {}
+def _tiers(items: Iterable[tuple[str, _Item]]) -> dict[str, list[_Item]]:
+    """(label, item) sorted by start -> tiers by name, in which no two items overlap."""
+    tiers: dict[str, list[_Item]] = {}
     of_label: dict[str, list[str]] = {}
-    for found in detections:
-        label = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", found.label)
-        start, end = found.milliseconds
+    for label, item in items:
         names = of_label.setdefault(label, [])
-        free = next((name for name in names if tiers[name][-1][1] <= start), None)
+        free = next((name for name in names if tiers[name][-1].end <= item.start), None)
         if free is None:
             number = len(names) + 1
             free = label if number == 1 else f"{label} ({number})"
@@ -88,16 +243,30 @@ def _tiers(detections: Sequence[Detection]) -> dict[str, list[tuple[int, int, st
                 free = f"{label} ({number})"
             names.append(free)
             tiers[free] = []
-        tiers[free].append((start, end, f"{label} {found.score:.3f}"))
+        tiers[free].append(item)
     return tiers
 
 
-def _media(video: Path, out_dir: Path) -> dict[str, str]:
+def _media(video: Path, folder: Path) -> dict[str, str]:
+    """How a document in ``folder`` refers to its video."""
     video = video.absolute()
     kind = mimetypes.guess_type(video.name)[0] or "video/mp4"
     media = {"MEDIA_URL": video.as_uri(), "MIME_TYPE": kind}
     try:
-        relative = os.path.relpath(video, out_dir.absolute())
+        relative = os.path.relpath(video, folder.absolute())
     except ValueError:  # another drive, on Windows
         return media
-    return {**media, "RELATIVE_MEDIA_URL": f"./{Path(relative).as_posix()}"}
+    return {**media, "RELATIVE_MEDIA_URL": f"./{path_text(Path(Path(relative).as_posix()))}"}
+
+
+FORMAT = Format(
+    "eaf",
+    "ELAN annotation files, one a video",
+    read_eaf,
+    write_eaf,
+    detect=_is_eaf,
+    suffixes=(_SUFFIX,),
+    precision_s=1e-3,
+    keeps=("videos without a segment",),
+    predictions=PredictionFiles("eaf", ".eaf", write_eaf_predictions, file_per_video=True),
+)

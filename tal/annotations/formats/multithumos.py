@@ -12,8 +12,9 @@ from typing import Any
 
 from tal.annotations.builder import Builder, to_seconds
 from tal.annotations.files import load_json, write_text
+from tal.annotations.formats.base import Format
 from tal.annotations.options import ReadOptions
-from tal.annotations.rows import read_class_list
+from tal.annotations.rows import read_class_list, write_class_list
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
 
@@ -21,13 +22,14 @@ _CLASS_LIST = "class_list.txt"
 
 
 def is_multithumos(content: Any) -> bool:
+    """Whether parsed JSON has videos with ``actions``."""
     return isinstance(content, dict) and any(isinstance(v, dict) and "actions" in v for v in content.values())
 
 
 def read_multithumos(path: Path, options: ReadOptions) -> AnnotationSet:
     """Read the JSON form of MultiTHUMOS (and of Charades, which uses the same)."""
     content = load_json(path)
-    if not is_multithumos(content):
+    if content != {} and not is_multithumos(content):
         raise AnnotationError(f"{path}: not MultiTHUMOS JSON: needs {{video: {{'actions': [...]}}}}")
     beside = path.parent / _CLASS_LIST
     listed = options.labels or (beside if beside.is_file() else None)
@@ -52,20 +54,32 @@ def read_multithumos(path: Path, options: ReadOptions) -> AnnotationSet:
 
 
 def write_multithumos(annotations: AnnotationSet, path: Path) -> None:
-    """Write the JSON and, beside it, ``class_list.txt``."""
-    labels = list(dict.fromkeys([*annotations.labels, *_ignored_labels(annotations)]))
+    """Write the JSON and, beside it, ``class_list.txt``.
+
+    Raises
+    ------
+    AnnotationError
+        a label cannot be held, or the class list that lies there is another one.
+    """
+    labels = list(dict.fromkeys([*annotations.labels, *annotations.used_labels]))
     numbers = {name: i for i, name in enumerate(labels, start=1)}
     content = {
         name: {
             "subset": v.subset,
             **({"duration": v.duration_s} if v.duration_s is not None else {}),
-            "actions": [[numbers[s.label], s.start_s, s.end_s] for s in (*v.counted, *v.ignored)],
+            "actions": [[numbers[s.label], s.start_s, s.end_s] for s in v.all_segments],
         }
         for name, v in annotations.videos.items()
     }
+    write_class_list(path.parent / _CLASS_LIST, {str(i): name for name, i in numbers.items()})
     write_text(path, json.dumps(content, ensure_ascii=False))
-    write_text(path.parent / _CLASS_LIST, "".join(f"{i} {name}\n" for name, i in numbers.items()))
 
 
-def _ignored_labels(annotations: AnnotationSet) -> list[str]:
-    return sorted({s.label for v in annotations.videos.values() for s in v.ignored})
+FORMAT = Format(
+    "multithumos",
+    "MultiTHUMOS / Charades JSON with class numbers",
+    read_multithumos,
+    write_multithumos,
+    detect=lambda content: is_multithumos(content.json),
+    keeps=("subsets", "durations", "videos without a segment", "segments without length", "list of labels"),
+)

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tal.annotations.builder import Builder, to_seconds
+from tal.annotations.formats.base import Format, PredictionFiles, refuse_blanks
 from tal.annotations.options import ReadOptions
+from tal.annotations.predictions import write_detections
 from tal.annotations.rows import dict_rows, read_rows, write_rows
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
@@ -31,6 +33,7 @@ def columns_of(header: list[str]) -> dict[str, str]:
 
 
 def is_table(header: list[str]) -> bool:
+    """Whether a first line names the columns that a table must have."""
     return {"video", "start", "end", "label"} <= set(columns_of(header))
 
 
@@ -60,13 +63,32 @@ def read_table(path: Path, options: ReadOptions) -> AnnotationSet:
 
 
 def write_table(annotations: AnnotationSet, path: Path) -> None:
-    """Write a plain table (tabs for ``.tsv``); one row an instance, one for a video without any."""
+    """Write a plain table (tabs for ``.tsv``); one row an instance, one for a video without any.
+
+    Raises
+    ------
+    AnnotationError
+        a name cannot be held.
+    """
+    refuse_blanks(annotations, "a plain table")
     rows: list[list[Any]] = []
     for name, v in annotations.videos.items():
         about = [v.subset, *("" if x is None else repr(x) for x in (v.duration_s, v.fps))]
-        segments = (*v.counted, *v.ignored)
-        rows += [[name, repr(s.start_s), repr(s.end_s), s.label, *about] for s in segments]
-        if not segments:
+        rows += [[name, repr(s.start_s), repr(s.end_s), s.label, *about] for s in v.all_segments]
+        if not v.all_segments:
             rows.append([name, "", "", "", *about])
     header = ["video", "start", "end", "label", "subset", "duration", "fps"]
     write_rows(path, header, rows, "\t" if path.suffix.lower() == ".tsv" else ",")
+
+
+FORMAT = Format(
+    "table",
+    "plain CSV / TSV: video, start, end, label",
+    read_table,
+    write_table,
+    detect=lambda content: is_table(content.header),
+    suffixes=(".csv", ".tsv"),
+    aliases=("csv", "tsv"),
+    keeps=("subsets", "durations", "frame rates", "videos without a segment", "segments without length"),
+    predictions=PredictionFiles("csv", "predictions.csv", write_detections),
+)

@@ -11,31 +11,38 @@ from pathlib import Path
 
 from tal.annotations.builder import Builder, to_seconds
 from tal.annotations.files import read_text, write_text
+from tal.annotations.formats.base import Format
 from tal.annotations.options import ReadOptions
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
 
 _SUBSETS = {"val": "validation", "validation": "validation", "test": "test", "train": "training"}
+# Other lists that lie in the data set's folder.
+_NO_CLASS = re.compile("durations|avoid")
+_FILE_NAME = re.compile(r"[\w +()&,'-][\w .+()&,'-]*")
+_MAX_BYTES = 200
 _SHORT = {"validation": "val", "test": "test", "training": "train"}
-
-
-def is_thumos(path: Path) -> bool:
-    return path.is_dir() and bool(_files(path))
 
 
 def _files(folder: Path) -> list[Path]:
     """Annotation files of the folder and of those in it, in alphabetical order."""
-    found = [p for pattern in ("*.txt", "*/*.txt") for p in folder.glob(pattern)]
     return sorted(
-        p for p in found if p.stem.rpartition("_")[2] in _SUBSETS and not re.search("durations|avoid", p.stem)
+        path for pattern in ("*.txt", "*/*.txt") for path in folder.glob(pattern) if _is_class_file(path.stem)
     )
+
+
+def _is_class_file(stem: str) -> bool:
+    label, _, short = stem.rpartition("_")
+    return bool(label) and short in _SUBSETS and not _NO_CLASS.search(stem)
 
 
 def read_thumos(path: Path, options: ReadOptions) -> AnnotationSet:
     """Read a folder of THUMOS14's text files.
 
-    Raises:
-        AnnotationError: naming file and line.
+    Raises
+    ------
+    AnnotationError
+        naming file and line.
     """
     files = _files(path) if path.is_dir() else [path]
     if not files:
@@ -46,6 +53,8 @@ def read_thumos(path: Path, options: ReadOptions) -> AnnotationSet:
     rows: list[tuple[str, str, str, str]] = []
     for file in files:
         label, _, short = file.stem.rpartition("_")
+        if not label:
+            raise AnnotationError(f"{file}: its name must say class and subset, as HighJump_test.txt does")
         subset = _SUBSETS.get(short, options.subset)
         for number, line in enumerate(read_text(file).splitlines(), start=1):
             cells = line.split()
@@ -61,30 +70,54 @@ def read_thumos(path: Path, options: ReadOptions) -> AnnotationSet:
 
 
 def _durations(folder: Path) -> dict[str, float]:
-    found: dict[str, float] = {}
+    """Video -> seconds, from the folder's lists of durations; the first one counts."""
+    seconds_of: dict[str, float] = {}
     for file in sorted(folder.glob("*durations.txt")):
         lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
         for name, seconds in zip(lines[::2], lines[1::2], strict=False):
-            found.setdefault(Path(name).stem, to_seconds(seconds, f"{file}: {name}"))
-    return found
+            video = name.rpartition(".")[0] or name
+            seconds_of.setdefault(video, to_seconds(seconds, f"{file}: {name}"))
+    return seconds_of
 
 
 def write_thumos(annotations: AnnotationSet, path: Path) -> None:
-    """Write a folder of text files, and durations where they are known. Videos without a segment and names of
-    subsets other than training, validation and test have no place in this format."""
+    """Write a folder of text files, and durations where they are known.
+
+    Raises
+    ------
+    AnnotationError
+        a name or subset cannot be held, or there is no segment at all; nothing is written.
+    """
     lines: dict[str, list[str]] = {}
     durations: dict[str, list[str]] = {}
     for name, video in annotations.videos.items():
         short = _SHORT.get(video.subset)
         if short is None:
             raise AnnotationError(f"THUMOS14's text files know no subset {video.subset!r} (video {name!r})")
-        if not name.strip() or len(name.split()) != 1:
+        if name.split() != [name]:
             raise AnnotationError(f"THUMOS14's text files cannot hold the video name {name!r}")
-        for s in (*video.counted, *video.ignored):
-            if not re.fullmatch(r"[\w .+()&,'-]{1,200}", s.label) or s.label.startswith("."):
-                raise AnnotationError(f"label {s.label!r} is no file name, as THUMOS14's text files need it")
+        for s in video.all_segments:
+            if not _FILE_NAME.fullmatch(s.label) or len(s.label.encode()) > _MAX_BYTES:
+                raise AnnotationError(f"label {s.label!r} cannot name a file, as THUMOS14's text files need")
+            if _NO_CLASS.search(s.label):
+                raise AnnotationError(
+                    f"label {s.label!r}: THUMOS14's readers take a file of that name for another list"
+                )
             lines.setdefault(f"{s.label}_{short}.txt", []).append(f"{name}  {s.start_s!r} {s.end_s!r}")
         if video.duration_s is not None:
             durations.setdefault(f"{short}_durations.txt", []).append(f"{name}.mp4\n{video.duration_s!r}")
+    if not lines:
+        raise AnnotationError("THUMOS14's text files cannot hold a set without a segment")
     for file, content in {**lines, **durations}.items():
         write_text(path / file, "\n".join(content) + "\n")
+
+
+FORMAT = Format(
+    "thumos14",
+    "THUMOS14's folder of text files",
+    read_thumos,
+    write_thumos,
+    detect=lambda content: content.is_folder and bool(_files(content.path)),
+    suffixes=("",),
+    keeps=("subsets", "durations", "segments without length"),
+)

@@ -297,6 +297,14 @@ def test_convert_show_and_formats(files):
         run("annotations", "convert", files / "truth.json", "--out", files / "t.xyz")
 
 
+def test_convert_counts_what_the_format_has_no_place_for(files):
+    done = run("annotations", "convert", files / "truth.json", "--out", files / "t.txt", "--json")
+    stated = "format 'elan' has no place for: subsets (3), durations (2)"
+    assert json.loads(done.stdout)["notes"] == [stated]
+    again = run("annotations", "convert", files / "truth.json", "--out", files / "t2.json", "--json")
+    assert json.loads(again.stdout)["notes"] == []
+
+
 def test_convert_joins_files_and_names_their_subsets(files):
     (files / "a.csv").write_text("video,start,end,label\na,0,1,run\n")
     (files / "b.csv").write_text("video,start,end,label\nb,0,1,run\n")

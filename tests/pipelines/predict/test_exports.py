@@ -13,11 +13,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.predict.exports import FORMATS, ExportError, write_exports
+from pipelines.commands.predict import command
+from pipelines.predict.exports import write_exports
 from pipelines.shared.files import OutputExistsError, safe_names
+from tal.annotations.formats.registry import PREDICTION_FILES
+from tal.errors import AnnotationError
+
+FORMATS = list(PREDICTION_FILES)
 
 HOSTILE = ["../../etc/passwd", "/abs", "..", ".hidden", "", "a/b\\c", "CON", "nul.txt", "x" * 400, "é\n'\"<&"]
-LABELS = ["jump", "a --> b", "<script>alert(1)</script>", "two\nlines", "tab\there", 'q"uo,te', "élan & co"]
+LABELS = [
+    "jump",
+    "a --> b",
+    "<script>alert(1)</script>",
+    "two\nlines",
+    "cr\rlf",
+    "tab\there",
+    'q"uo,te',
+    "élan & co",
+]
 CONTROL = "\x00\x1b[0m"
 
 
@@ -222,14 +236,19 @@ def test_overwriting_a_link_leaves_its_target(tmp_path):
 
 def test_wrong_input_says_what_is_wrong(tmp_path):
     frame = detections()
-    with pytest.raises(ExportError, match="formats are json"):
+    with pytest.raises(AnnotationError, match="formats are json"):
         write_exports(frame, {}, ["docx"], tmp_path)
-    with pytest.raises(ExportError, match="'score'"):
+    with pytest.raises(AnnotationError, match="'score'"):
         write_exports(frame.drop(columns="score"), {}, ["csv"], tmp_path)
     frame.loc[3, "end_s"] = np.nan
-    with pytest.raises(ExportError, match="row 3"):
+    with pytest.raises(AnnotationError, match="row 3"):
         write_exports(frame, {}, ["csv"], tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_tells_every_format():
+    (option,) = (p for p in command.params if p.name == "formats")
+    assert set(re.findall(r"\w+", option.help)) == set(FORMATS)
 
 
 def test_no_detections_at_all_still_gives_readable_files(tmp_path):

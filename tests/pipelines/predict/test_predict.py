@@ -15,14 +15,13 @@ from featstore import FeatureStore
 from pipelines.commands.predict import command
 from pipelines.data.videos import find_videos
 from pipelines.demo.synth import SynthConfig, synthesize
-from pipelines.predict.exports import ExportError
 from pipelines.predict.overlay import write_overlay
 from pipelines.predict.run import predict
 from pipelines.shared.files import OutputError, OutputExistsError
 from tal import Detector
 from tal.annotations import prediction_frame, read_predictions
 from tal.encoders import encode_video, feature_spec
-from tal.errors import VideoError
+from tal.errors import AnnotationError, VideoError
 from tal.video.writer import VideoWriter, exact_rate
 
 
@@ -228,7 +227,7 @@ def test_foreign_results_and_unknown_formats_are_refused(detector, videos, tmp_p
     with pytest.raises(OutputExistsError, match="exists already"):
         predict(detector, one, tmp_path / "b", ["srt"])
     assert (tmp_path / "b" / "video_0000.srt").read_text() == "mine"
-    with pytest.raises(ExportError, match="unknown format 'docx'"):
+    with pytest.raises(AnnotationError, match="unknown format 'docx'"):
         predict(detector, one, tmp_path / "c", ["docx"])
     assert not (tmp_path / "c").exists()
 

@@ -1,99 +1,20 @@
-"""Every format: real files, hand-written ones, and round trips."""
-
-import string
+"""Every format by itself: real files and hand-written ones."""
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tal.annotations import AnnotationSet, Segment, VideoAnnotation, read_annotations, write_annotations
-from tal.annotations.read import FORMATS, detect_format, merge
+from tal.annotations import (
+    AnnotationSet,
+    Detection,
+    Segment,
+    VideoAnnotation,
+    read_annotations,
+    write_annotations,
+)
+from tal.annotations.formats.registry import PREDICTION_FILES
+from tal.annotations.read import merge
 from tal.errors import AnnotationError
 
-PLACES = {"activitynet": "a.json", "hacs": "a.json", "thumos14": "folder", "multithumos": "m.json"}
-PLACES |= {"epic100": "EPIC_100_validation.csv", "charades": "c.csv", "table": "t.csv", "csv": "t.csv"}
-PLACES |= {"tsv": "t.tsv", "elan": "e.txt", "boris": "b.tsv"}
-# Formats that keep milliseconds only; the others keep every digit.
-MILLISECONDS = {"epic100", "elan", "boris"}
-
-names = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=8).filter(
-    lambda s: not s.startswith("-")
-)
-times = st.floats(0, 1000, allow_nan=False).map(lambda x: round(x, 6))
-
-
-@st.composite
-def annotation_sets(draw):
-    labels = draw(st.lists(names, min_size=1, max_size=4, unique_by=str.lower))
-    videos = {}
-    for name in draw(st.lists(names, min_size=1, max_size=4, unique=True)):
-        segments = []
-        for label in draw(st.lists(st.sampled_from(labels), min_size=1, max_size=4)):
-            start = draw(times)
-            segments.append(Segment(start, start + draw(st.floats(0.01, 100)), label))
-        duration = draw(st.none() | st.floats(1, 2000).map(lambda x: round(x, 3)))
-        videos[name] = VideoAnnotation(name, "validation", tuple(segments), duration_s=duration)
-    return AnnotationSet(videos, tuple(sorted(labels)))
-
-
-def as_rows(annotations):
-    return {
-        name: sorted((s.label, s.start_s, s.end_s) for s in video.counted)
-        for name, video in annotations.videos.items()
-    }
-
-
-@pytest.mark.parametrize("name", sorted(FORMATS))
-@settings(max_examples=25, deadline=None)
-@given(annotations=annotation_sets())
-def test_round_trips_lose_nothing_within_their_precision(tmp_path_factory, name, annotations):
-    path = tmp_path_factory.mktemp(name) / PLACES[name]
-    write_annotations(annotations, path, name)
-    found = read_annotations(path, name, keep_duplicates=True, ignore_labels=(), target="verb")
-    before, after = as_rows(annotations), as_rows(found)
-    assert after.keys() == before.keys()
-    tolerance = 0.5001e-3 if name in MILLISECONDS else 0.0
-    for video, rows in before.items():
-        for mine, theirs in zip(rows, after[video], strict=True):
-            if tolerance:
-                continue
-            assert theirs == mine
-        if tolerance:  # rounding may swap neighbours: compare as a multiset by label
-            left = list(after[video])
-            for label, start, end in rows:
-                near = [
-                    r
-                    for r in left
-                    if r[0] == label and abs(r[1] - start) <= tolerance and abs(r[2] - end) <= tolerance
-                ]
-                assert near
-                left.remove(near[0])
-    if name in ("activitynet", "table", "multithumos", "charades", "thumos14", "boris"):
-        durations = {n: v.duration_s for n, v in annotations.videos.items()}
-        assert {n: v.duration_s for n, v in found.videos.items()} == durations
-
-
-@pytest.mark.parametrize("name", ["activitynet", "table", "tsv", "multithumos", "charades"])
-def test_formats_that_keep_subsets_and_empty_videos(tmp_path, name):
-    kept = AnnotationSet(
-        {
-            "x": VideoAnnotation("x", "training", (Segment(1.0, 2.0, "a b"),), 5.0),
-            "y": VideoAnnotation("y", "test", (), 7.5),
-        },
-        ("a b",),
-    )
-    write_annotations(kept, tmp_path / PLACES[name], name)
-    found = read_annotations(tmp_path / PLACES[name])
-    assert {n: (v.subset, v.segments, v.duration_s) for n, v in found.videos.items()} == {
-        n: (v.subset, v.segments, v.duration_s) for n, v in kept.videos.items()
-    }
-
-
-@pytest.mark.parametrize("name", sorted(set(FORMATS) - {"hacs", "csv", "tsv"}))
-def test_formats_are_told_from_their_content(tmp_path, name):
-    one = AnnotationSet({"x": VideoAnnotation("x", "validation", (Segment(1.0, 2.0, "a"),), 5.0)}, ("a",))
-    write_annotations(one, tmp_path / PLACES[name], name)
-    assert detect_format(tmp_path / PLACES[name]) == name
+ONE = AnnotationSet({"x": VideoAnnotation("x", "test", (Segment(0.0, 1.0, "a"),))}, ("a",))
 
 
 def test_thumos_real(shared):
@@ -224,11 +145,156 @@ def test_boris_events_with_lines_above_the_header(tmp_path):
         read_annotations(path)
 
 
+def test_boris_names_a_video_by_observation_where_that_is_the_end_of_the_path(tmp_path):
+    head = "Observation id\tMedia file\tBehavior\tStart (s)\tStop (s)\n"
+    cases = [
+        ("P01/a", "/data/P01/a.mp4", "P01/a"),
+        ("P01/a", "C:\\d\\P01\\a.avi", "P01/a"),
+        ("", "d/cow.mp4", "cow"),
+    ]
+    cases += [
+        ("monday", "d/cow.mp4", "cow"),
+        ("ow", "d/cow.mp4", "cow"),
+        ("v.1", "", "v.1"),
+        ("v.1", "v.1.mp4", "v.1"),
+    ]
+    for observation, media, video in cases:
+        path = tmp_path / "b.tsv"
+        path.write_text(f"{head}{observation}\t{media}\teat\t1\t2\n")
+        assert list(read_annotations(path).videos) == [video]
+
+
+def test_boris_tables_of_annotations_and_detections_have_the_same_columns(tmp_path):
+    write_annotations(ONE, tmp_path / "a.tsv", "boris")
+    PREDICTION_FILES["boris"].write([Detection("x", 0.0, 1.0, "a", 0.5)], {}, tmp_path / "p.tsv")
+    header, row = (tmp_path / "a.tsv").read_text().splitlines()
+    header_of_detections, detection = (tmp_path / "p.tsv").read_text().splitlines()
+    assert header == header_of_detections
+    assert detection == row.removesuffix("\t\t") + "\tscore=0.5\t"
+
+
+def test_a_plain_table_with_behaviours_is_not_taken_for_boris(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("Video,Start,Stop,Behavior\nx,1,2,eat\n")
+    assert read_annotations(path).format == "table"
+
+
+def test_the_header_says_what_separates_the_cells(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('video,start,end,label\nx,1,2,"a\tb; c; d"\n')
+    assert read_annotations(path).videos["x"].segments == (Segment(1.0, 2.0, "a\tb; c; d"),)
+    path.write_text("video;start;end;label\nx;1;2;run, jump\n")
+    assert read_annotations(path).videos["x"].segments == (Segment(1.0, 2.0, "run, jump"),)
+
+
+def slot(number, more=""):
+    return f'<TIME_SLOT TIME_SLOT_ID="t{number}"{more}/>'
+
+
+SLOTS = slot(1, ' TIME_VALUE="1500"') + slot(2, ' TIME_VALUE="2250"')
+
+
+def eaf(tiers, slots=SLOTS):
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<ANNOTATION_DOCUMENT FORMAT="3.0"><HEADER TIME_UNITS="milliseconds"/>'
+        f"<TIME_ORDER>{slots}</TIME_ORDER>{tiers}</ANNOTATION_DOCUMENT>"
+    )
+
+
+def aligned(value):
+    return (
+        '<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a1" TIME_SLOT_REF1="t1" TIME_SLOT_REF2="t2">'
+        f"<ANNOTATION_VALUE>{value}</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>"
+    )
+
+
+def test_eaf_labels_are_values_or_tiers_and_scores_are_cut_off_in_our_tiers_alone(tmp_path):
+    path = tmp_path / "cow.eaf"
+    tiers = [("eat", "any", ""), ("t", "any", " graze "), ("t2", "any", "zone 0.500")]
+    tiers += [("jump", "prediction", "jump 0.873"), ("run", "prediction", "limp")]
+    texts = [
+        f'<TIER TIER_ID="{name}" LINGUISTIC_TYPE_REF="{kind}">{aligned(value)}</TIER>'
+        for name, kind, value in tiers
+    ]
+    path.write_text(eaf("".join(texts)))
+    segments = read_annotations(path).videos["cow"].segments
+    assert segments == tuple(Segment(1.5, 2.25, n) for n in ("eat", "graze", "zone 0.500", "jump", "limp"))
+
+
+def test_eaf_annotations_without_times_are_counted(tmp_path):
+    path = tmp_path / "cow.eaf"
+    reference = (
+        '<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="a2" ANNOTATION_REF="a1">'
+        "<ANNOTATION_VALUE>left</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION>"
+    )
+    slots = slot(1, ' TIME_VALUE="1500"') + slot(2)
+    path.write_text(eaf(f'<TIER TIER_ID="t">{aligned("x")}{reference}</TIER>', slots))
+    annotations = read_annotations(path)
+    assert annotations.videos["cow"].segments == ()
+    assert annotations.notes == ("2 annotations have no times of their own and are left out",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('<!DOCTYPE a [<!ENTITY b "c">]><ANNOTATION_DOCUMENT/>', "declares types or entities"),
+        ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><ANNOTATION_DOCUMENT/>', "declares types or entities"),
+        ("<a>" * 100_000, "not XML"),
+        ("<a>" * 50_000 + "</a>" * 50_000, "its root is 'a'"),
+        ("<ANNOTATION_DOCUMENT>&b;</ANNOTATION_DOCUMENT>", "not XML"),
+        ('<ANNOTATION_DOCUMENT><HEADER TIME_UNITS="PAL-frames"/></ANNOTATION_DOCUMENT>', "PAL-frames"),
+        (eaf(f'<TIER TIER_ID="">{aligned("")}</TIER>'), "'' is not a name"),
+        (eaf(f"<TIER>{aligned('')}</TIER>"), "is not a name"),
+        (eaf(f"<TIER>{aligned('x')}</TIER>").replace("1500", "soon"), "'soon'"),
+    ],
+)
+def test_eaf_files_that_are_not_read(tmp_path, content, message):
+    path = tmp_path / "cow.eaf"
+    path.write_text(content)
+    with pytest.raises(AnnotationError, match=message) as caught:
+        read_annotations(path)
+    assert "cow.eaf" in str(caught.value)
+
+
+def test_eaf_is_named_after_its_video(tmp_path):
+    write_annotations(ONE, tmp_path / "x.eaf", "eaf")
+    assert read_annotations(tmp_path / "x.eaf").videos["x"].segments == ONE.videos["x"].segments
+    with pytest.raises(AnnotationError, match="named after its one video, 'x'"):
+        write_annotations(ONE, tmp_path / "other.eaf", "eaf")
+    early = AnnotationSet({"x": VideoAnnotation("x", "test", (Segment(-1.0, 1.0, "a"),))}, ("a",))
+    with pytest.raises(AnnotationError, match="before 0"):
+        write_annotations(early, tmp_path / "folder", "eaf")
+    assert [p.name for p in tmp_path.iterdir()] == ["x.eaf"]
+
+
+def test_a_class_list_that_other_files_need_is_not_replaced(tmp_path):
+    for name, file in (("multithumos", "m.json"), ("charades", "c.csv")):
+        folder = tmp_path / name
+        write_annotations(ONE, folder / f"1{file}", name)
+        write_annotations(ONE, folder / f"2{file}", name)
+        other = AnnotationSet({"x": VideoAnnotation("x", "test", (Segment(0.0, 1.0, "b"),))}, ("b",))
+        with pytest.raises(AnnotationError, match="lists other classes"):
+            write_annotations(other, folder / f"3{file}", name)
+        assert read_annotations(folder / f"1{file}", name).labels == ("a",)
+        assert not (folder / f"3{file}").exists()
+
+
+def test_epic_verbs_without_a_noun_stay_verbs(tmp_path):
+    labels = ("put", "put cup", "take")
+    segments = tuple(Segment(i, i + 1.0, label) for i, label in enumerate(labels))
+    write_annotations(
+        AnnotationSet({"x": VideoAnnotation("x", "", segments)}, labels), tmp_path / "e.csv", "epic100"
+    )
+    assert read_annotations(tmp_path / "e.csv").videos["x"].segments == segments
+    assert read_annotations(tmp_path / "e.csv", target="verb").labels == ("put", "take")
+
+
 def test_names_that_a_format_cannot_hold_are_refused(tmp_path):
     hostile = AnnotationSet(
         {"x": VideoAnnotation("x", "test", (Segment(0.0, 1.0, "../../a"),))}, ("../../a",)
     )
-    with pytest.raises(AnnotationError, match="no file name"):
+    with pytest.raises(AnnotationError, match="cannot name a file"):
         write_annotations(hostile, tmp_path / "folder", "thumos14")
     assert not (tmp_path / "folder").exists()
     three = AnnotationSet({"x": VideoAnnotation("x", "test", (Segment(0.0, 1.0, "a b c"),))}, ("a b c",))

@@ -1,0 +1,180 @@
+"""What a file format is: how it is told, read and written, and what it can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tal.annotations.builder import first_ids
+from tal.annotations.detection import Detection
+from tal.annotations.files import load_json
+from tal.annotations.options import ReadOptions
+from tal.annotations.rows import read_rows
+from tal.annotations.types import AnnotationSet, label_order
+from tal.errors import AnnotationError
+
+Reader = Callable[[Path, ReadOptions], AnnotationSet]
+Writer = Callable[[AnnotationSet, Path], None]
+# (detections by video and time, id -> file of every video that was looked at, file to write)
+PredictionWriter = Callable[[Sequence[Detection], Mapping[str, Path], Path], None]
+
+
+def _videos_with(attribute: str) -> Callable[[AnnotationSet], int]:
+    return lambda annotations: sum(
+        getattr(v, attribute) not in (None, "") for v in annotations.videos.values()
+    )
+
+
+def _length_of_own_list(annotations: AnnotationSet) -> int:
+    """Number of labels, where their list says more than the segments do: their order, or unused ones."""
+    same = annotations.labels == label_order(annotations.videos.values())
+    return 0 if same else len(annotations.labels)
+
+
+# What an annotation set holds beside segments with a length -> how much of it a set has.
+PARTS: Mapping[str, Callable[[AnnotationSet], int]] = {
+    "subsets": _videos_with("subset"),
+    "durations": _videos_with("duration_s"),
+    "frame rates": _videos_with("fps"),
+    "frame counts": _videos_with("num_frames"),
+    "addresses": _videos_with("url"),
+    "videos without a segment": lambda a: sum(not v.all_segments for v in a.videos.values()),
+    "segments without length": lambda a: sum(
+        s.end_s <= s.start_s for v in a.videos.values() for s in v.all_segments
+    ),
+    "list of labels": _length_of_own_list,
+}
+
+
+class FileContent:
+    """A file or folder that formats are asked about; what one of them reads of it serves the others too."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.suffix = path.suffix.lower()
+        self.is_folder = path.is_dir()
+
+    @cached_property
+    def json(self) -> Any:
+        """A ``.json`` file's content; None for any other file."""
+        return load_json(self.path) if self.suffix == ".json" and not self.is_folder else None
+
+    @cached_property
+    def rows(self) -> list[tuple[int, list[str]]]:
+        """(line number, cells) of a delimited text; none of a folder."""
+        return [] if self.is_folder else read_rows(self.path)
+
+    @cached_property
+    def header(self) -> list[str]:
+        """Cells of the first line."""
+        return [cell.strip() for cell in self.rows[0][1]] if self.rows else []
+
+
+@dataclass(frozen=True)
+class PredictionFiles:
+    """How detections are written in a format.
+
+    Attributes
+    ----------
+    name
+        what ``longtal predict --format`` calls it.
+    ending
+        the file's name; for a format with a file for each video, what follows the video's name.
+    write
+        called once for each file.
+    file_per_video
+        whether each video has a file of its own.
+    """
+
+    name: str
+    ending: str
+    write: PredictionWriter
+    file_per_video: bool = False
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format: what it is, how it is told, read and written.
+
+    Attributes
+    ----------
+    name, aliases
+        what users call it.
+    title
+        what it is, in a few words.
+    read, write
+        None where it holds detections only.
+    detect
+        whether a file is of this format; formats are asked in the registry's order.
+    suffixes
+        suffixes for which it is taken when none is named; "" stands for a folder.
+    precision_s
+        how exactly times are kept, in seconds; 0: every digit.
+    keeps
+        those of `PARTS` that are read back as they were.
+    predictions
+        None where it has no place for scores.
+    """
+
+    name: str
+    title: str
+    read: Reader | None = None
+    write: Writer | None = None
+    detect: Callable[[FileContent], bool] = lambda content: False
+    suffixes: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    precision_s: float = 0.0
+    keeps: tuple[str, ...] = ()
+    predictions: PredictionFiles | None = None
+
+    def __post_init__(self) -> None:
+        assert set(self.keeps) <= PARTS.keys(), self.keeps
+        assert (self.read is None) == (self.write is None), self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.aliases)
+
+    @property
+    def drops(self) -> tuple[str, ...]:
+        """Those of `PARTS` that have no place in this format."""
+        return tuple(part for part in PARTS if part not in self.keeps)
+
+    def losses(self, annotations: AnnotationSet) -> tuple[str, ...]:
+        """A line that counts what of this set has no place in the format; none where all has."""
+        counts = {part: PARTS[part](annotations) for part in self.drops}
+        lost = [f"{part} ({count})" for part, count in counts.items() if count]
+        return (f"format {self.name!r} has no place for: {', '.join(lost)}",) if lost else ()
+
+
+def refuse_names(names: Iterable[str], fits: Callable[[str], object], message: str) -> None:
+    """Refuse to write names that would not be read back as they are.
+
+    Raises
+    ------
+    AnnotationError
+        ``message`` and the first names that do not fit.
+    """
+    bad = [name for name in names if not fits(name)]
+    if bad:
+        raise AnnotationError(f"{message}: {first_ids(bad)}")
+
+
+def fits_cell(name: str) -> bool:
+    """Whether a name stays what it is when blanks around a table's cells are cut off."""
+    return name == name.strip()
+
+
+def refuse_blanks(annotations: AnnotationSet, title: str) -> None:
+    """Refuse names of videos, subsets and labels that blanks begin or end: readers of tables cut them off.
+
+    Raises
+    ------
+    AnnotationError
+        naming them.
+    """
+    names = [*annotations.videos, *annotations.subsets, *annotations.used_labels]
+    refuse_names(names, fits_cell, f"{title} cannot hold names with blanks around them")

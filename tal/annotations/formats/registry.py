@@ -1,0 +1,108 @@
+"""Every format in one list; a new one is a file beside this one and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tal.annotations.formats import (
+    activitynet,
+    boris,
+    charades,
+    eaf,
+    elan,
+    epic,
+    multithumos,
+    subtitles,
+    tables,
+    thumos,
+)
+from tal.annotations.formats.base import FileContent, Format, PredictionFiles
+from tal.errors import AnnotationError
+
+# Asked in this order what a file is: forms with marks of their own before general ones.
+FORMATS: tuple[Format, ...] = (
+    multithumos.FORMAT,
+    activitynet.FORMAT,
+    thumos.FORMAT,
+    eaf.FORMAT,
+    epic.FORMAT,
+    charades.FORMAT,
+    boris.FORMAT,
+    tables.FORMAT,
+    elan.FORMAT,
+    subtitles.SRT,
+    subtitles.VTT,
+)
+# Formats of annotations by each of their names.
+BY_NAME: Mapping[str, Format] = {name: f for f in FORMATS if f.read is not None for name in f.names}
+# What `predict --format` can name.
+PREDICTION_FILES: Mapping[str, PredictionFiles] = {
+    f.predictions.name: f.predictions for f in FORMATS if f.predictions is not None
+}
+_BY_SUFFIX = {suffix: f for f in FORMATS if f.read is not None for suffix in f.suffixes}
+
+
+def find_format(name: str) -> Format:
+    """The format of annotations with a name.
+
+    Raises
+    ------
+    AnnotationError
+        there is none; names those that exist.
+    """
+    if name not in BY_NAME:
+        raise AnnotationError(f"no annotation format {name!r}; there are {', '.join(sorted(BY_NAME))}")
+    return BY_NAME[name]
+
+
+def detect_format(path: Path) -> Format:
+    """A file's format, by its kind and its first lines.
+
+    Raises
+    ------
+    AnnotationError
+        the file has the marks of no format, or cannot be read.
+    """
+    content = FileContent(path)
+    for candidate in FORMATS:
+        if candidate.detect(content):
+            return candidate
+    if content.is_folder:
+        raise AnnotationError(
+            f"{path}: a folder without files like HighJump_test.txt or VIDEO.eaf; give an annotation file"
+        )
+    raise AnnotationError(
+        f"{path}: no format that is known (first line: {', '.join(content.header)[:100]!r}); "
+        f"say which: {', '.join(sorted(BY_NAME))}"
+    )
+
+
+def default_format(path: Path) -> Format:
+    """The format to write when only the file is named: by its suffix.
+
+    Raises
+    ------
+    AnnotationError
+        no format goes by that suffix.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _BY_SUFFIX:
+        raise AnnotationError(
+            f"{path}: no format goes by that suffix; say which: {', '.join(sorted(BY_NAME))}"
+        )
+    return _BY_SUFFIX[suffix]
+
+
+def prediction_files(names: Iterable[str]) -> list[PredictionFiles]:
+    """How the named formats write detections, in the registry's order, each once.
+
+    Raises
+    ------
+    AnnotationError
+        no format of that name holds detections.
+    """
+    chosen = set(names)
+    if unknown := sorted(chosen - PREDICTION_FILES.keys()):
+        raise AnnotationError(f"unknown format {unknown[0]!r}; formats are {', '.join(PREDICTION_FILES)}")
+    return [files for name, files in PREDICTION_FILES.items() if name in chosen]
