@@ -71,26 +71,31 @@ def write_annotations(annotations: AnnotationSet, path: str | Path, file_format:
 
 
 def with_info(annotations: AnnotationSet, path: Path) -> AnnotationSet:
-    """Fill in subset, duration, rate and frames from a table of videos, such as ActivityNet's
+    """Fill in subset, duration and frame rate from a table of videos, such as ActivityNet's
     ``video_info_new.csv``.
 
     Ids are matched (`tal.annotations.ids`); notes say how, and how many videos the table does not have.
+
+    Raises
+    ------
+    AnnotationError
+        the table has no column of videos, or a number in it makes no sense.
     """
     rows = read_rows(path)
     columns = columns_of(rows[0][1]) if rows else {}
     if "video" not in columns:
         raise AnnotationError(f"{path}: a table of videos needs a column 'video'")
-    known: dict[str, tuple[str, dict[str, str]]] = {}
+    row_of: dict[str, tuple[str, dict[str, str]]] = {}
     for where, cells in dict_rows(path, rows):
-        known[cells.get(columns["video"], "").strip()] = (where, cells)
-    matches = match_ids(annotations.videos, known)
+        row_of[cells.get(columns["video"], "").strip()] = (where, cells)
+    matches = match_ids(annotations.videos, row_of)
     videos, missing = {}, 0
     for name, video in annotations.videos.items():
         if name not in matches.pairs:
             missing += 1
             videos[name] = video
             continue
-        where, cells = known[matches.pairs[name]]
+        where, cells = row_of[matches.pairs[name]]
         value: dict[str, float | None] = {}
         for ours in ("duration", "fps"):
             text = cells.get(columns.get(ours, ""), "").strip()

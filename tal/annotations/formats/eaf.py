@@ -1,5 +1,7 @@
 """ELAN's annotation files (.eaf, format 3.0): one file a video, named after it; several are a folder.
 
+Files of detections whose names cannot be their videos' ids have the id in a property of the document.
+
 The value of an annotation is its label, or the tier's name where the value is empty. In tiers of the
 linguistic type "prediction", which are ours, a score follows the label (``jump 0.873``): readers cut it off.
 Annotations on an ELAN tier may not overlap; where those of one label do, the later ones go to a further tier
@@ -32,6 +34,7 @@ _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Linguistic types of our tiers.
 _ANNOTATION, _PREDICTION = "annotation", "prediction"
+_ID_PROPERTY = "longtal-video"
 _SCORE = re.compile(r" \d\.\d{3}$")
 _MAX_NAME_BYTES = 255 - len(_SUFFIX)  # of one file or folder, on every common file system
 
@@ -77,8 +80,14 @@ def read_eaf(path: Path, options: ReadOptions) -> AnnotationSet:
 
 
 def _read_document(video: str, file: Path, options: ReadOptions, build: Builder) -> int:
-    """Add a file's annotations to ``build``; returns the number of those without times."""
+    """Add a file's annotations to ``build``; returns the number of those without times.
+
+    ``video`` is the id where the document has none.
+    """
     document = _parse(file)
+    video = document.findtext(f"HEADER/PROPERTY[@NAME='{_ID_PROPERTY}']") or video
+    if video in build:
+        raise AnnotationError(f"{file}: another file too is of video {video!r}")
     slots = {s.get("TIME_SLOT_ID"): s.get("TIME_VALUE") for s in document.iterfind("TIME_ORDER/TIME_SLOT")}
     build.video(video, options.subset)
     untimed = 0
@@ -174,13 +183,29 @@ def write_eaf_predictions(detections: Sequence[Detection], videos: Mapping[str, 
         label = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", detection.label)
         items.append((label, _Item(*detection.milliseconds, f"{label} {detection.score:.3f}")))
     media = [_media(video, path.parent) for video in videos.values()]
-    write_text(path, _document(_tiers(items), _PREDICTION, media))
+    video_id = next(iter([*videos, *(detection.video_id for detection in detections)]), path.stem)
+    own_id = {_ID_PROPERTY: _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", video_id)}
+    properties = own_id if video_id != path.stem else {}
+    write_text(path, _document(_tiers(items), _PREDICTION, media, properties))
 
 
 def _document(
-    tiers: Mapping[str, Sequence[_Item]], tier_type: str, media: Iterable[Mapping[str, str]] = ()
+    tiers: Mapping[str, Sequence[_Item]],
+    tier_type: str,
+    media: Iterable[Mapping[str, str]] = (),
+    properties: Mapping[str, str] | None = None,
 ) -> str:
-    """An ELAN document with time slots in milliseconds."""
+    """An ELAN document with time slots in milliseconds.
+
+    Parameters
+    ----------
+    tier_type
+        linguistic type of all tiers.
+    media
+        attributes of each media file that the document refers to.
+    properties
+        name -> value, of the document.
+    """
     ET.register_namespace("xsi", _XSI)
     document = ET.Element(
         "ANNOTATION_DOCUMENT",
@@ -196,7 +221,8 @@ def _document(
     for attributes in media:
         ET.SubElement(header, "MEDIA_DESCRIPTOR", dict(attributes))
     count = sum(map(len, tiers.values()))
-    ET.SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId").text = str(count)
+    for name, value in {**(properties or {}), "lastUsedAnnotationId": str(count)}.items():
+        ET.SubElement(header, "PROPERTY", NAME=name).text = value
 
     moments = sorted({moment for items in tiers.values() for item in items for moment in item[:2]})
     slots = {moment: f"ts{number}" for number, moment in enumerate(moments, 1)}

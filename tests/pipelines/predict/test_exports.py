@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pipelines.commands.predict import command
 from pipelines.predict.exports import write_exports
 from pipelines.shared.files import OutputExistsError, safe_names
+from tal.annotations import read_annotations
 from tal.annotations.formats.registry import PREDICTION_FILES
 from tal.errors import AnnotationError
 
@@ -183,6 +184,20 @@ def test_elan_tiers_by_label_without_overlaps(tmp_path):
     assert seen == len(frame) and len(set(ids)) == seen
     starts = sorted(slots[i.get("TIME_SLOT_REF1")] / 1000 for i in root.iter("ALIGNABLE_ANNOTATION"))
     np.testing.assert_allclose(starts, np.sort(frame["start_s"]), atol=1e-3)
+
+
+def test_elan_files_are_read_back_under_their_videos_ids(tmp_path):
+    ids = ["a", "P01/P01_11", "P02/P01_11", "v.1", "CON", 'q"<&']
+    frame = detections(ids=ids, n=60)
+    write_exports(frame, dict.fromkeys([*ids, "d/empty"], Path("v.mp4")), ["eaf"], tmp_path)
+    back = read_annotations(tmp_path)
+    assert set(back.videos) == {*ids, "d/empty"}
+    for video_id, video in back.videos.items():
+        labels = frame.loc[frame["video_id"] == video_id, "label"]
+        assert sorted(s.label for s in video.segments) == sorted(labels)
+    (tmp_path / "copy.eaf").write_text(next(tmp_path.glob("P01*.eaf")).read_text())
+    with pytest.raises(AnnotationError, match="another file too is of video 'P01/P01_11'"):
+        read_annotations(tmp_path)
 
 
 def test_hostile_ids_stay_in_the_folder_and_apart(tmp_path):

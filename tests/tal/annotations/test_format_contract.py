@@ -306,10 +306,11 @@ def test_the_suffix_says_what_is_written(file, name):
     assert default_format(Path(file)).name == name
 
 
-def table_rows(page):
-    """Cells of every row of every table of a page."""
-    lines = (line for line in (DOCS / page).read_text().splitlines() if line.startswith("| `"))
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+def table_rows(page, heading):
+    """Cells of every row of the first table below a heading, without its own head."""
+    table = (DOCS / page).read_text().split(f"{heading}\n", 1)[1].split("\n|---", 1)[1].split("\n\n", 1)[0]
+    rows = [line.strip("|").split("|") for line in table.splitlines()[1:]]
+    return [[cell.strip() for cell in cells] for cells in rows]
 
 
 def test_the_documented_table_is_the_registry():
@@ -318,17 +319,21 @@ def test_the_documented_table_is_the_registry():
         return [list(f.names), precision, ", ".join(f.drops)]
 
     documented = [
-        [re.findall("`([^`]*)`", cells[0]), cells[2], cells[3]] for cells in table_rows("annotations.md")
+        [re.findall("`([^`]*)`", cells[0]), cells[2], cells[3]]
+        for cells in table_rows("annotations.md", "## Formats")
     ]
     assert sorted(documented) == sorted(of(f) for f in FORMATS if f.read is not None)
 
 
-@pytest.mark.parametrize("page", ["predict.md", "report.md"])
-def test_the_documented_prediction_formats_are_the_registry(page):
-    documented = {name: cells[1] for cells in table_rows(page) for name in re.findall("`([^`]*)`", cells[0])}
-    named = {name: cell for name, cell in documented.items() if name in PREDICTION_FILES}
-    assert named.keys() == PREDICTION_FILES.keys()
-    for name, cell in named.items():
+@pytest.mark.parametrize(
+    ("page", "heading"), [("predict.md", "## What is written"), ("report.md", "# Exports")]
+)
+def test_the_documented_prediction_formats_are_the_registry(page, heading):
+    documented = {
+        name: cells[1] for cells in table_rows(page, heading) for name in re.findall("`([^`]*)`", cells[0])
+    }
+    assert documented.keys() == PREDICTION_FILES.keys()
+    for name, cell in documented.items():
         files = PREDICTION_FILES[name]
         assert files.ending in cell or (files.file_per_video and "one file a video" in cell)
 
