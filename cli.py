@@ -32,7 +32,7 @@ COMMANDS = {
     "store": "Look after feature stores: info, verify, repair, copy, merge, import, export.",
     "annotations": "Convert annotation files between formats.",
     "encoders": "List the encoders.",
-    "presets": "List the presets, or show one.",
+    "presets": "List the presets and their parts, or show one.",
     "convert": "Turn a released checkpoint of another code base into a model folder.",
     "plan": "Measure a few steps and choose what fits a memory budget.",
 }

@@ -7,16 +7,15 @@ the parts that describe a run stand here.
 from __future__ import annotations
 
 import contextlib
-import difflib
-import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from pipelines.presets import find_preset
+from pipelines.presets import find_preset, list_parts
+from pipelines.shared.config_errors import explain
 from tal.config import Config
 from tal.encoders import EncoderConfig
 from tal.errors import ConfigError
@@ -154,15 +153,19 @@ def load_config(path_or_preset: str | Path, sets: Iterable[str] = ()) -> RunConf
     Raises
     ------
     ConfigError
-        for a file that is not there or no mapping, an unknown key (the nearest known one is named) or a value
-        that does not fit.
+        for a file that does not exist or is not a mapping, a part (it is for ``extends``), an unknown key
+        (the nearest known one is named) or a value that does not fit.
     """
     path = Path(path_or_preset)
     if not path.is_file():
         path = find_preset(str(path_or_preset))
+    if path in list_parts().values():
+        raise ConfigError(
+            f"{path_or_preset} is a part of presets, not a configuration: name it in a file's `extends`"
+        )
     tree = read_tree(path)
-    for text in sets:
-        _assign(tree, text)
+    for key, value in parse_sets(sets):
+        tree = _assign(tree, key, value)
     return parse_config(tree, str(path_or_preset))
 
 
@@ -171,7 +174,7 @@ def parse_config(tree: Mapping[str, Any], source: str = "configuration") -> RunC
     try:
         return RunConfig.model_validate(dict(tree))
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_explain(error)}") from None
+        raise ConfigError(f"{source}: {explain(error, RunConfig)}") from None
 
 
 def save_resolved(config: RunConfig, folder: str | Path, name: str = "config.yaml") -> Path:
@@ -182,9 +185,19 @@ def save_resolved(config: RunConfig, folder: str | Path, name: str = "config.yam
     return path
 
 
-def read_tree(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """YAML mapping of a file, laid over the file or preset that its ``extends`` names."""
-    if path in _seen:
+def read_tree(path: Path, _children: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """YAML mapping of a file, laid over the files or presets that its ``extends`` names.
+
+    ``extends`` is one name or a list of them, of which each is laid over those before it. A name is a file's,
+    relative to the file that extends it, or a preset's or a part's.
+
+    Raises
+    ------
+    ConfigError
+        for a file that cannot be read or is not a mapping, for a parent that does not exist (the nearest
+        presets and parts are named), and when a file extends itself, directly or not.
+    """
+    if path in _children:
         raise ConfigError(f"{path}: `extends` goes round in a circle")
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -192,88 +205,100 @@ def read_tree(path: Path, _seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds a {type(tree).__name__}; a configuration is a mapping of sections")
-    parent = tree.pop("extends", None)
-    if parent is None:
-        return tree
-    beside = path.parent / str(parent)
-    base = read_tree(beside if beside.is_file() else find_preset(str(parent)), (*_seen, path))
-    return _merge(base, tree)
+    base: dict[str, Any] = {}
+    for parent in _parents(tree.pop("extends", None) or [], path):
+        base = merge(base, read_tree(parent, (*_children, path)))
+    return merge(base, tree)
 
 
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``over`` laid over ``base``; a section with another ``name`` (a decoder, an encoder) replaces, not
-    mixes.
+def _parents(extends: object, path: Path) -> list[Path]:
+    """Files that the value of ``extends`` names."""
+    names = [extends] if isinstance(extends, str) else extends
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ConfigError(f"{path}: `extends` takes a name or a list of names, not {extends!r}")
+    try:
+        return [beside if (beside := path.parent / n).is_file() else find_preset(n) for n in names]
+    except ConfigError as error:
+        raise ConfigError(f"{path}: `extends`: {error}") from None
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` laid over ``base``: sections mix, values replace.
+
+    A section with another ``name`` (a decoder, an encoder) replaces too: its settings are not the other's.
+    One without a name, as a data set's part has for a decoder yet to be chosen, mixes with any.
     """
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
-        same = (
-            isinstance(old, dict)
-            and isinstance(value, dict)
-            and value.get("name", old.get("name")) == old.get("name")
-        )
-        result[key] = _merge(old, value) if same else value  # type: ignore[arg-type]
+        if isinstance(old, dict) and isinstance(value, dict) and _same_name(old, value):
+            value = merge(old, value)
+        result[key] = value
     return result
 
 
-def _assign(tree: dict[str, Any], text: str) -> None:
+def _same_name(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return not ("name" in old and "name" in new) or old["name"] == new["name"]
+
+
+def nested(settings: Mapping[str, Any], base: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Dotted keys as a tree of sections: ``{"a.b": 1}`` -> ``{"a": {"b": 1}}``.
+
+    Parameters
+    ----------
+    settings
+        values by dotted key, of any type; the tree has them in this order.
+    base
+        a tree to lay them into; it is not changed. What stands in the way of a section gives way.
+    """
+    tree = dict(base or {})
+    for key, value in settings.items():
+        node = tree
+        *sections, last = key.split(".")
+        for name in sections:
+            child = node.get(name)
+            node[name] = dict(child) if isinstance(child, dict) else {}
+            node = node[name]
+        node[last] = value
+    return tree
+
+
+def parse_sets(sets: Iterable[str]) -> list[tuple[str, Any]]:
+    """Dotted keys and values of ``--set`` texts, in order; values are YAML.
+
+    Raises
+    ------
+    ConfigError
+        for a text that is not ``key=value``, or a value that is not YAML.
+    """
+    return [_parse_set(text) for text in sets]
+
+
+def _parse_set(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {text!r}: write key=value, such as train.epochs=20")
     try:
         parsed = yaml.safe_load(value) if value else ""
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text!r}: the value is no YAML") from error
+        raise ConfigError(f"--set {text!r}: the value is not YAML") from error
     if isinstance(parsed, str):  # YAML 1.1 takes 1e-3 for a text
         with contextlib.suppress(ValueError):
             parsed = float(parsed)
-    node = tree
-    *parents, last = key.strip().split(".")
-    for name in parents:
-        child = node.get(name)
-        if not isinstance(child, dict):
-            child = {}
-        node[name] = dict(child)
-        node = node[name]
-    if last == "name" and node.get("name") != parsed:
-        node.clear()  # the other decoder's settings are not this one's
-    node[last] = parsed
+    return key.strip(), parsed
 
 
-def _explain(error: ValidationError) -> str:
-    lines = []
-    for item in error.errors():
-        location = [str(part) for part in item["loc"]]
-        where = ".".join(location)
-        if item["type"] == "extra_forbidden":
-            known = _known_keys(RunConfig, location[:-1])
-            near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.4)
-            hint = f"did you mean `{near[0]}`?" if near else f"known there: {', '.join(sorted(known))}"
-            lines.append(f"unknown key `{where}`; {hint}")
-        else:
-            message = str(item["msg"]).removeprefix("Value error, ")
-            given = item.get("input")
-            shown = f" (given {given!r})" if isinstance(given, str | int | float | bool) else ""
-            lines.append(f"`{where}`: {message}{shown}" if where else message)
-    return "; ".join(lines)
+def _assign(tree: Mapping[str, Any], key: str, value: object) -> dict[str, Any]:
+    """One value of a tree changed. Another decoder or encoder starts from its own defaults."""
+    section, _, last = key.rpartition(".")
+    if section and last == "name" and _at(tree, section).get("name") != value:
+        tree = nested({section: {}}, tree)
+    return nested({key: value}, tree)
 
 
-def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
-    """Field names at a place of the tree; a union's place carries the tag of the member after its name."""
-    members: list[type[BaseModel]] = [model]
-    for part in location:
-        fields = [m.model_fields[part].annotation for m in members if part in m.model_fields]
-        if fields:
-            members = [found for annotation in fields for found in _models_in(annotation)]
-        else:  # the union's tag
-            tagged = [
-                m for m in members if "name" in m.model_fields and m.model_fields["name"].default == part
-            ]
-            members = tagged or members
-    return sorted({name for member in members for name in member.model_fields})
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for part in typing.get_args(annotation) for found in _models_in(part)]
+def _at(tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A section of a tree; an empty one where there is none."""
+    for name in key.split("."):
+        child = tree.get(name)
+        tree = child if isinstance(child, dict) else {}
+    return tree

@@ -39,8 +39,10 @@ def command(
       longtal plan --config project/longtal.yaml --memory 12GB
       longtal plan --config project/longtal.yaml --memory 4GB --device cpu --write project/small.yaml
     """
+    import yaml
+
     from pipelines.budget.plan import parse_bytes, plan
-    from pipelines.config import load_config
+    from pipelines.config import load_config, nested, parse_sets
     from pipelines.shared import console
     from pipelines.shared.files import require_new, write_text
 
@@ -51,7 +53,8 @@ def command(
     found = plan(config, budget, steps)
     if write is not None:
         text = f"# Chosen by `longtal plan --memory {memory}`.\nextends: {Path(source).resolve()}\n"
-        write_text(write, text + _sections([*sets, *found.sets]), overwrite)
+        sections = nested(dict(parse_sets([*sets, *found.sets])))
+        write_text(write, text + yaml.safe_dump(sections, sort_keys=False), overwrite)
     if as_json:
         console.print_json(
             {
@@ -87,18 +90,3 @@ def command(
         sep="\n  ",
         markup=False,
     )
-
-
-def _sections(sets: list[str]) -> str:
-    """`a.b=c` settings as YAML sections."""
-    import yaml
-
-    tree: dict[str, dict] = {}
-    for setting in sets:
-        key, value = setting.split("=", 1)
-        node = tree
-        *parents, last = key.split(".")
-        for name in parents:
-            node = node.setdefault(name, {})
-        node[last] = yaml.safe_load(value)
-    return yaml.safe_dump(tree, sort_keys=False)

@@ -12,6 +12,9 @@ import click
 def command(name: str | None, sets: tuple[str, ...], as_json: bool) -> None:
     """List the presets; with NAME (or a YAML file) show its whole configuration.
 
+    Parts are what presets are put together from; a file of yours may extend them too. NAME shows one as
+    it is.
+
     \b
     Example:
       longtal presets
@@ -21,20 +24,21 @@ def command(name: str | None, sets: tuple[str, ...], as_json: bool) -> None:
     import yaml
 
     from pipelines.config import load_config, read_tree
-    from pipelines.presets import list_presets
+    from pipelines.presets import list_parts, list_presets
     from pipelines.shared import console
 
     if name is None:
-        rows = [
-            {"name": key, "description": str(read_tree(path).get("description", ""))}
-            for key, path in list_presets().items()
-        ]
-        if as_json:
-            console.print_json(rows)
-        else:
-            console.print_table(pd.DataFrame(rows, columns=["name", "description"]))
+        for title, files in (("presets", list_presets()), ("parts, for `extends`", list_parts())):
+            rows = [
+                {"name": key, "description": read_tree(path)["description"]} for key, path in files.items()
+            ]
+            if as_json:
+                console.print_json(rows)
+                return
+            console.print_table(pd.DataFrame(rows, columns=["name", "description"]), title=title)
         return
-    tree = load_config(name, sets).model_dump(mode="json")
+    part = None if sets else list_parts().get(name)
+    tree = read_tree(part) if part else load_config(name, sets).model_dump(mode="json")
     if as_json:
         console.print_json(tree)
     else:

@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.config import parse_config
+from pipelines.config import nested, parse_config
 from pipelines.data.check import CheckReport, Problem, check
 from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, choose, validate_every, with_epochs
 from pipelines.init.split import Split, split
@@ -90,7 +90,8 @@ def init_project(options: InitOptions) -> Project:
     clip_frames, frame_stride = encoder_needs(options.encoder)
     choices = choose(seen, num_train, options.encoder, clip_frames, frame_stride)
     settings = _data_choices(options, annotations_path, parts) | choices.by_key
-    config = parse_config(_tree(settings), "the configuration that init chose")
+    tree = nested({key: choice.value for key, choice in settings.items()})
+    config = parse_config(tree, "the configuration that init chose")
     cost = None
     late: list[str] = []
     if options.estimate:
@@ -168,17 +169,6 @@ def _data_choices(options: InitOptions, annotations: Path, parts: Split) -> dict
         "data.train_subset": Choice(parts.train, f"the split is {parts.reason}"),
         "data.val_subset": Choice(parts.validation, ""),
     }
-
-
-def _tree(choices: dict[str, Choice]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for key, choice in choices.items():
-        node = tree
-        *parents, last = key.split(".")
-        for name in parents:
-            node = node.setdefault(name, {})
-        node[last] = choice.value
-    return tree
 
 
 def _with_durations(annotations: AnnotationSet, seen: Survey) -> AnnotationSet:

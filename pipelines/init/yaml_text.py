@@ -8,22 +8,24 @@ from typing import Any
 
 import yaml
 
+from pipelines.config import nested
 from pipelines.init.choices import Choice
 
 _WIDTH = 100
 
 
 def yaml_text(head: Sequence[str], choices: Mapping[str, Choice]) -> str:
-    """``choices`` maps dotted keys to values with reasons; sections follow in the order of their keys."""
-    tree: dict[str, Any] = {}
-    for key, choice in choices.items():
-        node = tree
-        *parents, last = key.split(".")
-        for name in parents:
-            node = node.setdefault(name, {})
-        node[last] = choice
+    """Text of a configuration file.
+
+    Parameters
+    ----------
+    head
+        paragraphs of the comment at the top.
+    choices
+        values with reasons by dotted key; sections follow in the order of their first keys.
+    """
     lines = [f"# {line}".rstrip() for paragraph in head for line in _wrapped(paragraph, _WIDTH)]
-    lines += _lines(tree, 0)
+    lines += _lines(nested(choices), 0)
     return "\n".join(lines) + "\n"
 
 

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from pipelines.config import RunConfig, load_config, parse_config, read_tree, save_resolved
-from pipelines.presets import find_preset, list_presets
+from pipelines.config import RunConfig, load_config, nested, parse_config, read_tree, save_resolved
+from pipelines.presets import find_preset, list_parts, list_presets
 from tal.errors import ConfigError
 
 
@@ -37,6 +37,82 @@ def test_extends_lays_a_file_over_a_preset_or_a_file(tmp_path):
     (tmp_path / "base.yaml").write_text("extends: mine.yaml\n")
     with pytest.raises(ConfigError, match="circle"):
         read_tree(path)
+
+
+def write(folder, **files):
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+
+
+def test_of_several_parents_the_later_lies_over_the_earlier_and_the_file_over_both(tmp_path):
+    write(
+        tmp_path,
+        a="train: {epochs: 1, batch_size: 6}\noptim: {lr: 0.1}\nnotes: {optim.lr: tried}\n",
+        b="train: {epochs: 2}\noptim: {lr: 0.2}\nnotes: {optim.lr: chosen, train.epochs: enough}\n",
+        mine="extends: [a.yaml, b.yaml]\noptim: {gamma: 0.3}\nnotes: {train.epochs: ''}\n",
+    )
+    config = load_config(tmp_path / "mine.yaml")
+    assert (config.train.epochs, config.train.batch_size) == (2, 6)
+    assert (config.optim.lr, config.optim.gamma) == (0.2, 0.3)
+    assert config.notes == {"optim.lr": "chosen"}
+    write(tmp_path, mine="extends: [b.yaml, a.yaml]\n")
+    assert load_config(tmp_path / "mine.yaml").optim.lr == 0.1
+
+
+def test_a_section_of_another_name_replaces_and_one_without_a_name_mixes(tmp_path):
+    write(
+        tmp_path,
+        tridet="localizer: {decoder: {name: tridet, num_bins: 9, embed_dim: 64}}\n",
+        data="localizer: {decoder: {levels: 4}}\n",
+        former="localizer: {decoder: {name: actionformer, heads: 2}}\n",
+    )
+
+    def decoder(*parents):
+        write(tmp_path, mine=f"extends: [{', '.join(f'{p}.yaml' for p in parents)}]\n")
+        return read_tree(tmp_path / "mine.yaml")["localizer"]["decoder"]
+
+    both = {"name": "tridet", "num_bins": 9, "embed_dim": 64, "levels": 4}
+    assert decoder("tridet", "data") == decoder("data", "tridet") == both
+    assert decoder("tridet", "former") == {"name": "actionformer", "heads": 2}
+
+
+def test_a_file_may_be_reached_twice_but_not_through_itself(tmp_path):
+    write(
+        tmp_path,
+        root="train: {epochs: 3}\n",
+        a="extends: root.yaml\n",
+        b="extends: [root.yaml]\ntrain: {batch_size: 6}\n",
+        mine="extends: [a.yaml, b.yaml]\n",
+    )
+    assert load_config(tmp_path / "mine.yaml").train.epochs == 3
+    write(tmp_path, root="extends: [hapt, b.yaml]\n")
+    with pytest.raises(ConfigError, match="circle"):
+        read_tree(tmp_path / "mine.yaml")
+
+
+def test_a_parent_that_is_not_there_is_named_with_the_nearest(tmp_path):
+    write(tmp_path, mine="extends: [hapt, decoder/cltdr-realese]\n", wrong="extends: {hapt: 1}\n")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: `extends`: .*did you mean decoder/cltdr-release"):
+        load_config(tmp_path / "mine.yaml")
+    with pytest.raises(ConfigError, match="a name or a list of names"):
+        load_config(tmp_path / "wrong.yaml")
+
+
+def test_parts_are_for_extending_and_every_one_is_used():
+    used = set()
+    for path in (list_presets() | list_parts()).values():
+        parents = yaml.safe_load(path.read_text(encoding="utf-8")).get("extends", [])
+        used |= {parents} if isinstance(parents, str) else set(parents)
+    assert set(list_parts()) <= used
+    assert not set(list_parts()) & set(list_presets())
+    with pytest.raises(ConfigError, match="part of presets"):
+        load_config("data/thumos14-features")
+
+
+def test_dotted_keys_become_sections():
+    base = {"a": {"b": 1, "c": 2}, "d": 3}
+    assert nested({"a.b": 5, "d.e": 6, "f": [7]}, base) == {"a": {"b": 5, "c": 2}, "d": {"e": 6}, "f": [7]}
+    assert base == {"a": {"b": 1, "c": 2}, "d": 3}
 
 
 @pytest.mark.parametrize(
