@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.study.matrix import Protocols, Variant
 from benchmarks.study.table import Yardstick
 from pipelines.config import load_config
-from pipelines.extract import ExtractConfig, extract
+from pipelines.extract import extract
 from pipelines.store.features import ImportOptions, import_features
 from tal.annotations import read_annotations
 
@@ -105,17 +105,7 @@ def make_store(study: str, data: Path, variants: Sequence[Variant]) -> None:
         if not store.exists():
             _import_hapt(data, store)
         return
-    assert config.encoder is not None
-    extract(
-        ExtractConfig(
-            videos=Path(config.data.videos),
-            store=store,
-            annotations=Path(config.data.annotations),
-            encoder=config.encoder,
-            fps=config.data.fps,
-            max_frames=config.data.max_frames,
-        )
-    )
+    extract(config)
 
 
 def _import_hapt(data: Path, store: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -47,9 +48,9 @@ def command(
     frame_stride: int | None,
     size: int | None,
     crop: int | None,
-    dtype: str,
+    dtype: Literal["float16", "float32"],
     device: str,
-    precision: str,
+    precision: Literal["fp32", "bf16", "fp16"],
     batch_clips: int,
     workers: int,
     part: str | None,
@@ -65,31 +66,14 @@ def command(
       longtal extract --videos clips --annotations anno.json --store features.zarr \\
         --encoder timm:tf_efficientnet_lite0 --fps 5 --frame-stride 4
     """
-    from pipelines.extract import extract
-    from pipelines.extract.options import build_config
+    from pipelines.extract import ExtractOptions, extract
+    from pipelines.extract.options import flags_config, parse_part
     from pipelines.extract.show import show_report
     from pipelines.shared.malloc import keep_freed_buffers
     from tal.device import choose_device
 
-    config = build_config(
-        config_path,
-        sets,
-        part,
-        source={
-            "videos": videos,
-            "annotations": annotations,
-            "store": store,
-            "fps": fps,
-            "max_frames": max_frames,
-        },
-        encoder={
-            "name": encoder,
-            "weights": weights,
-            "clip_frames": clip_frames,
-            "frame_stride": frame_stride,
-            "size": size,
-            "crop": crop,
-        },
+    part_index, parts = parse_part(part)
+    how = ExtractOptions(
         subset=subset,
         dtype=dtype,
         device=device,
@@ -97,10 +81,26 @@ def command(
         batch_clips=batch_clips,
         workers=workers,
         repair=repair,
+        part=part_index,
+        parts=parts,
     )
-    if choose_device(config.device, apple=True).type == "cpu":
+    flags = {
+        "videos": videos,
+        "annotations": annotations,
+        "store": store,
+        "encoder": encoder,
+        "weights": weights,
+        "fps": fps,
+        "max_frames": max_frames,
+        "clip_frames": clip_frames,
+        "frame_stride": frame_stride,
+        "size": size,
+        "crop": crop,
+    }
+    run = flags_config(config_path, sets, flags)
+    if choose_device(how.device, apple=True).type == "cpu":
         keep_freed_buffers()  # here, not in `extract`: a training may call that one
-    report = extract(config)
+    report = extract(run, how)
     show_report(report, as_json)
     if report.failed:
         click.get_current_context().exit(1)

@@ -137,19 +137,9 @@ class _Demo:
         return {"videos": report.subsets, "segments": report.segments, "video_s": report.seconds}
 
     def extract(self) -> dict[str, Any]:
-        from pipelines.extract import ExtractConfig, extract
+        from pipelines.extract import extract
 
-        config = self.config()
-        assert config.encoder is not None
-        report = extract(
-            ExtractConfig(
-                videos=self.out / "data" / "videos",
-                annotations=self.out / "annotations.json",
-                store=self.out / "features.zarr",
-                encoder=config.encoder,
-                fps=config.data.fps,
-            )
-        )
+        report = extract(self.config())
         self._write_staleness("features.zarr", "staleness_before.csv")
         return {"videos": len(report.done) + len(report.kept), "failed": report.failed}
 

@@ -1,7 +1,7 @@
 """Extraction: videos -> rows in a feature store."""
 
-from pipelines.extract.config import ExtractConfig
+from pipelines.extract.options import ExtractOptions
 from pipelines.extract.report import ExtractReport
 from pipelines.extract.run import extract
 
-__all__ = ["ExtractConfig", "ExtractReport", "extract"]
+__all__ = ["ExtractOptions", "ExtractReport", "extract"]

@@ -1,74 +1,145 @@
-"""From the command line's options to an extraction's configuration."""
+"""How an extraction goes about it, and the command line's flags as a run's configuration."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
 
-from pydantic import ValidationError
-
-from pipelines.extract.config import ExtractConfig, default_encoder
-from tal.encoders.config import EncoderConfig
+from pipelines.config import RunConfig, load_config, nested, parse_config
+from tal.encoders import EncoderConfig
+from tal.encoders.registry import find_entry, has_pypi_weights
 from tal.errors import ConfigError
 
-_DEFAULT_ENCODER = "timm:tf_efficientnet_lite0"
+DEFAULT_ENCODER = EncoderConfig().name
+# Flag of `longtal extract` -> the key of a run's configuration that it sets.
+FLAGS: Mapping[str, str] = MappingProxyType(
+    {
+        "videos": "data.videos",
+        "annotations": "data.annotations",
+        "store": "data.store",
+        "fps": "data.fps",
+        "max_frames": "data.max_frames",
+        "encoder": "encoder.name",
+        "weights": "encoder.weights",
+        "clip_frames": "encoder.clip_frames",
+        "frame_stride": "encoder.frame_stride",
+        "size": "encoder.size",
+        "crop": "encoder.crop",
+    }
+)
 
 
-def build_config(
-    config_path: str | None,
-    sets: Sequence[str],
-    part: str | None,
-    source: Mapping[str, Any],
-    encoder: Mapping[str, Any],
-    **rest: Any,
-) -> ExtractConfig:
-    """Options over a run's configuration (when one is named) over defaults.
+@dataclass(frozen=True)
+class ExtractOptions:
+    """What an extraction needs beside a run's configuration, which says what is extracted.
+
+    Attributes
+    ----------
+    subset
+        only videos of this subset of the annotations; None: all.
+    dtype
+        of the store's rows.
+    device
+        auto, cpu, cuda, cuda:1, mps.
+    precision
+        of the encoder's arithmetic.
+    batch_clips
+        clips encoded at once; 0: 4 on a CPU, 16 elsewhere, more if under 8 frames.
+    workers
+        decoding processes; 0: none of their own, -1: by cores.
+    repair
+        extract videos with damaged rows again.
+    part, parts
+        which part of the videos, counted from 0, when several machines share the work.
+    commit_every_s
+        seconds after which finished videos are made safe.
 
     Raises
     ------
     ConfigError
-        a value that makes no sense, or no videos or store at all.
+        for a number that is out of range.
     """
-    values: dict[str, Any] = dict(rest)
-    given_encoder = {k: v for k, v in encoder.items() if v is not None}
-    try:
-        if config_path is not None:
-            from pipelines.config import load_config
 
-            run = load_config(config_path, sets)
-            values |= {
-                "videos": run.data.videos or None,
-                "annotations": run.data.annotations or None,
-                "store": run.data.store or None,
-                "fps": run.data.fps,
-                "max_frames": run.data.max_frames,
-                "seed": run.train.seed,
-            }
-            base = run.encoder.model_dump() if run.encoder is not None else {"name": _DEFAULT_ENCODER}
-            if given_encoder.get("weights") == "random":
-                given_encoder["weights"] = None
-            values["encoder"] = EncoderConfig.model_validate(base | given_encoder)
-        else:
-            if sets:
-                raise ConfigError("--set changes a run's configuration: name one with --config")
-            name = given_encoder.pop("name", _DEFAULT_ENCODER)
-            values["encoder"] = default_encoder(name, **given_encoder)
-        values |= {k: v for k, v in source.items() if v is not None}
-        if part is not None:
-            values["part"], values["parts"] = _parse_part(part)
-        for name in ("videos", "store"):
-            if values.get(name) is None:
-                raise ConfigError(f"--{name} is missing (or a --config whose data.{name} says it)")
-        return ExtractConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(p) for p in first["loc"])
-        raise ConfigError(
-            f"{where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}"
-        ) from error
+    subset: str | None = None
+    dtype: Literal["float16", "float32"] = "float16"
+    device: str = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    batch_clips: int = 0
+    workers: int = -1
+    repair: bool = False
+    part: int = 0
+    parts: int = 1
+    commit_every_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.part < self.parts:
+            raise ConfigError(f"part {self.part} of {self.parts}: parts are numbered from 0")
+        for name, least in (("batch_clips", 0), ("workers", -1), ("commit_every_s", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} {getattr(self, name)}: must be {least} or more")
+
+    @property
+    def num_workers(self) -> int:
+        return self.workers if self.workers >= 0 else max(1, min(8, (os.cpu_count() or 2) - 1))
 
 
-def _parse_part(text: str) -> tuple[int, int]:
+def flags_config(source: str | None, sets: Sequence[str], flags: Mapping[str, Any]) -> RunConfig:
+    """Flags over a run's configuration, when one is named, or over defaults.
+
+    Parameters
+    ----------
+    source, sets
+        file or preset of a run and its ``--set`` values; None: the flags alone.
+    flags
+        values by the names of `FLAGS`; None: not given. ``weights`` may be ``random``.
+
+    Raises
+    ------
+    ConfigError
+        a value that does not fit, or ``--set`` without a configuration.
+    """
+    if source is None and sets:
+        raise ConfigError("--set changes a run's configuration: name one with --config")
+    # by flags alone nothing is trained: no window has to fit the clips
+    run = load_config(source, sets) if source is not None else parse_config({"memory": {"ratio": 0.0}})
+    tree = run.model_dump(mode="json")
+    given = {key: flags[flag] for flag, key in FLAGS.items() if flags.get(flag) is not None}
+    given = {key: str(value) if isinstance(value, Path) else value for key, value in given.items()}
+    if given.get("encoder.weights") == "random":
+        given["encoder.weights"] = None
+    configured = run.encoder.name if run.encoder is not None else None
+    name = given.get("encoder.name", configured or DEFAULT_ENCODER)
+    if name != configured:
+        tree["encoder"] = encoder_defaults(name)
+    return parse_config(nested(given, tree), source or "the flags")
+
+
+def encoder_defaults(name: str) -> dict[str, Any]:
+    """An encoder's section by its name: the clips and pictures that its published weights saw, and those.
+
+    Weights come from the PyPI package where one has them, else from the hub.
+    """
+    values: dict[str, Any] = {"name": name}
+    entry = find_entry(name)
+    if entry is not None and not name.startswith("timm:"):
+        values |= {key: getattr(entry, key) for key in ("clip_frames", "frame_stride", "size", "crop")}
+    return values | {"weights": "pypi" if has_pypi_weights(name) else "pretrained"}
+
+
+def parse_part(text: str | None) -> tuple[int, int]:
+    """``2/4`` -> (1, 4): the second of four parts; None: (0, 1), the only one.
+
+    Raises
+    ------
+    ConfigError
+        for anything else.
+    """
+    if text is None:
+        return 0, 1
     index, slash, count = text.partition("/")
     if not (slash and index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
         raise ConfigError(f"--part {text!r}: write I/N, parts from 1, as in 2/4")

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from featstore import FeatureStore, VideoRecord
+from pipelines.config import DataConfig
 from pipelines.data.videos import Sources, open_videos, tell
-from pipelines.extract.config import ExtractConfig
+from pipelines.extract.options import ExtractOptions
 from pipelines.extract.report import ExtractReport
 from pipelines.shared import console
 from tal.annotations.ids import match_ids
@@ -17,7 +18,8 @@ from tal.video import VideoInfo
 
 
 def register(
-    config: ExtractConfig,
+    data: DataConfig,
+    how: ExtractOptions,
     writer: FeatureStore,
     first: bool,
     paths: Mapping[str, Path],
@@ -31,22 +33,22 @@ def register(
     Formerly failed ones are tried again, and damaged ones reopened (``repair``), by the ``first`` process of
     those that share the work; the others leave it at that.
     """
-    if config.repair and first:
+    if how.repair and first:
         _reopen_damaged(writer, paths)
     known = writer.videos().set_index("id")["state"].to_dict()
     again = "failed" if first else None
     unknown = {k: p for k, p in paths.items() if known.get(k, again) == again}
-    infos, failed = open_videos(unknown, config.num_workers)
+    infos, failed = open_videos(unknown, how.num_workers)
     for reason in failed.values():
         console.log.warning("%s", reason)
     report.failed |= failed
     durations_s = {k: info.duration_s for k, info in infos.items()}
     registered = [k for k in paths if k not in unknown]
     durations_s |= {k: writer.video(k).duration_s or 0.0 for k in registered}
-    mine = set(share(durations_s, config.part, config.parts))
+    mine = set(share(durations_s, how.part, how.parts))
     report.kept = sorted(k for k in mine if known.get(k) == "complete")
-    table = [_record(k, infos[k], config, encoder) for k in sorted(infos) if k in mine]
-    unread = sorted(failed) if config.part == 0 else []
+    table = [_record(k, infos[k], data, encoder) for k in sorted(infos) if k in mine]
+    unread = sorted(failed) if how.part == 0 else []
     writer.add_videos(table + [{"id": k, "num_rows": 1} for k in unread if k not in known])
     for video_id in unread:
         writer.fail(video_id, failed[video_id])
@@ -88,8 +90,8 @@ def share(durations_s: Mapping[str, float], part: int, parts: int) -> list[str]:
     return sorted(mine)
 
 
-def _record(video_id: str, info: VideoInfo, config: ExtractConfig, encoder: Encoder) -> dict[str, object]:
-    fps = sampling_fps(info, config.fps, config.max_frames)
+def _record(video_id: str, info: VideoInfo, data: DataConfig, encoder: Encoder) -> dict[str, object]:
+    fps = sampling_fps(info, data.fps, data.max_frames)
     num_frames = ClipGrid(fps, 1, 1).num_frames(info.duration_s)
     return {
         "id": video_id,

@@ -9,16 +9,18 @@ from pathlib import Path
 
 from featstore import FeatureSpec, FeatureStore, StoreSpecError, VideoRecord
 from featstore.transfer import building
+from pipelines.config import DataConfig, RunConfig
 from pipelines.data.videos import find_sources, tell
-from pipelines.extract.config import ExtractConfig
 from pipelines.extract.crew import Crew, deliver
+from pipelines.extract.options import ExtractOptions
 from pipelines.extract.register import as_stored, register
 from pipelines.extract.report import ExtractReport, require_some
 from pipelines.extract.spool import Spool
 from pipelines.extract.stream import ClipEncoder, EncodedClip, encode_stream
 from pipelines.shared import console
 from tal.device import choose_device
-from tal.encoders import build_encoder, clips_at_once, feature_spec
+from tal.encoders import EncoderConfig, build_encoder, clips_at_once, feature_spec
+from tal.errors import ConfigError
 from tal.video.pool import DecodeTask, Finished
 
 __all__ = ["ExtractReport", "extract", "open_store", "require_some"]
@@ -26,25 +28,35 @@ __all__ = ["ExtractReport", "extract", "open_store", "require_some"]
 _POLL_S = 0.5
 
 
-def extract(config: ExtractConfig) -> ExtractReport:
-    """Encode videos into a feature store; videos that are complete in it are kept.
+def extract(run: RunConfig, how: ExtractOptions | None = None) -> ExtractReport:
+    """Encode the videos of a run into its feature store; videos that are complete in it are kept.
 
     A video that cannot be read is marked failed in the store, and the rest goes on; it is tried again by the
     next run. Several processes may extract into one store at once: each takes videos that no other has, and
     returns when all are through.
+
+    Parameters
+    ----------
+    run
+        what is extracted: its ``data`` and ``encoder``, and ``train.seed``, the seed of random weights.
+    how
+        what is not of the run; None: the defaults.
 
     Raises
     ------
     VideoError, AnnotationError
         nothing to extract.
     ConfigError, WeightsError
-        an encoder that cannot be built.
+        no videos, store or encoder is named, or the encoder cannot be built.
     StoreSpecError
         the store's rows come from another encoder or another sampling.
     StoreLockedError
-        something that is no extraction writes to the store.
+        something that is not an extraction writes to the store.
     """
-    sources = find_sources(config.videos, config.annotations, config.subset)
+    how = how or ExtractOptions()
+    videos, store_path, encoder_config = _required(run)
+    annotations = Path(run.data.annotations) if run.data.annotations else None
+    sources = find_sources(videos, annotations, how.subset)
     tell(sources.matches)
     if sources.missing:
         first = ", ".join(sources.missing[:3])
@@ -52,19 +64,29 @@ def extract(config: ExtractConfig) -> ExtractReport:
             "%d of %d annotated videos have no file in %s (%s%s)",
             len(sources.missing),
             len(sources.missing) + len(sources.paths),
-            config.videos,
+            videos,
             first,
             ", …" if len(sources.missing) > 3 else "",
         )
-    device = choose_device(config.device, apple=True)
-    encoder = build_encoder(config.encoder, seed=config.seed)
-    spec = feature_spec(encoder, config.fps, config.max_frames, config.dtype)
-    report = ExtractReport(config.store, missing=list(sources.missing))
-    batch_clips = config.batch_clips or clips_at_once(encoder, device)
-    clips = ClipEncoder(encoder, device, batch_clips, config.precision)
-    with open_store(config.store, spec) as store, Crew(config.store) as crew:
-        _Extraction(config, store, crew, as_stored(sources, store), clips, report).run()
+    device = choose_device(how.device, apple=True)
+    encoder = build_encoder(encoder_config, seed=run.train.seed)
+    spec = feature_spec(encoder, run.data.fps, run.data.max_frames, how.dtype)
+    report = ExtractReport(store_path, missing=list(sources.missing))
+    batch_clips = how.batch_clips or clips_at_once(encoder, device)
+    clips = ClipEncoder(encoder, device, batch_clips, how.precision)
+    with open_store(store_path, spec) as store, Crew(store_path) as crew:
+        _Extraction(run.data, how, store, crew, as_stored(sources, store), clips, report).run()
     return report
+
+
+def _required(run: RunConfig) -> tuple[Path, Path, EncoderConfig]:
+    """What an extraction cannot do without: videos, store, encoder."""
+    for name in ("videos", "store"):
+        if not getattr(run.data, name):
+            raise ConfigError(f"data.{name} is empty: name it, --{name} PATH or --set data.{name}=PATH")
+    if run.encoder is None:
+        raise ConfigError("there is no `encoder` section to look at videos with")
+    return Path(run.data.videos), Path(run.data.store), run.encoder
 
 
 def open_store(path: Path, spec: FeatureSpec) -> FeatureStore:
@@ -99,14 +121,15 @@ class _Extraction:
 
     def __init__(
         self,
-        config: ExtractConfig,
+        data: DataConfig,
+        how: ExtractOptions,
         store: FeatureStore,
         crew: Crew,
         paths: Mapping[str, Path],
         clips: ClipEncoder,
         report: ExtractReport,
     ) -> None:
-        self.config, self.store, self.crew, self.paths = config, store, crew, paths
+        self.data, self.how, self.store, self.crew, self.paths = data, how, store, crew, paths
         self.clips, self.report = clips, report
         self._hands: dict[str, Spool] = {}  # videos that this process has claimed
         self._delivered_at = time.monotonic()
@@ -114,7 +137,9 @@ class _Extraction:
     def run(self) -> None:
         with self.crew.writing(wait_s=5.0) as writer:
             deliver(writer, self.crew.folder)  # what an interrupted run had finished
-            todo = register(self.config, writer, self.crew.first, self.paths, self.clips.encoder, self.report)
+            todo = register(
+                self.data, self.how, writer, self.crew.first, self.paths, self.clips.encoder, self.report
+            )
         started = time.monotonic()
         try:
             self._encode(todo)
@@ -179,7 +204,7 @@ class _Extraction:
             yield DecodeTask(record.id, self.paths[record.id], record.fps)
 
     def _stream(self, tasks: Iterator[DecodeTask]) -> Generator[EncodedClip | Finished, None, None]:
-        return encode_stream(self.clips, tasks, self.config.num_workers)
+        return encode_stream(self.clips, tasks, self.how.num_workers)
 
     def _write(self, spool: Spool, encoded: EncodedClip) -> None:
         spool.add(encoded.clip * self.clips.encoder.rows_per_clip, encoded.rows)
@@ -207,7 +232,7 @@ class _Extraction:
         console.log.warning("%s", reason)
 
     def _deliver_now_and_then(self) -> None:
-        if time.monotonic() - self._delivered_at >= self.config.commit_every_s:
+        if time.monotonic() - self._delivered_at >= self.how.commit_every_s:
             self.crew.deliver()
             self._delivered_at = time.monotonic()
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from featstore import FeatureStore
 from pipelines.config import RunConfig
-from pipelines.extract.options import build_config
 from pipelines.shared import console
 from tal.annotations import read_annotations
 from tal.errors import ConfigError
@@ -21,7 +20,8 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
     Parameters
     ----------
     config, source, sets
-        the run's configuration, and the file or preset with the ``--set`` values that it was read from.
+        the run's configuration, and the file or preset with the ``--set`` values that it was read from: the
+        command that does this alone is named after them.
     out
         the run's folder; one that holds a run is left to `train` to refuse, before hours are spent.
 
@@ -51,12 +51,12 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
         )
     _check_annotations(config)
 
-    from pipelines.extract import extract
+    from pipelines.extract import ExtractOptions, extract
     from pipelines.extract.run import require_some
 
     console.log.info("%s %s: extracting first, as `%s` does", store, what, command)
     console.log.info("Ctrl-C keeps what is done: the same command goes on from there")
-    report = extract(build_config(source, sets, None, {}, {}, device=config.train.device))
+    report = extract(config, ExtractOptions(device=config.train.device))
     require_some(report)
     console.log.info(
         "extracted %d videos, %d rows, in %.0f s; training begins",

@@ -11,10 +11,9 @@ import yaml
 from click.testing import CliRunner
 
 import cli
-from pipelines.config import save_resolved
-from pipelines.extract import ExtractConfig, extract
+from pipelines.config import parse_config, save_resolved
+from pipelines.extract import ExtractOptions, extract
 from tal.annotations import read_annotations, write_annotations
-from tal.encoders import EncoderConfig
 from tests.pipelines.tiny_run import ENCODER, FPS, make_data, make_store, tiny_config
 
 SUBSETS = ("training", "training", "validation", "validation", "test", "test")
@@ -86,17 +85,9 @@ def _stores(world: Path) -> None:
     shutil.move(made, world / "gym.zarr")
     link(world, "gym.zarr", "features.zarr", "hapt.zarr", "project/features.zarr")
     for part in range(2):
-        extract(
-            ExtractConfig(
-                videos=world / "clips",
-                store=world / f"part{part}.zarr",
-                encoder=EncoderConfig(**ENCODER),
-                fps=FPS,
-                workers=0,
-                part=part,
-                parts=2,
-            )
-        )
+        data = {"videos": str(world / "clips"), "store": str(world / f"part{part}.zarr"), "fps": FPS}
+        run = parse_config({"data": data, "encoder": ENCODER})
+        extract(run, ExtractOptions(workers=0, part=part, parts=2))
     longtal("store", "export", world / "gym.zarr", world / "hapt" / "features")
 
 

@@ -12,19 +12,18 @@ from click.testing import CliRunner
 
 from cli import cli
 from featstore import FeatureSpec, FeatureStore, UnknownVideoError
-from pipelines.config import save_resolved
+from pipelines.config import parse_config, save_resolved
 from pipelines.data.check import check
 from pipelines.data.prepare import PrepareConfig, prepare
 from pipelines.data.videos import find_sources, find_stored, find_videos
 from pipelines.evaluate.run import EvaluateOptions, evaluate_files
-from pipelines.extract import ExtractConfig, extract
+from pipelines.extract import ExtractOptions, extract
 from pipelines.report.run import collect
 from pipelines.shared.files import OutputError
 from pipelines.store.features import ImportOptions, export_features, import_features
 from pipelines.train import train
 from pipelines.train.data import load_data
 from tal.annotations import read_predictions
-from tal.encoders import EncoderConfig
 from tal.errors import ConfigError, VideoError
 from tests.pipelines.tiny_run import ENCODER, FPS, losses, tiny_config
 
@@ -66,8 +65,9 @@ def configured(data: Path, **paths: Path):
 
 
 def encode(**where):
+    data = {"fps": FPS, **{key: str(path) for key, path in where.items()}}
     return extract(
-        ExtractConfig(**where, encoder=EncoderConfig(**ENCODER), fps=FPS, dtype="float32", workers=0)
+        parse_config({"data": data, "encoder": ENCODER}), ExtractOptions(dtype="float32", workers=0)
     )
 
 

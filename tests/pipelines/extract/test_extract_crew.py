@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from featstore import FeatureSpec, FeatureStore, StoreLockedError, VideoRecord
-from pipelines.extract import ExtractConfig, extract
+from pipelines.config import RunConfig, parse_config
+from pipelines.extract import ExtractOptions, extract
 from pipelines.extract.crew import Crew
 from pipelines.extract.run import open_store
 from pipelines.extract.spool import done_path, finished, part_path
@@ -133,7 +134,7 @@ _ENCODER = EncoderConfig(name="timm:test_resnet", clip_frames=8, frame_stride=2,
 _SCRIPT = """
 import sys, time
 from pathlib import Path
-from tests.pipelines.test_extract_crew import _config
+from tests.pipelines.extract.test_extract_crew import HOW, run_config
 from pipelines.extract import extract, run
 write = run._Extraction._write
 def slow(self, spool, encoded):
@@ -141,14 +142,17 @@ def slow(self, spool, encoded):
     print(encoded.key, flush=True)
     return write(self, spool, encoded)
 run._Extraction._write = slow
-report = extract(_config(Path(sys.argv[1]), Path(sys.argv[2])))
+report = extract(run_config(Path(sys.argv[1]), Path(sys.argv[2])), HOW)
 print("end", len(report.done), len(report.others), *report.failed, flush=True)
 """
 
 
-def _config(videos: Path, store: Path) -> ExtractConfig:
-    values = {"fps": 10.0, "workers": 0, "batch_clips": 2, "device": "cpu", "commit_every_s": 0.0}
-    return ExtractConfig.model_validate({"videos": videos, "store": store, "encoder": _ENCODER, **values})
+HOW = ExtractOptions(workers=0, batch_clips=2, device="cpu", commit_every_s=0.0)
+
+
+def run_config(videos: Path, store: Path) -> RunConfig:
+    data = {"videos": str(videos), "store": str(store), "fps": 10.0}
+    return parse_config({"data": data, "encoder": _ENCODER})
 
 
 def _start(videos: Path, store: Path, seconds_a_clip: float) -> subprocess.Popen[str]:
@@ -200,5 +204,5 @@ def test_processes_share_the_work_and_outlive_one_that_is_killed(tmp_path: Path)
         assert int(done) + int(elsewhere) == 8 and failed == "broken", "each reports on the whole"
     assert not (store / "extract").exists()
     alone = tmp_path / "alone.zarr"
-    extract(_config(videos, alone))
+    extract(run_config(videos, alone), HOW)
     assert _everything(store) == _everything(alone)
