@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipelines.presets import find_preset, list_parts
 from pipelines.shared.config_errors import explain
-from tal.config import Config
+from tal.config import Config, without_removed_keys
 from tal.encoders import EncoderConfig
 from tal.errors import ConfigError
 from tal.inference.localize import InferenceConfig
@@ -170,9 +170,12 @@ def load_config(path_or_preset: str | Path, sets: Iterable[str] = ()) -> RunConf
 
 
 def parse_config(tree: Mapping[str, Any], source: str = "configuration") -> RunConfig:
-    """Check a mapping; errors name ``source``, the key and what would fit."""
+    """Check a mapping; errors name ``source``, the key and what would fit.
+
+    Keys of older releases that are constants now are left out, see `tal.config.REMOVED_KEYS`.
+    """
     try:
-        return RunConfig.model_validate(dict(tree))
+        return RunConfig.model_validate(without_removed_keys(tree, source))
     except ValidationError as error:
         raise ConfigError(f"{source}: {explain(error, RunConfig)}") from None
 

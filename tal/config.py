@@ -1,9 +1,96 @@
-"""Base of every configuration model: frozen, and an unknown key is an error."""
+"""Base of every configuration model, and the keys that have become constants since a release."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from tal.errors import ConfigError
+
+log = logging.getLogger("longtal.config")
+
+_PYRAMIDS = ("actionformer", "temporalmaxer", "tridet", "cltdr_gmg")
+# Dotted key of an older release -> its default, which is a constant now. `decoder(afsd)` is the section
+# `decoder` where its `name` is afsd.
+REMOVED_KEYS: Mapping[str, object] = {
+    "memory.queue": 4,
+    **{f"localizer.decoder({name}).focal_alpha": 0.25 for name in (*_PYRAMIDS, "daotad")},
+    **{f"localizer.decoder({name}).focal_gamma": 2.0 for name in (*_PYRAMIDS, "daotad", "afsd")},
+    **{f"localizer.decoder({name}).normaliser_momentum": 0.9 for name in _PYRAMIDS},
+    "localizer.decoder(cltdr_gmg).shift_kernel": 7,
+    "localizer.decoder(cltdr_gmg).refined_weight": 0.7,
+    "localizer.decoder(daotad).max_log_scale": 1.0,
+    "localizer.decoder(afsd).focal_alpha": 0.75,
+    "localizer.decoder(afsd).tower_layers": 2,
+    "localizer.decoder(afsd).max_distance": 4.0,
+    "localizer.decoder(afsd).coarse_start_end_weight": 0.1,
+    "localizer.decoder(afsd).classification_weight": 1.0,
+    "localizer.decoder(afsd).proposal_iou": 0.6,
+    "localizer.decoder(afsd).video_weight": 1.0,
+}
+
 
 class Config(BaseModel):
-    """Configuration values; children declare fields with types, defaults and a docstring or description."""
+    """Configuration values; children declare fields with types, defaults and a docstring or description.
+
+    They are frozen, and an unknown key is an error.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def without_removed_keys(
+    tree: Mapping[str, Any], source: str, removed: Mapping[str, object] = REMOVED_KEYS
+) -> dict[str, Any]:
+    """A copy of a configuration tree without the keys that are constants now; the log names them.
+
+    Parameters
+    ----------
+    source
+        what the tree was read from, for the log and the error.
+    removed
+        constants by dotted key, see `REMOVED_KEYS`.
+
+    Raises
+    ------
+    ConfigError
+        where such a key has another value than the constant's.
+    """
+    result = copy.deepcopy(dict(tree))
+    left_out = []
+    for key, constant in removed.items():
+        section, name = _place(result, key)
+        if name not in section:
+            continue
+        value = section.pop(name)
+        if value != constant:
+            raise ConfigError(
+                f"{source}: `{_plain(key)}` is not a key any more, its value is always {constant!r} "
+                f"(given {value!r}): use the release of longtal that the file was made with, or leave it out"
+            )
+        left_out.append(_plain(key))
+    if left_out:
+        log.info("%s: left out, since they are constants now: %s", source, ", ".join(left_out))
+    return result
+
+
+def _place(tree: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    """The section that a dotted key stands in, and its name there; a section that is missing is empty."""
+    *sections, last = key.split(".")
+    for section in sections:
+        name, _, wanted = section.rstrip(")").partition("(")
+        child = tree.get(name)
+        if not isinstance(child, dict) or (wanted and child.get("name") != wanted):
+            return {}, last
+        tree = child
+    return tree, last
+
+
+def _plain(key: str) -> str:
+    """A key of `REMOVED_KEYS` as a user writes it."""
+    return re.sub(r"\([^)]*\)", "", key)

@@ -169,7 +169,7 @@ def build_trainer(
         average.state = {k: v.to(accelerator.device) for k, v in average.state.items()}
     if scaler_state is not None and accelerator.scaler is not None:
         accelerator.scaler.load_state_dict(scaler_state)
-    write_back = WriteBack(stores.memory, config.memory.queue) if stores.memory is not None else None
+    write_back = WriteBack(stores.memory) if stores.memory is not None else None
     half = stores.rows is not None and stores.rows.spec.dtype == "float16"
     stepper = Stepper(config, accelerator, wrapped, optimizer, stores.rows, write_back, half)
     validator = None

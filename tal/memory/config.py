@@ -34,7 +34,6 @@ class MemoryConfig(Config):
     in_place: bool = Field(
         False, description="refresh data.store itself instead of a copy in the run's folder"
     )
-    queue: int = Field(4, ge=1, description="steps whose rows may wait to be written")
     baseline: Literal["none", "stochastic_backprop", "fresh_only"] = "none"
 
 

@@ -29,7 +29,7 @@ class WriteBack:
 
     The training loop waits in three cases only: the queue is full (`submit`), a video about to be read is
     still in the queue (`wait_for`), or everything must be written (`drain`). ``waited_s`` adds those waits
-    up. An error of the thread is raised by the next call.
+    up. An error of the thread is raised by the next call. ``capacity``: steps whose rows may wait.
     """
 
     def __init__(self, store: RowStore, capacity: int = 4) -> None:

@@ -15,7 +15,6 @@ class AFSDConfig(Config):
 
     name: Literal["afsd"] = "afsd"
     channels: int = Field(512, gt=0, multiple_of=2, description="of the pyramid, the FPN and the heads")
-    tower_layers: int = Field(2, ge=0)
     norm: NormKind = "group"
     regression_ranges: tuple[tuple[float, float], ...] = Field(
         ((0, 3.75), (1.875, 7.5), (3.75, 15), (7.5, 30), (12, 10000), (32, 10000)),
@@ -23,23 +22,17 @@ class AFSDConfig(Config):
         "second value away (release: [0,30] [15,60] [30,120] [60,240] [96,768] [256,768] frames, 8 each)",
     )
     upsample: int = Field(8, ge=1, description="positions of the fine features for one input position")
-    max_distance: float = Field(4.0, gt=0, description="largest coarse distance, in strides of the level")
 
     start_end_weight: float = Field(
         1.0, ge=0, description="supervision of the boundary features; 0 switches it off"
     )
-    coarse_start_end_weight: float = Field(0.1, ge=0, description="the same on the input's resolution")
     localization_weight: float = Field(1.0, ge=0, description="AFSD itself: 10")
-    classification_weight: float = Field(1.0, ge=0)
-    focal_alpha: float = Field(0.75, ge=0, le=1, description="weight of actions; background has the rest")
-    focal_gamma: float = Field(2.0, ge=0)
     prior: float = Field(
         0.0,
         ge=0,
         lt=1,
         description="chance of an action at every location at the start; 0: every class alike, as published",
     )
-    proposal_iou: float = Field(0.6, ge=0, le=1, description="coarse segments at least this good are refined")
 
     labels: Literal["video", "segment"] = Field(
         "video",
@@ -55,7 +48,6 @@ class AFSDConfig(Config):
     video_loss: Literal["cross_entropy", "focal"] = Field(
         "cross_entropy", description="release: cross_entropy; the paper says focal"
     )
-    video_weight: float = Field(1.0, ge=0)
     top_labels: int = Field(2, ge=1, description="classes a segment is reported with; release: 2, HACS 1")
     min_score: float = Field(1e-4, ge=0)
 

@@ -29,6 +29,12 @@ from tal.decoders.padded_targets import PaddedTargets, clamp_to_valid
 from tal.errors import ConfigError
 from tal.losses import giou_offsets, iou
 
+# Constants of AFSD (Lin et al., 2021), which TALLFormer's release keeps.
+TOWER_LAYERS = 2  # convolutions before a coarse head
+MAX_DISTANCE = 4.0  # largest coarse distance, in strides of the level
+COARSE_START_END_WEIGHT = 0.1  # of boundary features on the input's resolution, against 1 on the fine one
+REFINED_IOU = 0.6  # coarse segments at least this good are refined
+
 
 @dataclass(frozen=True)
 class AFSDOutput:
@@ -74,8 +80,8 @@ class AFSD(Decoder):
         classes = 1 + (num_classes if config.labels == "segment" else 1)
         self.pyramid = ConvPyramid(in_channels, width, config.num_levels, norm)
         self.fpn = FPN(self.pyramid.level_channels, width, norm)
-        self.location = CoarseHead(width, 2, config.tower_layers, norm)
-        self.confidence = CoarseHead(width, classes, config.tower_layers, norm)
+        self.location = CoarseHead(width, 2, TOWER_LAYERS, norm)
+        self.confidence = CoarseHead(width, classes, TOWER_LAYERS, norm)
         self.scales = nn.Parameter(torch.ones(config.num_levels))
         self.fine = FineFeatures(width, config.upsample, norm)
         self.refine_location, self.refine_confidence = Refinement(width, norm), Refinement(width, norm)
@@ -115,7 +121,7 @@ class AFSD(Decoder):
             location, raw = self.location(x, level_mask)
             confidence, logits = self.confidence(x, level_mask)
             towers.append((location, confidence))
-            distance = exp_distances(raw.float(), self.scales[level], config.max_distance)
+            distance = exp_distances(raw.float(), self.scales[level], MAX_DISTANCE)
             coarse_parts.append(distance * 2.0**level)
             coarse_logits.append(logits)
         coarse = torch.cat(coarse_parts, dim=-1).transpose(1, 2)  # [B, N, 2]
@@ -140,7 +146,7 @@ class AFSD(Decoder):
             if level == 0:
                 for edge in (edge_location, edge_confidence):
                     scores = start_end_scores(edge.float())
-                    boundary.append((*scores, mask[:, 0], 1, config.coarse_start_end_weight))
+                    boundary.append((*scores, mask[:, 0], 1, COARSE_START_END_WEIGHT))
         return AFSDOutput(
             points=points,
             lengths=lengths,
@@ -194,7 +200,7 @@ class AFSD(Decoder):
         wanted = wanted.where(positive[..., None], torch.ones_like(wanted))
 
         overlap = iou(outputs.segments(outputs.coarse.detach()), assigned.segment) * positive
-        enough = overlap.amax(dim=1, keepdim=True).clamp(max=config.proposal_iou)
+        enough = overlap.amax(dim=1, keepdim=True).clamp(max=REFINED_IOU)
         refinable = positive & (overlap >= enough)
         per_sample = positive.sum(1).clamp(min=1)
         per_refined = refinable.sum(1).clamp(min=1)
@@ -212,10 +218,10 @@ class AFSD(Decoder):
             "localization": mean(giou_offsets(outputs.coarse, wanted), positive, per_sample),
             "refined_localization": mean(shift_error, refinable, per_refined),
             "classification": mean(
-                self._focal(outputs.coarse_logits, classes * positive), outputs.valid, per_sample
+                parts.softmax_focal(outputs.coarse_logits, classes * positive), outputs.valid, per_sample
             ),
             "refined_classification": mean(
-                self._focal(outputs.refined_logits, classes * refinable), outputs.valid, per_refined
+                parts.softmax_focal(outputs.refined_logits, classes * refinable), outputs.valid, per_refined
             ),
             "quality": mean(
                 F.binary_cross_entropy_with_logits(outputs.quality, reached, reduction="none"),
@@ -224,19 +230,14 @@ class AFSD(Decoder):
             ),
         }
         total = config.localization_weight * (result["localization"] + result["refined_localization"])
-        total = total + config.classification_weight * (
-            result["classification"] + result["refined_classification"] + result["quality"]
-        )
+        total = total + (result["classification"] + result["refined_classification"] + result["quality"])
         if outputs.boundary:
             result["start_end"] = self._start_end(outputs, truth)
             total = total + config.start_end_weight * result["start_end"]
         if outputs.video_logits is not None:
             result["video"] = self._video_loss(outputs.video_logits, targets)
-            total = total + config.video_weight * result["video"]
+            total = total + result["video"]
         return {"loss": total, **result}
-
-    def _focal(self, logits: Tensor, classes: Tensor) -> Tensor:
-        return parts.softmax_focal(logits, classes, self.config.focal_alpha, self.config.focal_gamma)
 
     def _start_end(self, outputs: AFSDOutput, truth: PaddedTargets) -> Tensor:
         total = outputs.coarse.new_zeros(())
@@ -253,7 +254,7 @@ class AFSD(Decoder):
         classes = torch.tensor([_video_class(target) + 1 for target in targets], device=logits.device)
         if self.config.video_loss == "cross_entropy":
             return F.cross_entropy(logits, classes)
-        return self._focal(logits, classes).mean()
+        return parts.softmax_focal(logits, classes).mean()
 
     @torch.no_grad()
     def candidates(self, outputs: AFSDOutput, mask: Tensor) -> list[Candidates]:

@@ -46,10 +46,11 @@ def assign_points(
     return PointTargets(shortest.isfinite(), truth.labels.gather(1, index), segment)
 
 
-def softmax_focal(logits: Tensor, classes: Tensor, alpha: float, gamma: float) -> Tensor:
+def softmax_focal(logits: Tensor, classes: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> Tensor:
     """Focal loss over softmax classes, class 0 the background; logits [..., K], classes long [...] -> [...].
 
     -a (1 - p)^gamma log p of the true class, a = ``alpha`` for actions and 1 - ``alpha`` for the background.
+    The defaults are the release's.
     """
     log_p = F.log_softmax(logits, dim=-1).gather(-1, classes[..., None])[..., 0]
     weight = torch.where(classes > 0, alpha, 1 - alpha)

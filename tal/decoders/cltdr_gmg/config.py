@@ -46,19 +46,17 @@ class CltdrGmgConfig(TridentConfig):
         description="refined logit: a + r; logit of sigmoid(a) sigmoid(r); a r (released: loses the prior)",
     )
     shift_unit: Literal["stride", "grid"] = Field("stride", description="unit of the refined shifts")
-    shift_kernel: int = Field(7, ge=1)
     refine_direct: bool = Field(True, description="refine distances without trident too; false: as released")
 
     # losses
     refined_cls_loss: Literal["varifocal", "varifocal_label", "focal", "quality_focal"] = Field(
         "varifocal", description="varifocal_label: as released, the target is the label, not the IoU"
     )
-    refined_weight: float = Field(0.7, ge=0, le=1, description="share of the refined predictions in the loss")
     normaliser_updates: Literal[1, 2] = Field(1, description="updates a step; 2: as released")
 
     @model_validator(mode="after")
     def _blocks_fit(self) -> CltdrGmgConfig:
-        for window in (*self.per_level(self.window, "window"), self.shift_kernel, self.stem_window or 1):
+        for window in (*self.per_level(self.window, "window"), self.stem_window or 1):
             if window % 2 == 0:
                 raise ValueError(f"kernel {window} is even; kernels are centred, so it must be odd")
         if not self.granularities:

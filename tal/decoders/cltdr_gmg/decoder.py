@@ -12,12 +12,15 @@ from tal.decoders.base import Targets, WholeStep
 from tal.decoders.cltdr_gmg.block import GMGBlock
 from tal.decoders.cltdr_gmg.config import CltdrGmgConfig
 from tal.decoders.cltdr_gmg.cross_layer import CrossLevelFusion, Decoupling
-from tal.decoders.cltdr_gmg.refine import RefineHead, refined_distances, refined_logits
+from tal.decoders.cltdr_gmg.refine import SHIFT_KERNEL, RefineHead, refined_distances, refined_logits
 from tal.decoders.pyramid.backbone import Backbone
 from tal.decoders.pyramid.decoder import Where, joined
 from tal.decoders.pyramid.heads import Ladder
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
 from tal.decoders.trident.decoder import TridentDecoder, by_level
+
+# Share of the refined predictions in the loss: hard-coded in the release, the paper does not say.
+REFINED_WEIGHT = 0.7
 
 
 class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
@@ -37,7 +40,6 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
                 config.head_dim,
                 num_classes,
                 config.head_kernel,
-                config.shift_kernel,
             )
 
     def build_backbone(self, in_channels: int) -> Backbone:
@@ -55,7 +57,7 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
 
     @property
     def head_gap(self) -> int:
-        return max(super().head_gap, self.config.shift_kernel // 2)
+        return max(super().head_gap, SHIFT_KERNEL // 2)
 
     def decouple(
         self, backbone: list[Tensor], backbone_masks: list[Tensor], maps: list[Tensor], masks: list[Tensor]
@@ -130,7 +132,7 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
         targets: Sequence[Targets],
         whole: WholeStep | None = None,
     ) -> dict[str, Tensor]:
-        """``loss`` and its parts: of both sets together, each set's share by ``refined_weight``."""
+        """``loss`` and its parts: of both sets together, each set's share by `REFINED_WEIGHT`."""
         config = self.config
         assigned = self.assign(outputs, targets)
         moves = config.normaliser_updates if config.refine != "none" else 1
@@ -151,7 +153,7 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
                 iou_power=config.iou_weight_power if self._weighs_by_iou else None,
                 iou_gradient=config.iou_weight_gradient,
             )
-            parts.append((config.refined_weight, self.total(*refined)))
+            parts.append((REFINED_WEIGHT, self.total(*refined)))
         plain = self.set_losses(
             outputs,
             assigned,
@@ -160,7 +162,7 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
             config.cls_loss,
             normaliser,
         )
-        parts.append((1 - config.refined_weight if parts else 1.0, self.total(*plain)))
+        parts.append((1 - REFINED_WEIGHT if parts else 1.0, self.total(*plain)))
         return {
             name: torch.stack([weight * part[name] for weight, part in parts]).sum() for name in parts[0][1]
         }

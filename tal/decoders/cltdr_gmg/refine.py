@@ -9,15 +9,18 @@ from torch import Tensor, nn
 from tal.decoders.layers.masked import MaskedConv1d
 from tal.decoders.pyramid.heads import Ladder, Tower
 
+# Kernel of the shifts of start and end, as released.
+SHIFT_KERNEL = 7
+
 
 class RefineHead(nn.Module):
     """Shifts of start and end and a confidence, a class and position each."""
 
-    def __init__(self, tower: Tower, width: int, num_classes: int, kernel: int, shift_kernel: int) -> None:
+    def __init__(self, tower: Tower, width: int, num_classes: int, kernel: int) -> None:
         super().__init__()
         self.tower = tower
-        self.start = MaskedConv1d(width, num_classes, shift_kernel)
-        self.end = MaskedConv1d(width, num_classes, shift_kernel)
+        self.start = MaskedConv1d(width, num_classes, SHIFT_KERNEL)
+        self.end = MaskedConv1d(width, num_classes, SHIFT_KERNEL)
         self.confidence = MaskedConv1d(width, num_classes, kernel)
 
     def forward(self, x: Tensor, ladder: Ladder) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:

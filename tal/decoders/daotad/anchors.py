@@ -7,6 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+# A decoded segment is at most e times as long as its anchor, as in DaoTAD's release.
+MAX_LOG_SCALE = 1.0
+
 
 def pyramid_anchors(
     lengths: Sequence[int], scale: float, per_position: int, middle: bool, device: torch.device | None = None
@@ -35,7 +38,7 @@ def encode(anchors: Tensor, segments: Tensor) -> Tensor:
     return torch.stack([centre, torch.log(length / width)], dim=-1)
 
 
-def decode(anchors: Tensor, offsets: Tensor, max_log_scale: float) -> Tensor:
+def decode(anchors: Tensor, offsets: Tensor, max_log_scale: float = MAX_LOG_SCALE) -> Tensor:
     """Segments [..., 2] of offsets from anchors; the inverse of `encode` up to exp(``max_log_scale``)."""
     width = anchors[..., 1] - anchors[..., 0]
     centre = anchors.sum(-1) / 2 + offsets[..., 0] * width

@@ -39,10 +39,7 @@ class DaoTADConfig(Config):
     negative_iou: float = Field(0.4, ge=0, le=1)
 
     prior: float = Field(0.01, gt=0, lt=1, description="class probability of every anchor at the start")
-    focal_alpha: float = 0.25
-    focal_gamma: float = 2.0
     regression_weight: float = 1.0
-    max_log_scale: float = Field(1.0, description="anchors grow at most by exp of it when decoded")
     candidates_per_level: int = Field(1000, gt=0, description="anchors of a level kept, by best class score")
     min_score: float = Field(0.005, ge=0)
 

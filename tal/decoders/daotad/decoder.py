@@ -130,13 +130,13 @@ class DaoTAD(Decoder):
         labels = truth.labels.gather(1, assigned.target)
         wanted = torch.zeros_like(outputs.logits)
         wanted.scatter_(2, labels[..., None], positive[..., None].to(wanted.dtype))
-        focal = sigmoid_focal(outputs.logits, wanted, config.focal_alpha, config.focal_gamma)
+        focal = sigmoid_focal(outputs.logits, wanted)
         counted = (positive | assigned.negative)[..., None]
         classification = (focal * counted).sum() / normaliser
 
         # positions of the positives: as many as there are, not a loop over samples
         sample, anchor = positive.nonzero(as_tuple=True)
-        predicted = decode(outputs.anchors[anchor], outputs.offsets[sample, anchor], config.max_log_scale)
+        predicted = decode(outputs.anchors[anchor], outputs.offsets[sample, anchor])
         segments = truth.segments[sample, assigned.target[sample, anchor]]
         localization = diou(predicted, segments).sum() / normaliser
         # without any positive the sum is over nothing: keep the offsets in the graph all the same
@@ -161,7 +161,7 @@ class DaoTAD(Decoder):
         chosen = torch.cat(kept, dim=1)  # [B, n]
         scores = scores.gather(1, chosen[..., None].expand(-1, -1, self.num_classes))
         offsets = outputs.offsets.gather(1, chosen[..., None].expand(-1, -1, 2))
-        segments = clamp_to_valid(decode(outputs.anchors[chosen], offsets, config.max_log_scale), mask)
+        segments = clamp_to_valid(decode(outputs.anchors[chosen], offsets), mask)
         found = []
         for sample in range(len(scores)):
             keep = (scores[sample] > config.min_score) & (segments[sample, :, 1] > segments[sample, :, 0])[

@@ -51,14 +51,11 @@ class PyramidConfig(Config):
     assignment: Literal["center", "inside", "sim_ota"] = "center"
     center_radius: float = Field(1.5, gt=0, description="in strides of the level")
     cls_loss: Literal["focal", "varifocal", "quality_focal"] = "focal"
-    focal_alpha: float = 0.25
-    focal_gamma: float = 2.0
     varifocal_alpha: float = 0.75
     regression_loss: Literal["diou", "giou"] = "diou"
     regression_weight: float = Field(1.0, ge=0, description="0: as large as the classification loss")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     initial_normaliser: float = Field(100.0, gt=0, description="first value of the mean number of positives")
-    normaliser_momentum: float = Field(0.9, ge=0, lt=1)
 
     min_score: float = Field(0.001, ge=0, description="candidates at or below are dropped")
     topk_per_level: int = Field(2000, ge=1, description="best (position, class) pairs kept of a level")

@@ -25,6 +25,8 @@ from tal.losses import diou_offsets, giou_offsets, quality_focal, sigmoid_focal,
 
 ConfigT = TypeVar("ConfigT", bound=PyramidConfig)
 
+# What the running mean of positives keeps of itself in a step, as all four releases have it.
+NORMALISER_MOMENTUM = 0.9
 # Sample, point and class of some predictions, [n] each.
 Where = tuple[Tensor, Tensor, Tensor]
 DistanceDecoder = Callable[[PyramidOutput, Where], Tensor]
@@ -266,13 +268,12 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
 
     def class_losses(self, logits: Tensor, aim: Tensor, kind: str) -> Tensor:
         """Classification loss of each logit."""
-        config = self.config
         if kind == "focal":
-            return sigmoid_focal(logits, aim, config.focal_alpha, config.focal_gamma)
+            return sigmoid_focal(logits, aim)
         if kind == "quality_focal":
-            return quality_focal(logits, aim, config.focal_gamma)
+            return quality_focal(logits, aim)
         released = kind == "varifocal_label"
-        return varifocal(logits, aim, config.varifocal_alpha, config.focal_gamma, detach=not released)
+        return varifocal(logits, aim, self.config.varifocal_alpha, detach=not released)
 
     @property
     def offsets_per_class(self) -> bool:
@@ -321,7 +322,7 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         value, found = self.loss_normaliser, []
         for _ in range(moves):
             if self.training:
-                value = value.lerp(count.clamp(min=1).to(value), 1 - self.config.normaliser_momentum)
+                value = value.lerp(count.clamp(min=1).to(value), 1 - NORMALISER_MOMENTUM)
             found.append(value / parts)
         if self.training and (whole is None or whole.last):
             self.loss_normaliser.copy_(value)
