@@ -113,7 +113,7 @@ class RunConfig(Config):
         train, rows, downsample = self.train, self.window.num_rows, self.localizer.downsample
         if train.batch_size % train.accumulate:
             raise ValueError(
-                f"train.batch_size {train.batch_size} is no multiple of train.accumulate {train.accumulate}"
+                f"train.batch_size {train.batch_size} is not a multiple of train.accumulate {train.accumulate}"
             )
         if self.data.videos and self.encoder is None:
             raise ValueError("data.videos is set but there is no `encoder` section to look at videos with")
@@ -131,12 +131,12 @@ class RunConfig(Config):
         if self.inference.row_weight and not self.localizer.row_loss:
             raise ValueError("inference.row_weight needs a row classifier: set localizer.row_loss above 0")
         if rows % downsample:
-            raise ValueError(f"window.num_rows {rows} is no multiple of localizer.downsample {downsample}")
+            raise ValueError(f"window.num_rows {rows} is not a multiple of localizer.downsample {downsample}")
         if self.encoder is not None:
             rows_per_clip = self.encoder.clip_frames // self.encoder.frame_stride
             if self.end_to_end and rows % rows_per_clip:
                 raise ValueError(
-                    f"window.num_rows {rows} is no multiple of the {rows_per_clip} rows of a clip "
+                    f"window.num_rows {rows} is not a multiple of the {rows_per_clip} rows of a clip "
                     f"(encoder.clip_frames / encoder.frame_stride)"
                 )
         return self

@@ -72,7 +72,7 @@ class Crew:
         Raises
         ------
         StoreLockedError
-            something that is no extraction has it for longer than ``wait_s``.
+            something that is not an extraction has it for longer than ``wait_s``.
         """
         with self._turn():
             until = time.monotonic() + wait_s

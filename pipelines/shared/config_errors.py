@@ -16,9 +16,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         location = [str(part) for part in item["loc"]]
         where = ".".join(location)
         if item["type"] == "extra_forbidden":
-            known = _known_keys(model, location[:-1])
-            near = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.4)
-            hint = f"did you mean `{near[0]}`?" if near else f"known there: {', '.join(sorted(known))}"
+            keys = _known_keys(model, location[:-1])
+            near = difflib.get_close_matches(location[-1], keys, n=1, cutoff=0.4)
+            hint = f"did you mean `{near[0]}`?" if near else f"known there: {', '.join(sorted(keys))}"
             lines.append(f"unknown key `{where}`; {hint}")
         else:
             message = str(item["msg"]).removeprefix("Value error, ")

@@ -125,14 +125,17 @@ def test_dotted_keys_become_sections():
         ({"localizer": {"decoder": {"name": "actionfomer"}}}, "actionformer"),
         ({"train": {"epochs": "many"}}, "`train.epochs`"),
         ({"optim": {"lr": -1}}, "`optim.lr`"),
-        ({"train": {"batch_size": 4, "accumulate": 3}}, "batch_size 4 is no multiple"),
+        ({"train": {"batch_size": 4, "accumulate": 3}}, "batch_size 4 is not a multiple"),
         ({"data": {"videos": "x"}}, "no `encoder` section"),
         (
             {"data": {"videos": "x"}, "encoder": {"clip_frames": 6}, "window": {"num_rows": 32}},
             "6 rows of a clip",
         ),
         ({"inference": {"row_weight": 0.5}}, "set localizer.row_loss"),
-        ({"localizer": {"downsample": 4}, "window": {"num_rows": 30}}, "no multiple of localizer.downsample"),
+        (
+            {"localizer": {"downsample": 4}, "window": {"num_rows": 30}},
+            "not a multiple of localizer.downsample",
+        ),
     ],
 )
 def test_errors_name_the_key_and_what_would_fit(tree, said):
