@@ -113,7 +113,8 @@ class RunConfig(Config):
         train, rows, downsample = self.train, self.window.num_rows, self.localizer.downsample
         if train.batch_size % train.accumulate:
             raise ValueError(
-                f"train.batch_size {train.batch_size} is not a multiple of train.accumulate {train.accumulate}"
+                f"train.batch_size {train.batch_size} is not a multiple of "
+                f"train.accumulate {train.accumulate}"
             )
         if self.data.videos and self.encoder is None:
             raise ValueError("data.videos is set but there is no `encoder` section to look at videos with")

@@ -64,10 +64,11 @@ def configured(data: Path, **paths: Path):
     return tiny_config(data, data={"fps": FPS, **{k: str(v) for k, v in paths.items()}})
 
 
-def encode(**where):
+def encode(subset=None, **where):
     data = {"fps": FPS, **{key: str(path) for key, path in where.items()}}
     return extract(
-        parse_config({"data": data, "encoder": ENCODER}), ExtractOptions(dtype="float32", workers=0)
+        parse_config({"data": data, "encoder": ENCODER}),
+        ExtractOptions(subset=subset, dtype="float32", workers=0),
     )
 
 
