@@ -360,9 +360,9 @@ def test_features_of_sub_folders_go_in_and_out(tmp_path):
 
 
 def test_no_stored_id_leads_out_of_the_folder_of_an_export(tmp_path, monkeypatch):
-    import featstore.store
+    import featstore.editing
 
-    monkeypatch.setattr(featstore.store, "check_id", lambda video_id: video_id.encode())  # a hostile writer
+    monkeypatch.setattr(featstore.editing, "check_id", lambda video_id: video_id.encode())  # a hostile writer
     with FeatureStore.create(tmp_path / "s.zarr", FeatureSpec("e", "w", 2, 1, 1)) as store:
         for video_id in ("fine", "../../out"):
             store.add_video(video_id, num_rows=1)
