@@ -20,10 +20,10 @@ from pipelines.shared.console import log
 from pipelines.train.checkpoint import TrainState, prune, save_checkpoint
 from pipelines.train.ema import WeightAverage
 from pipelines.train.epoch_log import EpochTotals, memory_report, peak_memory_mib
+from pipelines.train.finetune_localizer import settle
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import lr_factor, set_lr
 from pipelines.train.run_log import Pace, RunLog, say_step
-from pipelines.train.settle import settle
 from pipelines.train.snapshots import epoch_ages
 from pipelines.train.step import Stepper, StepRecord
 from pipelines.train.validate import Validator
