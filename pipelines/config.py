@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pipelines.presets import find_preset, list_parts
 from pipelines.shared.config_errors import explain
 from tal.config import Config, without_removed_keys
+from tal.decoders.pyramid.config import PyramidConfig
 from tal.encoders import EncoderConfig
 from tal.errors import ConfigError
 from tal.inference.localize import InferenceConfig
@@ -116,6 +117,8 @@ class RunConfig(Config):
                 f"train.batch_size {train.batch_size} is not a multiple of "
                 f"train.accumulate {train.accumulate}"
             )
+        if train.accumulate > 1 and (reason := self.needs_whole_batch):
+            raise ValueError(f"{reason}: set train.accumulate to 1 (given {train.accumulate}), or change it")
         if self.data.videos and self.encoder is None:
             raise ValueError("data.videos is set but there is no `encoder` section to look at videos with")
         memory = self.memory
@@ -141,6 +144,13 @@ class RunConfig(Config):
                     f"(encoder.clip_frames / encoder.frame_stride)"
                 )
         return self
+
+    @property
+    def needs_whole_batch(self) -> str:
+        """Why a step cannot be taken in micro-batches; empty: it can."""
+        decoder = self.localizer.decoder
+        reason = decoder.whole_batch_reason if isinstance(decoder, PyramidConfig) else ""
+        return f"localizer.decoder.{reason}" if reason else ""
 
     @property
     def end_to_end(self) -> bool:

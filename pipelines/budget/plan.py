@@ -89,6 +89,8 @@ def parse_bytes(text: str) -> int:
 def plan(config: RunConfig, budget_bytes: int, steps: int = 3, measure: Measure | None = None) -> Plan:
     """Find what fits; the number of windows an optimizer step (``train.batch_size``) stays what it is.
 
+    A decoder whose losses need the whole batch gets all of its windows at once, and the share that fits then.
+
     Parameters
     ----------
     budget_bytes
@@ -100,7 +102,7 @@ def plan(config: RunConfig, budget_bytes: int, steps: int = 3, measure: Measure 
     Raises
     ------
     PlanError
-        when not even one clip and one window fit.
+        when not even one clip of one window (or of all, for such a decoder) fits.
     """
     num_clips = 0
     if config.end_to_end and config.encoder is not None:
@@ -114,9 +116,11 @@ def plan(config: RunConfig, budget_bytes: int, steps: int = 3, measure: Measure 
         return probe
 
     least = min(1, num_clips)
-    first = try_out(least, 1)
+    windows = config.train.batch_size if config.needs_whole_batch else 1
+    first = try_out(least, windows)
     if not fits(first, budget_bytes):
-        what = "one clip of one window" if num_clips else "one window"
+        what = "one window" if windows == 1 else f"a step of {windows} windows, which cannot be accumulated,"
+        what = f"one clip of {what}" if num_clips else what
         shown = f" takes {first.peak_bytes / 1e9:.2f} GB" if first.peak_bytes else " does not fit"
         raise PlanError(
             f"{what}{shown}, the budget is {budget_bytes / 1e9:.2f} GB: allow more, or make pictures "
@@ -125,8 +129,8 @@ def plan(config: RunConfig, budget_bytes: int, steps: int = 3, measure: Measure 
         )
     best = first
     if num_clips > 1:
-        best = largest(1, num_clips, lambda clips: try_out(clips, 1), first, budget_bytes)
-    for size in range(2, config.train.batch_size + 1):
+        best = largest(1, num_clips, lambda clips: try_out(clips, windows), first, budget_bytes)
+    for size in range(windows + 1, config.train.batch_size + 1):
         if config.train.batch_size % size:
             continue
         probe = try_out(best.clips, size)

@@ -11,10 +11,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from pipelines.config import RunConfig
-from tal.decoders.base import Targets, WholeStep
+from tal.decoders.base import StepTotals, Targets
 from tal.memory.clip_loader import Batch
 from tal.memory.mixing import StoredRows
-from tal.memory.network import ClipFrames, MemoryNetwork, StepOutput
+from tal.memory.network import MemoryNetwork, StepOutput
 from tal.memory.sampler import SamplePlan
 from tal.memory.store_reader import RowStore, read_batch
 from tal.memory.writeback import RowsToWrite, WriteBack
@@ -68,14 +68,14 @@ class Stepper:
         writes: list[RowsToWrite] = []
         # no row changes within a step
         rows = [self._stored(batch, number) for batch in batches]
-        totals = self._totals(batches, rows, buffers) if len(batches) > 1 else None
+        sums = self._sums(batches, rows) if len(batches) > 1 else None
         for index, (batch, stored) in enumerate(zip(batches, rows, strict=True)):
             last = index == len(batches) - 1
-            whole = None
-            if totals is not None:
-                whole = WholeStep(totals, len(batches) * self.accelerator.num_processes, last)
+            totals = None
+            if sums is not None:
+                totals = StepTotals(sums, len(batches) * self.accelerator.num_processes, last)
             with nullcontext() if last else self.accelerator.no_sync(self.network):
-                output = self._forward_backward(batch, stored, len(batches), whole)
+                output = self._forward_backward(batch, stored, len(batches), totals)
             self._account(record, batch, stored, output, writes, len(batches))
         if self.accelerator.num_processes > 1:
             self._combine(record)
@@ -99,35 +99,26 @@ class Stepper:
             self.write_back.wait_for(plan.video.id for plan in batch.plans)
         return read_batch(self.store, batch.plans, number).to(self.accelerator.device)
 
-    def _totals(
-        self, batches: Sequence[Batch], rows: Sequence[StoredRows], buffers: dict[str, Tensor]
-    ) -> Tensor | None:
-        """What the losses of all micro-batches of all processes are divided by; moves no state."""
-        devices = [self.accelerator.device] if self.accelerator.device.type == "cuda" else []
-        found = []
-        # random numbers drawn here are drawn again by the forward
-        with torch.random.fork_rng(devices), self.accelerator.autocast():
-            for batch, stored in zip(batches, rows, strict=True):
-                clips, targets = self._inputs(batch)
-                found.append(self.plain.totals(stored, clips, targets))
-        self._restore(buffers)
-        parts = [part for part in found if part is not None]
-        if not parts:
-            return None
-        return self.accelerator.reduce(torch.stack(parts).sum(0), "sum")
+    def _sums(self, batches: Sequence[Batch], rows: Sequence[StoredRows]) -> Tensor | None:
+        """What the losses of all micro-batches of all processes are divided by, float [n]."""
+        sums = []
+        for batch, stored in zip(batches, rows, strict=True):
+            part = self.plain.totals(stored, batch.clips, self._targets(batch))
+            if part is None:  # this decoder's losses are means over samples
+                return None
+            sums.append(part)
+        return self.accelerator.reduce(torch.stack(sums).sum(0), "sum")
 
-    def _inputs(self, batch: Batch) -> tuple[ClipFrames | None, list[Targets]]:
-        """Clips and truth (in the decoder's grid) on the device."""
-        device = self.accelerator.device
-        clips = batch.clips.to(device) if batch.clips is not None else None
-        return clips, [plan_targets(plan, self.downsample, device) for plan in batch.plans]
+    def _targets(self, batch: Batch) -> list[Targets]:
+        """Ground truth in the decoder's grid, on the device."""
+        return [plan_targets(plan, self.downsample, self.accelerator.device) for plan in batch.plans]
 
     def _forward_backward(
-        self, batch: Batch, stored: StoredRows, parts: int, whole: WholeStep | None
+        self, batch: Batch, stored: StoredRows, parts: int, totals: StepTotals | None
     ) -> StepOutput:
-        clips, targets = self._inputs(batch)
+        clips = batch.clips.to(self.accelerator.device) if batch.clips is not None else None
         with self.accelerator.autocast():
-            output: StepOutput = self.network(stored, clips, targets, whole)
+            output: StepOutput = self.network(stored, clips, self._targets(batch), totals)
         self.accelerator.backward(output.losses["loss"] / parts)
         return output
 

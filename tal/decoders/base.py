@@ -59,15 +59,22 @@ def joined_candidates(parts: Sequence[Candidates]) -> Candidates:
 
 
 @dataclass(frozen=True)
-class WholeStep:
+class StepTotals:
     """What the losses of one part of an optimizer step share with its other parts.
 
     The parts are the micro-batches of all processes; the trainer takes the mean of their losses.
-    ``totals`` [n]: `Decoder.totals` summed over the ``parts``; ``last``: no micro-batch of this process comes
-    after this one, so state that a step moves once moves now.
+
+    Attributes
+    ----------
+    sums
+        float [n]: `Decoder.totals` of all parts added up.
+    parts
+        number of parts of the step.
+    last
+        no micro-batch of this process comes after this one, so state that a step moves once moves now.
     """
 
-    totals: Tensor
+    sums: Tensor
     parts: int
     last: bool
 
@@ -103,24 +110,19 @@ class Decoder(nn.Module, ABC):
 
     @abstractmethod
     def losses(
-        self, outputs: Any, mask: Tensor, targets: Sequence[Targets], whole: WholeStep | None = None
+        self, outputs: Any, mask: Tensor, targets: Sequence[Targets], totals: StepTotals | None = None
     ) -> dict[str, Tensor]:
         """Scalar losses; ``"loss"`` is the weighted sum to take the gradient of.
 
-        ``whole`` None: the batch is this process's whole step. With it the mean over the parts of a step is
+        ``totals`` None: the batch is this process's whole step. With it the mean over the parts of a step is
         the loss of their samples in one batch.
         """
 
-    @property
-    def totals_need_outputs(self) -> bool:
-        """Whether `totals` depends on what the decoder put out, and not on masks and truth alone."""
-        return False
-
-    def totals(self, outputs: Any, mask: Tensor, targets: Sequence[Targets]) -> Tensor | None:
+    def totals(self, mask: Tensor, targets: Sequence[Targets]) -> Tensor | None:
         """Sums over the batch, float [n], that the losses of its whole step are divided by.
 
-        ``outputs`` may be None unless `totals_need_outputs`. None: losses are means over samples, and parts
-        of equal size share nothing.
+        They follow from mask [B, 1, T] and ground truth alone, so that they are known before the first part
+        of a step runs. None: losses are means over samples, and parts of equal size share nothing.
         """
         return None
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tal.config import Config
 from tal.decoders import DecoderConfig, build_decoder
 from tal.decoders.actionformer import ActionFormerConfig
-from tal.decoders.base import Candidates, Targets, WholeStep
+from tal.decoders.base import Candidates, StepTotals, Targets
 from tal.errors import ConfigError
 from tal.localizer.age import AgeEmbedding
 from tal.localizer.consistency import ConsistencyModule, TcmConfig
@@ -100,18 +100,14 @@ class Localizer(nn.Module):
         return self.decoder(features, mask, **extra), mask
 
     def losses(
-        self, outputs: tuple[Any, Tensor], targets: Sequence[Targets], whole: WholeStep | None = None
+        self, outputs: tuple[Any, Tensor], targets: Sequence[Targets], totals: StepTotals | None = None
     ) -> dict[str, Tensor]:
         """Scalar losses; ``"loss"`` is the one to take the gradient of. Targets in the decoder's grid."""
-        return self.decoder.losses(outputs[0], outputs[1], self.known(targets), whole)
+        return self.decoder.losses(outputs[0], outputs[1], self.known(targets), totals)
 
-    def totals(
-        self, outputs: tuple[Any, Tensor] | None, mask: Tensor, targets: Sequence[Targets]
-    ) -> Tensor | None:
+    def totals(self, mask: Tensor, targets: Sequence[Targets]) -> Tensor | None:
         """`Decoder.totals` of a part of a step; mask bool [B, 1, T] of its rows."""
-        if outputs is not None:
-            return self.decoder.totals(outputs[0], outputs[1], self.known(targets))
-        return self.decoder.totals(None, mask[..., :: self.downsample], self.known(targets))
+        return self.decoder.totals(mask[..., :: self.downsample], self.known(targets))
 
     def known(self, targets: Sequence[Targets]) -> Sequence[Targets]:
         """The truth as the decoder is told it."""

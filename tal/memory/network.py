@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tal.decoders.base import Targets, WholeStep
+from tal.decoders.base import StepTotals, Targets
 from tal.encoders import Encoder
 from tal.localizer import Localizer
 from tal.memory.mixing import ClipPlaces, MixedRows, StoredRows, mix
@@ -64,9 +64,9 @@ class MemoryNetwork(nn.Module):
         stored: StoredRows,
         clips: ClipFrames | None,
         targets: Sequence[Targets],
-        whole: WholeStep | None = None,
+        totals: StepTotals | None = None,
     ) -> StepOutput:
-        """``targets`` are in the decoder's grid (`Localizer`); ``whole`` for a part of a step."""
+        """``targets`` are in the decoder's grid (`Localizer`); ``totals`` for a part of a step."""
         fresh = to_write = None
         places = places_of(clips)
         start = time.perf_counter()
@@ -78,7 +78,7 @@ class MemoryNetwork(nn.Module):
         length = seen_length(mixed.mask, self.localizer.downsample)
         features, mask = mixed.features[..., :length], mixed.mask[..., :length]
         outputs = self.localizer(features, mask, mixed.age[:, :length])
-        losses = self.localizer.losses(outputs, targets, whole)
+        losses = self.localizer.losses(outputs, targets, totals)
         if self.localizer.rows is not None:
             known = self.localizer.known(targets)
             losses["row"] = self.localizer.rows(features, mask, known, self.localizer.downsample)
@@ -91,27 +91,16 @@ class MemoryNetwork(nn.Module):
     ) -> Tensor | None:
         """`Decoder.totals` of a part of a step, before its `forward`.
 
-        Costs next to nothing, except where they depend on the outputs: then as much as a forward.
+        Nothing is encoded: only the mask is looked at, for which zeros do in the place of the clips' rows.
+        ``clips`` may be on another device than ``stored``.
         """
-        needed = self.localizer.decoder.totals_need_outputs
-        fresh = None
+        device, blank = stored.rows.device, None
         if clips is not None and len(clips.frames):
-            fresh = self._encode(clips) if needed else self._blank(clips)
-        mixed = mix(stored, fresh, places_of(clips), self.fresh_only)
-        length = seen_length(mixed.mask, self.localizer.downsample)
-        mask = mixed.mask[..., :length]
-        outputs = (
-            self.localizer(mixed.features[..., :length], mask, mixed.age[:, :length]) if needed else None
-        )
-        return self.localizer.totals(outputs, mask, targets)
-
-    def _blank(self, clips: ClipFrames) -> Tensor:
-        """Zeros in the place of the clips' rows: enough where only the mask is looked at."""
-        assert self.encoder is not None
-        rows = clips.frames.shape[1] // self.encoder.frame_stride
-        return torch.zeros(
-            len(clips.frames), self.localizer.in_channels, rows, device=clips.places.position.device
-        )
+            assert self.encoder is not None
+            rows = clips.frames.shape[1] // self.encoder.frame_stride
+            blank = torch.zeros(len(clips.frames), self.localizer.in_channels, rows, device=device)
+        mask = mix(stored, blank, places_of(clips).to(device), self.fresh_only).mask
+        return self.localizer.totals(mask[..., : seen_length(mask, self.localizer.downsample)], targets)
 
     def _encode(self, clips: ClipFrames) -> Tensor:
         """Rows [M, C, R]; clips that are not learnt from run without a graph."""

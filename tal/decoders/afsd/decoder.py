@@ -23,7 +23,7 @@ from tal.decoders.afsd.network import (
     start_end_scores,
 )
 from tal.decoders.afsd.pooling import boundary_max_pool
-from tal.decoders.base import Candidates, Decoder, Targets, WholeStep
+from tal.decoders.base import Candidates, Decoder, StepTotals, Targets
 from tal.decoders.layers.conv_pyramid import FPN, ConvPyramid
 from tal.decoders.padded_targets import PaddedTargets, clamp_to_valid
 from tal.errors import ConfigError
@@ -183,12 +183,12 @@ class AFSD(Decoder):
         outputs: AFSDOutput,
         mask: Tensor,
         targets: Sequence[Targets],
-        whole: WholeStep | None = None,
+        totals: StepTotals | None = None,
     ) -> dict[str, Tensor]:
         """``localization``, ``refined_localization``, ``classification``, ``refined_classification``,
         ``quality``, ``start_end``, ``video`` and their weighted sum ``loss``.
 
-        All are means over the samples, so ``whole`` says nothing new."""
+        All are means over the samples, so ``totals`` says nothing new."""
         config = self.config
         truth = PaddedTargets.collate(targets, outputs.points.device)
         assigned = parts.assign_points(

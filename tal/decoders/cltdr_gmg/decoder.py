@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from tal.decoders.base import Targets, WholeStep
+from tal.decoders.base import StepTotals, Targets
 from tal.decoders.cltdr_gmg.block import GMGBlock
 from tal.decoders.cltdr_gmg.config import CltdrGmgConfig
 from tal.decoders.cltdr_gmg.cross_layer import CrossLevelFusion, Decoupling
@@ -130,13 +130,13 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
         outputs: PyramidOutput,
         mask: Tensor,
         targets: Sequence[Targets],
-        whole: WholeStep | None = None,
+        totals: StepTotals | None = None,
     ) -> dict[str, Tensor]:
         """``loss`` and its parts: of both sets together, each set's share by `REFINED_WEIGHT`."""
         config = self.config
         assigned = self.assign(outputs, targets)
         moves = config.normaliser_updates if config.refine != "none" else 1
-        first, *later = self.normalisers(assigned.num_positive, moves, whole)
+        first, *later = self.normalisers(assigned.num_positive, moves, totals)
         normaliser = later[-1] if later else first  # the plain set comes second
         parts: list[tuple[float, dict[str, Tensor]]] = []
         if config.refine != "none":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tal.decoders.base import Candidates, Decoder, Targets, WholeStep, over_processes
+from tal.decoders.base import Candidates, Decoder, StepTotals, Targets, over_processes
 from tal.decoders.daotad.anchors import decode, pyramid_anchors
 from tal.decoders.daotad.assign import Assignment, assign_max_iou
 from tal.decoders.daotad.attention_pyramid import AttentionPyramid
@@ -102,7 +102,7 @@ class DaoTAD(Decoder):
         return assign_max_iou(anchors, valid, truth, self.config.positive_iou, self.config.negative_iou)
 
     @torch.no_grad()
-    def totals(self, outputs: DaoTADOutput | None, mask: Tensor, targets: Sequence[Targets]) -> Tensor:
+    def totals(self, mask: Tensor, targets: Sequence[Targets]) -> Tensor:
         """Number of positive anchors [1], at least one a sample."""
         masks = [mask]
         for _ in range(self.config.num_levels - 1):
@@ -116,7 +116,7 @@ class DaoTAD(Decoder):
         outputs: DaoTADOutput,
         mask: Tensor,
         targets: Sequence[Targets],
-        whole: WholeStep | None = None,
+        totals: StepTotals | None = None,
     ) -> dict[str, Tensor]:
         """``classification`` (focal, all anchors that are not ignored), ``localization`` (DIoU of the
         decoded segments of the positive ones) and ``loss``; both sums over the number of positive anchors of
@@ -125,7 +125,7 @@ class DaoTAD(Decoder):
         truth = PaddedTargets.collate(targets, outputs.anchors.device)
         assigned = self._assign(outputs.anchors, outputs.valid, truth)
         positive = assigned.positive
-        normaliser = whole.totals[0] / whole.parts if whole is not None else _shared(_count(assigned))
+        normaliser = totals.sums[0] / totals.parts if totals is not None else _shared(_count(assigned))
 
         labels = truth.labels.gather(1, assigned.target)
         wanted = torch.zeros_like(outputs.logits)

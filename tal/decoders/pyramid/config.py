@@ -93,6 +93,15 @@ class PyramidConfig(Config):
         return self
 
     @property
+    def whole_batch_reason(self) -> str:
+        """The setting that keeps a step from being taken in parts, and why; empty: none does."""
+        if self.assignment == "sim_ota":
+            return "assignment sim_ota counts its positives in the predictions of a whole batch"
+        if self.regression_weight == 0:
+            return "regression_weight 0 balances the losses of a whole batch"
+        return ""
+
+    @property
     def conv_margin(self) -> int:
         """Positions to each side that embedding, pooling and heads can see."""
         pooling = sum(2**level for level in range(self.first_level + self.levels - 1))

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.decoders.base import Candidates, Decoder, Targets, WholeStep, joined_candidates, over_processes
+from tal.decoders.base import Candidates, Decoder, StepTotals, Targets, joined_candidates, over_processes
 from tal.decoders.layers.masked import ChannelNorm, TimeGroupNorm, masked, strided
 from tal.decoders.pyramid.assign import Assignment, BatchAssignment, Points, assign_by_center, assign_sim_ota
 from tal.decoders.pyramid.backbone import Backbone, Neck
@@ -150,42 +150,34 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         outputs: PyramidOutput,
         mask: Tensor,
         targets: Sequence[Targets],
-        whole: WholeStep | None = None,
+        totals: StepTotals | None = None,
     ) -> dict[str, Tensor]:
         """``loss``, and its parts ``classification`` and ``regression``, sums over the running mean of
         positives.
         """
         assigned = self.assign(outputs, targets)
-        (normaliser,) = self.normalisers(assigned.num_positive, 1, whole)
+        (normaliser,) = self.normalisers(assigned.num_positive, 1, totals)
         logits = joined(outputs.logits)
         classification, regression = self.set_losses(
             outputs, assigned, logits, self.distances, self.config.cls_loss, normaliser
         )
         return self.total(classification, regression)
 
-    @property
-    def totals_need_outputs(self) -> bool:
-        return self.config.assignment == "sim_ota"
-
     @torch.no_grad()
-    def totals(self, outputs: PyramidOutput | None, mask: Tensor, targets: Sequence[Targets]) -> Tensor:
+    def totals(self, mask: Tensor, targets: Sequence[Targets]) -> Tensor:
         """Number of positive points [1].
 
         Raises
         ------
         ConfigError
-            with ``regression_weight`` 0, which balances the two losses of a whole batch.
+            where the losses need the whole batch (`PyramidConfig.whole_batch_reason`).
         """
-        if self.config.regression_weight == 0:
-            raise ConfigError(
-                "localizer.decoder.regression_weight 0 balances the losses of a whole batch: set "
-                "train.accumulate to 1, or give a weight"
-            )
-        if outputs is None:
-            extra = self.padded_length(mask.shape[2]) - mask.shape[2]
-            masks = [strided(F.pad(mask, (0, extra)), stride) for stride in self.config.strides]
-            outputs = PyramidOutput(mask.shape[2], masks, [], [])
-        return self.assign(outputs, targets).num_positive.float().reshape(1)
+        if reason := self.config.whole_batch_reason:
+            raise ConfigError(f"localizer.decoder.{reason}: set train.accumulate to 1")
+        extra = self.padded_length(mask.shape[2]) - mask.shape[2]
+        masks = [strided(F.pad(mask, (0, extra)), stride) for stride in self.config.strides]
+        positions = PyramidOutput(mask.shape[2], masks, [], [])  # centres are assigned without predictions
+        return self.assign(positions, targets).num_positive.float().reshape(1)
 
     def assign(self, outputs: PyramidOutput, targets: Sequence[Targets]) -> BatchAssignment:
         """Targets of every point of the batch."""
@@ -308,23 +300,23 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         }
 
     @torch.no_grad()
-    def normalisers(self, num_positive: Tensor, moves: int, whole: WholeStep | None) -> list[Tensor]:
+    def normalisers(self, num_positive: Tensor, moves: int, totals: StepTotals | None) -> list[Tensor]:
         """This part's share of the running mean of positives after each of a step's ``moves`` of it.
 
         Gradients are averaged over the parts: with the share as divisor their mean is that of one process
         with the whole batch, and the buffer does not depend on the number of parts. It moves in training
         only, at the end of a step.
         """
-        if whole is None:
+        if totals is None:
             count, parts = over_processes(num_positive, reduce=self.training)
         else:
-            parts, count = whole.parts, whole.totals[0]
+            parts, count = totals.parts, totals.sums[0]
         value, found = self.loss_normaliser, []
         for _ in range(moves):
             if self.training:
                 value = value.lerp(count.clamp(min=1).to(value), 1 - NORMALISER_MOMENTUM)
             found.append(value / parts)
-        if self.training and (whole is None or whole.last):
+        if self.training and (totals is None or totals.last):
             self.loss_normaliser.copy_(value)
         return found
 

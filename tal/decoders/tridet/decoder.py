@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from tal.decoders.base import Targets, WholeStep
+from tal.decoders.base import StepTotals, Targets
 from tal.decoders.pyramid.backbone import Backbone
 from tal.decoders.pyramid.decoder import joined
 from tal.decoders.pyramid.outputs import PyramidOutput
@@ -33,7 +33,7 @@ class TriDet(TridentDecoder[TriDetConfig]):
         outputs: PyramidOutput,
         mask: Tensor,
         targets: Sequence[Targets],
-        whole: WholeStep | None = None,
+        totals: StepTotals | None = None,
     ) -> dict[str, Tensor]:
         config = self.config
         assigned = self.assign(outputs, targets)
@@ -43,7 +43,7 @@ class TriDet(TridentDecoder[TriDetConfig]):
             joined(outputs.logits),
             self.distances,
             config.cls_loss,
-            self.normalisers(assigned.num_positive, 1, whole)[0],
+            self.normalisers(assigned.num_positive, 1, totals)[0],
             iou_power=config.iou_weight_power if config.trident else None,
             iou_gradient=config.iou_weight_gradient,
         )

@@ -90,6 +90,17 @@ def test_ratio_first_then_windows():
     assert looks
 
 
+def test_a_decoder_that_needs_the_whole_batch_gets_all_windows_at_once():
+    decoder = {"name": "temporalmaxer", "levels": 3, "embed_dim": 32, "head_dim": 32, "assignment": "sim_ota"}
+    config = parse_config(TINY | {"localizer": {"decoder": decoder}})
+    cost, looks = memory(base=100, a_clip=10, a_window=10)
+    found = plan(config, 280, measure=cost)
+    assert (found.clips, found.micro_batch, found.accumulate) == (3, 4, 1)
+    assert {windows for _, windows in looks} == {4}
+    with pytest.raises(PlanError, match="a step of 4 windows, which cannot be accumulated, takes"):
+        plan(config, 170, measure=cost)
+
+
 @given(st.integers(1, 300), st.data())
 def test_the_ratio_gives_the_number_of_clips(num_clips, data):
     clips = data.draw(st.integers(1, num_clips))

@@ -2,8 +2,10 @@
 
 import pytest
 
+from pipelines.config import parse_config
 from pipelines.train import train
 from pipelines.train.run_log import read_log
+from tal.errors import ConfigError
 from tests.pipelines.tiny_run import tiny_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -27,7 +29,7 @@ DECODERS = {
 
 @pytest.mark.parametrize(
     "name",
-    [name if name == "actionformer" else pytest.param(name, marks=pytest.mark.slow) for name in DECODERS],
+    ["actionformer", *(pytest.param(name, marks=pytest.mark.slow) for name in ("daotad", "afsd"))],
 )
 def test_micro_batches_take_the_steps_of_whole_batches(data, tmp_path, name):
     logs = []
@@ -46,3 +48,14 @@ def test_micro_batches_take_the_steps_of_whole_batches(data, tmp_path, name):
         assert two["loss"] == pytest.approx(one["loss"], rel=2e-4)
         assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=2e-3)
         assert two["fresh_rows"] == one["fresh_rows"] and two["stored_rows"] == one["stored_rows"]
+
+
+@pytest.mark.parametrize(
+    ("decoder", "setting"),
+    [(DECODERS["temporalmaxer-ota"], "sim_ota"), ({"name": "tridet", "regression_weight": 0}, "weight 0")],
+    ids=["sim_ota", "balanced"],
+)
+def test_losses_of_whole_batches_are_refused_at_once(decoder, setting):
+    with pytest.raises(ConfigError, match=f"{setting}.*train.accumulate to 1"):
+        parse_config({"localizer": {"decoder": decoder}, "train": {"batch_size": 4, "accumulate": 2}})
+    parse_config({"localizer": {"decoder": decoder}, "train": {"batch_size": 4}})

@@ -36,7 +36,14 @@ def launch(config_path: Path, out: Path, processes: int, *more: str) -> subproce
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "accumulate"),
-    [("actionformer", 1), ("daotad", 1), ("afsd", 1), ("daotad", 2), ("actionformer", 2)],
+    [
+        ("actionformer", 1),
+        ("temporalmaxer-ota", 1),
+        ("daotad", 1),
+        ("afsd", 1),
+        ("daotad", 2),
+        ("actionformer", 2),
+    ],
 )
 def test_processes_have_the_losses_of_one_and_share_the_memory(tmp_path, name, accumulate):
     make_data(tmp_path)

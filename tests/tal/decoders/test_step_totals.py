@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tal.decoders import Targets, build_decoder, list_decoders
-from tal.decoders.afsd import AFSDConfig
-from tal.decoders.base import WholeStep
+from tal.decoders.afsd import AFSD, AFSDConfig
+from tal.decoders.base import StepTotals
 from tal.decoders.cltdr_gmg import CltdrGmgConfig
 from tal.decoders.daotad import DaoTADConfig
 from tal.decoders.pyramid.decoder import PyramidDecoder
@@ -20,7 +20,6 @@ POINTS = {"channels": 32, "upsample": 2, "regression_ranges": ((0, 4), (2, 8), (
 CASES = {
     "actionformer": STRICT["actionformer"],
     "temporalmaxer": STRICT["temporalmaxer"],
-    "temporalmaxer-ota": STRICT["temporalmaxer-ota"],
     "tridet": STRICT["tridet"],
     "cltdr_gmg": STRICT["cltdr"],
     "cltdr_gmg-release": RELEASE["cltdr"],
@@ -72,16 +71,13 @@ def in_parts(decoder, sizes, shared=True):
         at = slice(first, first + size)
         parts.append((features[at], mask[at], TARGETS[at]))
         first += size
-    totals = []
-    for x, m, truth in parts:
-        outputs = decoder(x, m) if decoder.totals_need_outputs else None
-        totals.append(decoder.totals(outputs, m, truth))
+    sums = [decoder.totals(m, targets) for _, m, targets in parts]
     loss = 0.0
-    for index, (x, m, truth) in enumerate(parts):
-        whole = None
-        if shared and totals[0] is not None:
-            whole = WholeStep(torch.stack(totals).sum(0), len(parts), index == len(parts) - 1)
-        part = decoder.losses(decoder(x, m), m, truth, whole)["loss"] / len(parts)
+    for index, (x, m, targets) in enumerate(parts):
+        totals = None
+        if shared and sums[0] is not None:
+            totals = StepTotals(torch.stack(sums).sum(0), len(parts), index == len(parts) - 1)
+        part = decoder.losses(decoder(x, m), m, targets, totals)["loss"] / len(parts)
         part.backward()
         loss += float(part.detach())
     return loss
@@ -117,23 +113,33 @@ def test_parts_that_know_nothing_of_each_other_differ(name):
     assert abs(alone - whole) > 1e-2 * whole
 
 
-def test_totals_without_outputs_are_those_with_them(decoder):
+def test_totals_are_known_before_the_outputs(decoder):
     features, mask = batch()
-    outputs = decoder(features, mask)
-    totals = decoder.totals(outputs, mask, TARGETS)
+    totals = decoder.totals(mask, TARGETS)
     if totals is None:
-        assert decoder.totals(None, mask, TARGETS) is None
+        assert isinstance(decoder, AFSD)  # its losses are means over samples
         return
     assert totals.shape == (1,) and totals[0] > 0 and not totals.requires_grad
-    if not decoder.totals_need_outputs:
-        assert torch.equal(decoder.totals(None, mask, TARGETS), totals)
+    if isinstance(decoder, PyramidDecoder):
+        assert totals[0] == decoder.assign(decoder(features, mask), TARGETS).num_positive
 
 
-def test_totals_move_nothing_and_a_balance_of_whole_batches_is_refused():
-    decoder = build_decoder(TriDetConfig(**SMALL, regression_weight=0), CHANNELS, CLASSES)
-    with pytest.raises(ConfigError, match="accumulate to 1"):
-        decoder.totals(None, batch()[1], TARGETS)
+def test_totals_move_nothing():
     decoder = build_decoder(CltdrGmgConfig(**SMALL), CHANNELS, CLASSES)
     before = decoder.loss_normaliser.clone()
-    decoder.totals(None, batch()[1], TARGETS)
+    decoder.totals(batch()[1], TARGETS)
     assert torch.equal(decoder.loss_normaliser, before)
+
+
+@pytest.mark.parametrize(
+    ("config", "setting"),
+    [
+        (TriDetConfig(**SMALL, regression_weight=0), "regression_weight 0"),
+        (STRICT["temporalmaxer-ota"], "assignment sim_ota"),
+    ],
+    ids=["balanced", "sim_ota"],
+)
+def test_losses_that_need_the_whole_batch_have_no_totals(config, setting):
+    decoder = build_decoder(config, CHANNELS, CLASSES)
+    with pytest.raises(ConfigError, match=f"{setting}.*accumulate to 1"):
+        decoder.totals(batch()[1], TARGETS)
