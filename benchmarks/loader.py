@@ -23,7 +23,7 @@ from tal.grid import ClipGrid
 from tal.memory.augment import AugmentConfig
 from tal.memory.clip_loader import ClipReading, read_clips
 from tal.memory.config import MemoryConfig, WindowConfig
-from tal.memory.sampler import Planner, TrainingVideo
+from tal.memory.sampler import TrainingVideo, WindowSampler
 from tal.video import open_video
 
 CLIP, FPS, ROWS = 16, 15.0, 480  # frames a clip, rate, a 32 s window of one row a frame
@@ -65,12 +65,12 @@ def seconds_a_sample(videos: list[TrainingVideo], ratio: float, rounds: int) -> 
     prepare = Preprocess(size=128, crop=crop, mean=(0.5,) * 3, std=(0.5,) * 3)
     reading = ClipReading(CLIP, 1, prepare, AugmentConfig(photometric=0.0, rotation=0.0))
     window = WindowConfig(num_rows=ROWS, crop_ratio=(1.0, 1.0))
-    planner = Planner(videos, len(videos), window, MemoryConfig(ratio=ratio), 0, CLIP)
+    windows = WindowSampler(videos, len(videos), window, MemoryConfig(ratio=ratio), 0, CLIP)
     times = []
     for epoch in range(rounds):
-        for plan in planner.step(epoch, 0):
+        for sample in windows.samples(epoch, 0):
             start = time.perf_counter()
-            read_clips(plan, reading)
+            read_clips(sample, reading)
             times.append(time.perf_counter() - start)
     return statistics.median(times)
 

@@ -22,11 +22,11 @@ from pipelines.config import RunConfig, parse_config
 from pipelines.train.epoch_log import peak_memory_mib
 from pipelines.train.optim import build_optimizer
 from pipelines.train.setup import build_accelerator, build_network
-from pipelines.train.step import Stepper
+from pipelines.train.step import TrainStep
 from tal.encoders import Encoder, build_encoder
 from tal.grid import ClipGrid
 from tal.memory.clip_loader import Batch, ClipDataset, ClipReading, SampleFrames
-from tal.memory.sampler import Planner, SamplePlan, TrainingVideo
+from tal.memory.sampler import Sample, TrainingVideo, WindowSampler
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ def measure(config: RunConfig, channels: int, num_classes: int, steps: int) -> d
         channels = encoder.channels
     network = build_network(config, num_classes, channels, encoder)
     wrapped, optimizer = accelerator.prepare(network, build_optimizer(network, config.optim))
-    stepper = Stepper(config, accelerator, wrapped, optimizer, NoStore(channels), None, half_store=False)
+    train_step = TrainStep(config, accelerator, wrapped, optimizer, NoStore(channels), None, half_store=False)
     batches = _batches(config, encoder, steps)
     times = []
     for number, batch in enumerate(batches, 1):
         start = time.perf_counter()
-        stepper.step(number, [batch])
+        train_step.run(number, [batch])
         _wait(accelerator)
         times.append(time.perf_counter() - start)
     return {
@@ -98,20 +98,20 @@ def _batches(config: RunConfig, encoder: Encoder | None, steps: int) -> list[Bat
         TrainingVideo(str(i), num_rows, fps, grid.feature_grid, segments, np.zeros(4, np.int64))
         for i in range(size)
     ]
-    planner = Planner(videos, size, config.window, config.memory, 0, rows_per_clip)
+    windows = WindowSampler(videos, size, config.window, config.memory, 0, rows_per_clip)
     dataset = ClipDataset(reading)
-    per_epoch = planner.steps_per_epoch
-    plans = [planner.step(*divmod(number, per_epoch)) for number in range(steps)]
-    return [dataset.collate([_sample(plan, reading) for plan in step]) for step in plans]
+    per_epoch = windows.steps_per_epoch
+    samples = [windows.samples(*divmod(number, per_epoch)) for number in range(steps)]
+    return [dataset.collate([_sample(sample, reading) for sample in step]) for step in samples]
 
 
-def _sample(plan: SamplePlan, reading: ClipReading | None) -> SampleFrames:
+def _sample(sample: Sample, reading: ClipReading | None) -> SampleFrames:
     if reading is None:
-        return SampleFrames(plan, torch.zeros(0), (), None, 0.0)
-    clips = tuple(plan.window.clips(reading.rows_per_clip)) if reading.every_clip else plan.clips
+        return SampleFrames(sample, torch.zeros(0), (), None, 0.0)
+    clips = tuple(sample.window.clips(reading.rows_per_clip)) if reading.every_clip else sample.clips
     crop = reading.preprocess.crop
     frames = torch.randint(0, 256, (len(clips), reading.clip_frames, crop, crop, 3), dtype=torch.uint8)
-    return SampleFrames(plan, frames, clips, frames.clone() if reading.clean else None, 0.0)
+    return SampleFrames(sample, frames, clips, frames.clone() if reading.clean else None, 0.0)
 
 
 def _wait(accelerator: Accelerator) -> None:

@@ -75,8 +75,8 @@ def memory_report(trainer: Trainer, epoch_begin: int) -> dict[str, Any]:
     """
     if trainer.memory is None:
         return {}
-    planner, slots = trainer.sampler.planner, trainer.sampler.slots
-    steps = [trainer.memory.ledger(v.id, 0, v.num_rows)["step"] for v in planner.videos_of(slots)]
+    windows, slots = trainer.sampler.windows, trainer.sampler.slots
+    steps = [trainer.memory.ledger(v.id, 0, v.num_rows)["step"] for v in windows.videos_of(slots)]
     written = np.concatenate(steps)
     age = trainer.state.step - np.maximum(written, 0)
     low, middle, high = np.quantile(age, (0.1, 0.5, 0.9))

@@ -37,7 +37,7 @@ def settle(trainer: Trainer) -> None:
         }
         trainer.network.encoder.load_state_dict(averaged)
     trainer.network.encoder.eval()
-    videos = trainer.sampler.planner.videos_of(trainer.sampler.slots)
+    videos = trainer.sampler.windows.videos_of(trainer.sampler.slots)
     rows = 0
     with progress("videos") as bar:
         task = bar.add_task("rows of the memory anew", total=len(videos))

@@ -25,12 +25,12 @@ from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import lr_factor, set_lr
 from pipelines.train.run_log import Pace, RunLog, say_step
 from pipelines.train.snapshots import epoch_ages
-from pipelines.train.step import Stepper, StepRecord
+from pipelines.train.step import StepRecord, TrainStep
 from pipelines.train.validate import Validator
 from tal.errors import LongtalError, VideoError
 from tal.memory.clip_loader import Batch
 from tal.memory.network import MemoryNetwork
-from tal.memory.sampler import StepSampler
+from tal.memory.sampler import BatchSampler
 from tal.memory.writeback import WriteBack
 
 
@@ -48,8 +48,8 @@ class Trainer:
     network: MemoryNetwork
     optimizer: torch.optim.Optimizer
     average: WeightAverage | None
-    stepper: Stepper
-    sampler: StepSampler
+    train_step: TrainStep
+    sampler: BatchSampler
     loader: DataLoader
     memory: FeatureStore | None  # written to; None when no row ever changes
     write_back: WriteBack | None
@@ -65,7 +65,7 @@ class Trainer:
         pace = Pace(self.state.step)
         while self.state.epoch < self.config.train.epochs:
             epoch = self.state.epoch
-            if epoch == self.sampler.planner.settled_from and self.state.step_in_epoch == 0:
+            if epoch == self.sampler.windows.finetune_from and self.state.step_in_epoch == 0:
                 settle(self)
                 pace.skip(self.state.step)
             self.train_epoch(epoch, pace)
@@ -82,14 +82,14 @@ class Trainer:
 
     def train_epoch(self, epoch: int, pace: Pace) -> None:
         """The steps of one epoch that are still to do."""
-        steps, totals = self.sampler.planner.steps_per_epoch, EpochTotals()
+        steps, totals = self.sampler.windows.steps_per_epoch, EpochTotals()
         first = self.state.step - self.state.step_in_epoch
         self.sampler.start(epoch, self.state.step_in_epoch, epoch_ages(self, epoch))
         begin, waited = time.perf_counter(), self.write_back.waited_s if self.write_back else 0.0
         for batches, wait_s in self.batches():
             factor = lr_factor(self.state.step, steps, self.config.train.epochs, self.config.optim)
             set_lr(self.optimizer, factor)
-            record = self.stepper.step(self.state.step + 1, batches)
+            record = self.train_step.run(self.state.step + 1, batches)
             self.state.step += 1
             self.state.step_in_epoch += 1
             self._after_step(record)

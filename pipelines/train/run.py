@@ -71,8 +71,8 @@ def train(
     finally:
         if trainer.write_back is not None:
             trainer.write_back.close()
-        if trainer.stepper.store is not None:
-            trainer.stepper.store.close()
+        if trainer.train_step.store is not None:
+            trainer.train_step.store.close()
         trainer.log.close()
     best = state.best[0] if state.best else {"value": None, "step": None}
     return TrainResult(

@@ -23,14 +23,14 @@ from pipelines.train.measure import measure_video
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import build_optimizer
 from pipelines.train.run_log import RunLog
-from pipelines.train.step import Stepper
+from pipelines.train.step import TrainStep
 from pipelines.train.validate import Validator
 from tal.encoders import Encoder, build_encoder, feature_spec
 from tal.errors import ConfigError
 from tal.localizer import Localizer
 from tal.memory.clip_loader import ClipDataset, ClipReading
 from tal.memory.network import MemoryNetwork
-from tal.memory.sampler import Planner, StepSampler
+from tal.memory.sampler import BatchSampler, WindowSampler
 from tal.memory.writeback import WriteBack
 
 
@@ -171,7 +171,7 @@ def build_trainer(
         accelerator.scaler.load_state_dict(scaler_state)
     write_back = WriteBack(stores.memory) if stores.memory is not None else None
     half = stores.rows is not None and stores.rows.spec.dtype == "float16"
-    stepper = Stepper(config, accelerator, wrapped, optimizer, stores.rows, write_back, half)
+    train_step = TrainStep(config, accelerator, wrapped, optimizer, stores.rows, write_back, half)
     validator = None
     if data.truth is not None:
         rows = None if config.end_to_end else stores.rows
@@ -183,7 +183,7 @@ def build_trainer(
         network=network,
         optimizer=optimizer,
         average=average,
-        stepper=stepper,
+        train_step=train_step,
         sampler=sampler,
         loader=loader,
         memory=stores.memory,
@@ -197,7 +197,7 @@ def build_trainer(
 
 def _loader(
     config: RunConfig, accelerator: Accelerator, data: RunData, encoder: Encoder | None
-) -> tuple[StepSampler, DataLoader]:
+) -> tuple[BatchSampler, DataLoader]:
     reading = None
     if config.end_to_end and encoder is not None and config.encoder is not None:
         reading = ClipReading(
@@ -210,18 +210,12 @@ def _loader(
         )
     rows_per_clip = reading.rows_per_clip if reading is not None else 0
     batch = config.train.batch_size
-    planner = Planner(
-        data.train,
-        batch,
-        config.window,
-        config.memory,
-        config.train.seed,
-        rows_per_clip,
-        config.train.epochs,
+    windows = WindowSampler(
+        data.train, batch, config.window, config.memory, config.train.seed, rows_per_clip, config.train.epochs
     )
     share = batch // accelerator.num_processes
     slots = range(accelerator.process_index * share, (accelerator.process_index + 1) * share)
-    sampler = StepSampler(planner, slots, config.train.accumulate)
+    sampler = BatchSampler(windows, slots, config.train.accumulate)
     dataset = ClipDataset(reading)
     workers = config.train.workers if reading is not None else 0
     loader = DataLoader(
@@ -236,13 +230,13 @@ def _loader(
     return sampler, loader
 
 
-def _share_out(memory: FeatureStore, sampler: StepSampler, accelerator: Accelerator, resumed: bool) -> None:
+def _share_out(memory: FeatureStore, sampler: BatchSampler, accelerator: Accelerator, resumed: bool) -> None:
     """Make each process the owner of its slots' videos, once, before the first checkpoint."""
     share = len(sampler.slots)
     owners = {
         video.id: rank
         for rank in range(accelerator.num_processes)
-        for video in sampler.planner.videos_of(range(rank * share, (rank + 1) * share))
+        for video in sampler.windows.videos_of(range(rank * share, (rank + 1) * share))
     }
     if all(memory.owner(video) == rank for video, rank in owners.items()):
         return

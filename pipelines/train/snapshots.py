@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def epoch_ages(trainer: Trainer, epoch: int) -> AgeSnapshot | None:
     """Ages of this process's clips as the epoch began; None when no sampler looks at them."""
-    rows_per_clip = trainer.sampler.planner.rows_per_clip
+    rows_per_clip = trainer.sampler.windows.rows_per_clip
     if trainer.memory is None or trainer.config.memory.sampler not in ("oldest", "mixture"):
         return None
     first_step = trainer.state.step - trainer.state.step_in_epoch
@@ -25,7 +25,7 @@ def epoch_ages(trainer: Trainer, epoch: int) -> AgeSnapshot | None:
     if trainer.state.step_in_epoch:
         with np.load(path) as saved:
             return AgeSnapshot({name: saved[name] for name in saved.files}, first_step, rows_per_clip)
-    videos = {v.id: v.num_rows for v in trainer.sampler.planner.videos_of(trainer.sampler.slots)}
+    videos = {v.id: v.num_rows for v in trainer.sampler.windows.videos_of(trainer.sampler.slots)}
     snapshot = AgeSnapshot.take(trainer.memory, videos, first_step, rows_per_clip)
     _save(path, snapshot)
     if trainer.accelerator.is_main_process:

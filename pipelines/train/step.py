@@ -15,7 +15,7 @@ from tal.decoders.base import StepTotals, Targets
 from tal.memory.clip_loader import Batch
 from tal.memory.mixing import StoredRows
 from tal.memory.network import MemoryNetwork, StepOutput
-from tal.memory.sampler import SamplePlan
+from tal.memory.sampler import Sample
 from tal.memory.store_reader import RowStore, read_batch
 from tal.memory.writeback import RowsToWrite, WriteBack
 
@@ -40,8 +40,8 @@ class StepRecord:
     encode_s: float = 0.0
 
 
-class Stepper:
-    """Carries out steps. ``step(k, batches)`` is optimizer step k, counted from 1."""
+class TrainStep:
+    """Carries out optimizer steps, through the memory or without it."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Stepper:
         self.plain: MemoryNetwork = accelerator.unwrap_model(network)
         self.downsample = self.plain.localizer.downsample
 
-    def step(self, number: int, batches: Sequence[Batch]) -> StepRecord:
+    def run(self, number: int, batches: Sequence[Batch]) -> StepRecord:
         torch.manual_seed(step_seed(self.config.train.seed, number, self.accelerator.process_index))
         buffers = {name: b.clone() for name, b in self.plain.named_buffers() if b.is_floating_point()}
         self.network.train()
@@ -94,10 +94,10 @@ class Stepper:
     def _stored(self, batch: Batch, number: int) -> StoredRows:
         """Stored rows as all earlier steps left them."""
         if self.store is None:
-            return empty_rows(batch.plans, self.plain.localizer.in_channels).to(self.accelerator.device)
+            return empty_rows(batch.samples, self.plain.localizer.in_channels).to(self.accelerator.device)
         if self.write_back is not None:
-            self.write_back.wait_for(plan.video.id for plan in batch.plans)
-        return read_batch(self.store, batch.plans, number).to(self.accelerator.device)
+            self.write_back.wait_for(sample.video.id for sample in batch.samples)
+        return read_batch(self.store, batch.samples, number).to(self.accelerator.device)
 
     def _sums(self, batches: Sequence[Batch], rows: Sequence[StoredRows]) -> Tensor | None:
         """What the losses of all micro-batches of all processes are divided by, float [n]."""
@@ -111,7 +111,7 @@ class Stepper:
 
     def _targets(self, batch: Batch) -> list[Targets]:
         """Ground truth in the decoder's grid, on the device."""
-        return [plan_targets(plan, self.downsample, self.accelerator.device) for plan in batch.plans]
+        return [sample_targets(sample, self.downsample, self.accelerator.device) for sample in batch.samples]
 
     def _forward_backward(
         self, batch: Batch, stored: StoredRows, parts: int, totals: StepTotals | None
@@ -134,8 +134,7 @@ class Stepper:
         for name, value in output.losses.items():
             record.losses[name] = record.losses.get(name, 0.0) + float(value.detach()) / parts
         record.finite &= bool(torch.isfinite(output.losses["loss"].detach()))
-        known = output.mixed.mask[:, 0]
-        old = known & ~output.mixed.fresh
+        old = output.mixed.mask[:, 0] & ~output.mixed.fresh
         record.fresh_rows += int(output.mixed.fresh.sum())
         before, count = record.stored_rows, int(old.sum())
         record.stored_rows += count
@@ -198,17 +197,17 @@ def step_seed(seed: int, number: int, process: int) -> int:
     return (seed * 1_000_003 + number) * 4099 + process
 
 
-def plan_targets(plan: SamplePlan, downsample: int, device: torch.device | str) -> Targets:
+def sample_targets(sample: Sample, downsample: int, device: torch.device | str) -> Targets:
     """Truth of a window in the decoder's grid."""
     return Targets(
-        segments=torch.from_numpy(plan.segments / downsample).float().to(device),
-        labels=torch.from_numpy(plan.labels).to(device),
+        segments=torch.from_numpy(sample.segments / downsample).float().to(device),
+        labels=torch.from_numpy(sample.labels).to(device),
     )
 
 
-def empty_rows(plans: Sequence[SamplePlan], channels: int) -> StoredRows:
+def empty_rows(samples: Sequence[Sample], channels: int) -> StoredRows:
     """Stored rows of a run without a store: nothing was ever written."""
-    valid = torch.stack([torch.from_numpy(plan.window.valid) for plan in plans])
+    valid = torch.stack([torch.from_numpy(sample.window.valid) for sample in samples])
     nothing = torch.zeros_like(valid)
     return StoredRows(torch.zeros(*valid.shape, channels), valid, nothing, torch.zeros(valid.shape).long())
 
@@ -218,16 +217,16 @@ def rows_to_write(rows: Tensor, batch: Batch) -> list[RowsToWrite]:
     assert batch.clips is not None
     values = rows.cpu().numpy()
     places = batch.clips.places
-    found = []
-    for clip, (sample, position) in enumerate(
+    writes = []
+    for clip, (index, position) in enumerate(
         zip(places.sample.tolist(), places.position.tolist(), strict=True)
     ):
-        plan = batch.plans[sample]
-        start = plan.window.start_row + position
-        first, stop = max(start, 0), min(start + values.shape[1], plan.video.num_rows)
+        sample = batch.samples[index]
+        start = sample.window.start_row + position
+        first, stop = max(start, 0), min(start + values.shape[1], sample.video.num_rows)
         if first < stop and bool(batch.clips.learn[clip]):
-            found.append(RowsToWrite(plan.video.id, first, values[clip, first - start : stop - start]))
-    return found
+            writes.append(RowsToWrite(sample.video.id, first, values[clip, first - start : stop - start]))
+    return writes
 
 
 def drift(rows: Tensor, stored: StoredRows, batch: Batch) -> list[float]:

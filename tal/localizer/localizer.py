@@ -103,14 +103,14 @@ class Localizer(nn.Module):
         self, outputs: tuple[Any, Tensor], targets: Sequence[Targets], totals: StepTotals | None = None
     ) -> dict[str, Tensor]:
         """Scalar losses; ``"loss"`` is the one to take the gradient of. Targets in the decoder's grid."""
-        return self.decoder.losses(outputs[0], outputs[1], self.known(targets), totals)
+        return self.decoder.losses(outputs[0], outputs[1], self.decoder_targets(targets), totals)
 
     def totals(self, mask: Tensor, targets: Sequence[Targets]) -> Tensor | None:
         """`Decoder.totals` of a part of a step; mask bool [B, 1, T] of its rows."""
-        return self.decoder.totals(mask[..., :: self.downsample], self.known(targets))
+        return self.decoder.totals(mask[..., :: self.downsample], self.decoder_targets(targets))
 
-    def known(self, targets: Sequence[Targets]) -> Sequence[Targets]:
-        """The truth as the decoder is told it."""
+    def decoder_targets(self, targets: Sequence[Targets]) -> Sequence[Targets]:
+        """Ground truth in the decoder's classes: with ``one_class`` every label is 0."""
         if not self.config.one_class:
             return targets
         return [Targets(t.segments, torch.zeros_like(t.labels)) for t in targets]

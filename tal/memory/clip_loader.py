@@ -1,6 +1,7 @@
-"""Decode the sampled clips of a plan, and nothing else: what loader workers do.
+"""Decode the clips of a sample, and nothing else: what loader workers do.
 
-A worker knows nothing but the plan it is given, so what it returns does not depend on how many there are.
+A worker knows nothing but the sample that it is given, so what it returns does not depend on how many there
+are.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tal.errors import VideoError
 from tal.memory.augment import AugmentConfig, apply_augmentation, draw_augmentation
 from tal.memory.mixing import ClipPlaces
 from tal.memory.network import ClipFrames
-from tal.memory.sampler import SamplePlan
+from tal.memory.sampler import Sample
 from tal.video import open_video
 
 
@@ -47,7 +48,7 @@ class ClipReading:
 class SampleFrames:
     """One sample's clips: ``frames`` uint8 [m, L, h, w, 3], black beyond the video; seconds spent."""
 
-    plan: SamplePlan
+    sample: Sample
     frames: Tensor
     clips: tuple[int, ...]
     clean: Tensor | None
@@ -57,69 +58,70 @@ class SampleFrames:
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch: plans in order, their clips together (None: nothing is encoded), decoding seconds.
+    """A micro-batch: samples in order, their clips together (None: nothing is encoded), decoding seconds.
 
     ``error`` says which video could not be decoded; an exception would lose its message on the way from a
     worker.
     """
 
-    plans: list[SamplePlan]
+    samples: list[Sample]
     clips: ClipFrames | None
     decode_s: float
     error: str = ""
 
 
 class ClipDataset(Dataset[SampleFrames]):
-    """``dataset[plan]`` decodes a plan's clips. ``reading`` None: stored rows only, nothing is decoded."""
+    """``dataset[sample]`` decodes a sample's clips; with ``reading`` None (stored rows only) nothing."""
 
     def __init__(self, reading: ClipReading | None) -> None:
         self.reading = reading
 
-    def __getitem__(self, plan: SamplePlan) -> SampleFrames:
+    def __getitem__(self, sample: Sample) -> SampleFrames:
         empty = torch.zeros(0)
         if self.reading is None:
-            return SampleFrames(plan, empty, (), None, 0.0)
+            return SampleFrames(sample, empty, (), None, 0.0)
         try:
-            return read_clips(plan, self.reading)
+            return read_clips(sample, self.reading)
         except VideoError as error:
-            return SampleFrames(plan, empty, (), None, 0.0, str(error))
+            return SampleFrames(sample, empty, (), None, 0.0, str(error))
 
-    def collate(self, samples: Sequence[SampleFrames]) -> Batch:
-        plans = [s.plan for s in samples]
-        if errors := [s.error for s in samples if s.error]:
-            return Batch(plans, None, 0.0, errors[0])
-        if self.reading is None or not any(s.clips for s in samples):
-            return Batch(plans, None, 0.0)
+    def collate(self, decoded: Sequence[SampleFrames]) -> Batch:
+        """The micro-batch of these samples; of no clips at all, or after an error, without frames."""
+        samples = [d.sample for d in decoded]
+        if errors := [d.error for d in decoded if d.error]:
+            return Batch(samples, None, 0.0, errors[0])
+        if self.reading is None or not any(d.clips for d in decoded):
+            return Batch(samples, None, 0.0)
         rows = self.reading.rows_per_clip
-        sample = [index for index, s in enumerate(samples) for _ in s.clips]
-        position = [s.plan.window.position(clip, rows) for s in samples for clip in s.clips]
-        learn = [clip in s.plan.clips for s in samples for clip in s.clips]
-        filled = [s for s in samples if s.clips]
+        indices = [index for index, d in enumerate(decoded) for _ in d.clips]
+        positions = [d.sample.window.position(clip, rows) for d in decoded for clip in d.clips]
+        learn = [clip in d.sample.clips for d in decoded for clip in d.clips]
+        filled = [d for d in decoded if d.clips]
+        clean = [d.clean for d in filled if d.clean is not None]
         clips = ClipFrames(
-            frames=torch.cat([s.frames for s in filled]),
-            places=ClipPlaces(torch.tensor(sample), torch.tensor(position)),
+            frames=torch.cat([d.frames for d in filled]),
+            places=ClipPlaces(torch.tensor(indices), torch.tensor(positions)),
             learn=torch.tensor(learn),
-            clean=torch.cat([s.clean for s in filled if s.clean is not None]) if self.reading.clean else None,
+            clean=torch.cat(clean) if self.reading.clean else None,
         )
-        return Batch(plans, clips, sum(s.decode_s for s in samples))
+        return Batch(samples, clips, sum(d.decode_s for d in decoded))
 
 
-def read_clips(plan: SamplePlan, reading: ClipReading) -> SampleFrames:
-    """Decode the clips of one plan, with the lead-in from their key frames, and augment them alike."""
+def read_clips(sample: Sample, reading: ClipReading) -> SampleFrames:
+    """Decode the clips of one sample, with the lead-in from their key frames, and augment them alike."""
     start = time.perf_counter()
-    window, prepare = plan.window, reading.preprocess
-    clips = tuple(window.clips(reading.rows_per_clip)) if reading.every_clip else plan.clips
+    window, prepare = sample.window, reading.preprocess
+    clips = tuple(window.clips(reading.rows_per_clip)) if reading.every_clip else sample.clips
     begins = [window.rows_of_clip(clip, reading.rows_per_clip)[0] * reading.frame_stride for clip in clips]
-    wanted = (np.asarray(begins, np.int64)[:, None] + np.arange(reading.clip_frames)).reshape(-1)
+    indices = (np.asarray(begins, np.int64)[:, None] + np.arange(reading.clip_frames)).reshape(-1)
     shape = (len(clips), reading.clip_frames, prepare.crop, prepare.crop, 3)
     if not clips:
-        return SampleFrames(plan, torch.zeros(shape, dtype=torch.uint8), (), None, 0.0)
-    with open_video(plan.video.path) as video:
-        pictures, valid = video.frames(wanted, plan.video.fps, size=prepare.size)
-    draw = draw_augmentation(np.random.default_rng(plan.seed), reading.augment)
+        return SampleFrames(sample, torch.zeros(shape, dtype=torch.uint8), (), None, 0.0)
+    with open_video(sample.video.path) as video:
+        pictures, valid = video.frames(indices, sample.video.fps, size=prepare.size)
+    draw = draw_augmentation(np.random.default_rng(sample.seed), reading.augment)
     frames = apply_augmentation(pictures, prepare.crop, draw)
-    frames[torch.from_numpy(~valid)] = (
-        0  # beyond the video: black, as in extraction, whatever the colours became
-    )
+    # beyond the video: black, as in extraction, whatever the colours became
+    frames[torch.from_numpy(~valid)] = 0
     clean = prepare.center(pictures).reshape(shape) if reading.clean else None
-    return SampleFrames(plan, frames.reshape(shape), clips, clean, time.perf_counter() - start)
+    return SampleFrames(sample, frames.reshape(shape), clips, clean, time.perf_counter() - start)

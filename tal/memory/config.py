@@ -1,4 +1,4 @@
-"""How windows are cut and how much of each is encoded anew."""
+"""Configuration of windows, and of the share of each that is encoded anew."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class MemoryConfig(Config):
 
 
 class WindowConfig(Config):
-    """The stretch of a video that one sample sees, in rows.
+    """The stretch of a video that one sample shows, in rows.
 
     ``random``: ``num_rows`` rows from a random start of a longer video, else a random part (``crop_ratio``)
     of a shorter one. ``whole``: the whole video, which must fit (sample it down with data.max_frames).

@@ -1,4 +1,4 @@
-"""Fresh rows meet stored rows: one scatter by position, with validity and age."""
+"""Lay fresh rows over stored ones: one scatter by position, with validity and age."""
 
 from __future__ import annotations
 
@@ -43,8 +43,9 @@ class ClipPlaces:
 
 @dataclass(frozen=True)
 class MixedRows:
-    """``features`` [B, C, W], ``mask`` bool [B, 1, W], ``age`` long [B, W] (0 = fresh), ``fresh`` bool [B,
-    W].
+    """What the localizer takes.
+
+    ``features`` [B, C, W], ``mask`` bool [B, 1, W], ``age`` long [B, W] (0 = fresh), ``fresh`` bool [B, W].
     """
 
     features: Tensor
@@ -64,15 +65,13 @@ def mix(stored: StoredRows, fresh: Tensor | None, places: ClipPlaces, fresh_only
     age = stored.age
     if fresh is not None and len(fresh):
         at = places.rows(fresh.shape[2])  # [M, R]
-        inside = (at >= 0) & (
-            at < rows.shape[1]
-        )  # the last clip may stick out of a window that is no multiple
+        # the last clip may stick out of a window that is not a multiple of clips
+        inside = (at >= 0) & (at < rows.shape[1])
         sample = places.sample[:, None].expand_as(at)[inside]
         at = at[inside]
         rows = rows.index_put((sample, at), fresh.transpose(1, 2)[inside].to(rows.dtype))
         is_fresh = is_fresh.index_put((sample, at), torch.ones_like(at, dtype=torch.bool))
         age = age.index_put((sample, at), torch.zeros_like(at))
-    known = is_fresh if fresh_only else (stored.written | is_fresh)
-    mask = stored.valid & known
+    mask = stored.valid & (is_fresh if fresh_only else stored.written | is_fresh)
     features = (rows * mask[..., None]).transpose(1, 2)  # [B, C, W]
     return MixedRows(features, mask[:, None], age.clamp(min=0), is_fresh & mask)

@@ -75,13 +75,13 @@ class MemoryNetwork(nn.Module):
             to_write = fresh.detach().float() if clips.clean is None else self._encode_clean(clips)
         self.encode_s = time.perf_counter() - start
         mixed = mix(stored, fresh, places, self.fresh_only)
-        length = seen_length(mixed.mask, self.localizer.downsample)
+        length = used_length(mixed.mask, self.localizer.downsample)
         features, mask = mixed.features[..., :length], mixed.mask[..., :length]
         outputs = self.localizer(features, mask, mixed.age[:, :length])
         losses = self.localizer.losses(outputs, targets, totals)
         if self.localizer.rows is not None:
-            known = self.localizer.known(targets)
-            losses["row"] = self.localizer.rows(features, mask, known, self.localizer.downsample)
+            row_targets = self.localizer.decoder_targets(targets)
+            losses["row"] = self.localizer.rows(features, mask, row_targets, self.localizer.downsample)
             losses["loss"] = losses["loss"] + self.localizer.config.row_loss * losses["row"]
         return StepOutput(losses, to_write, mixed)
 
@@ -100,7 +100,7 @@ class MemoryNetwork(nn.Module):
             rows = clips.frames.shape[1] // self.encoder.frame_stride
             blank = torch.zeros(len(clips.frames), self.localizer.in_channels, rows, device=device)
         mask = mix(stored, blank, places_of(clips).to(device), self.fresh_only).mask
-        return self.localizer.totals(mask[..., : seen_length(mask, self.localizer.downsample)], targets)
+        return self.localizer.totals(mask[..., : used_length(mask, self.localizer.downsample)], targets)
 
     def _encode(self, clips: ClipFrames) -> Tensor:
         """Rows [M, C, R]; clips that are not learnt from run without a graph."""
@@ -135,7 +135,7 @@ def places_of(clips: ClipFrames | None) -> ClipPlaces:
     return ClipPlaces(nothing, nothing)
 
 
-def seen_length(mask: Tensor, multiple: int) -> int:
+def used_length(mask: Tensor, multiple: int) -> int:
     """Positions up to the last valid one of any sample [B, 1, W], rounded up to a sixteenth of the window.
 
     What lies beyond is padding for the whole batch, and costs as much to compute as the rest. A length of its
@@ -143,8 +143,8 @@ def seen_length(mask: Tensor, multiple: int) -> int:
     """
     window = mask.shape[2]
     step = -(-window // (16 * multiple)) * multiple
-    seen = torch.nonzero(mask.any(0).any(0))
-    last = int(seen[-1]) + 1 if len(seen) else 1
+    valid = torch.nonzero(mask.any(0).any(0))
+    last = int(valid[-1]) + 1 if len(valid) else 1
     return min(-(-last // step) * step, window)
 
 

@@ -41,22 +41,41 @@ class TrainingVideo:
 
 
 @dataclass(frozen=True)
-class SamplePlan:
-    """One sample: the window, the clips to encode, the truth inside it, and the seed of its augmentation."""
+class Sample:
+    """One sample: what is seen of a video, and what of it is encoded.
+
+    Attributes
+    ----------
+    video, window
+        the window's rows of the video.
+    clips
+        numbers of the clips to encode (`Window.clips`).
+    segments, labels
+        ground truth inside the window: float64 [n, 2] in window positions, int64 [n].
+    seed
+        of its augmentation.
+    """
 
     video: TrainingVideo
     window: Window
     clips: tuple[int, ...]
-    segments: NDArray[np.float64]  # [n, 2] in window positions
-    labels: NDArray[np.int64]  # [n]
+    segments: NDArray[np.float64]
+    labels: NDArray[np.int64]
     seed: tuple[int, ...]
 
 
-class Planner:
-    """Plans of the samples of any step. ``rows_per_clip`` 0: nothing is encoded (stored rows only).
+class WindowSampler:
+    """Draws the samples of any step: window, clips and augmentation of each.
 
-    ``epochs``: those of the run, of which the last ``memory.settle_epochs`` encode nothing; None: endless.
-    ``settled_from``: the first of these; None where the encoder never rests.
+    Attributes
+    ----------
+    rows_per_clip
+        0: nothing is encoded (stored rows only).
+    steps_per_epoch
+        optimizer steps of an epoch.
+    finetune_from
+        first of the run's last epochs, in which the localizer learns alone; None where the encoder never
+        rests.
     """
 
     def __init__(
@@ -69,6 +88,7 @@ class Planner:
         rows_per_clip: int = 0,
         epochs: int | None = None,
     ) -> None:
+        """``epochs`` of the run; None: endless."""
         if len(videos) < batch_size:
             raise ConfigError(
                 f"train.batch_size {batch_size} is more than the {len(videos)} training videos; a step takes "
@@ -77,7 +97,7 @@ class Planner:
         self.videos, self.batch_size, self.seed = videos, batch_size, seed
         self.window, self.memory, self.rows_per_clip = window, memory, rows_per_clip
         rests = rows_per_clip > 0 and memory.settle_epochs > 0
-        self.settled_from = epochs - memory.settle_epochs if rests and epochs is not None else None
+        self.finetune_from = epochs - memory.settle_epochs if rests and epochs is not None else None
         dealt = self._rng(_SLOTS).permutation(len(videos))
         self.slots = [np.sort(dealt[slot::batch_size]) for slot in range(batch_size)]
         self.steps_per_epoch = window.windows_per_video * max(len(slot) for slot in self.slots)
@@ -85,24 +105,24 @@ class Planner:
     def _rng(self, *key: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *key])
 
-    def settled(self, epoch: int) -> bool:
-        """Whether the encoder is at rest in this epoch, at the run's end."""
-        return self.settled_from is not None and epoch >= self.settled_from
+    def finetunes_localizer(self, epoch: int) -> bool:
+        """Whether the localizer learns alone in this epoch, at the run's end."""
+        return self.finetune_from is not None and epoch >= self.finetune_from
 
     def videos_of(self, slots: range) -> list[TrainingVideo]:
         """The videos that a process with these slots owns."""
         return [self.videos[i] for slot in slots for i in self.slots[slot]]
 
-    def step(
+    def samples(
         self, epoch: int, step: int, slots: range | None = None, ages: ClipAges | None = None
-    ) -> list[SamplePlan]:
+    ) -> list[Sample]:
         """Samples of a step (counted from the epoch's begin) in the slots given; all slots by default."""
         return [
-            self._plan(epoch, step, slot, ages)
+            self._sample(epoch, step, slot, ages)
             for slot in (range(self.batch_size) if slots is None else slots)
         ]
 
-    def _plan(self, epoch: int, step: int, slot: int, ages: ClipAges | None) -> SamplePlan:
+    def _sample(self, epoch: int, step: int, slot: int, ages: ClipAges | None) -> Sample:
         members = self.slots[slot]
         turn, place = divmod(step, len(members))
         order = self._rng(_ORDER, epoch, slot, turn).permutation(len(members))
@@ -112,10 +132,10 @@ class Planner:
             self._rng(_WINDOW, *key), video.num_rows, video.segments, self.window, self.rows_per_clip or 1
         )
         segments, kept = visible_segments(video.segments, window, self.window.trunc_threshold)
-        learning = epoch >= self.memory.warmup_epochs and not self.settled(epoch)
+        learning = epoch >= self.memory.warmup_epochs and not self.finetunes_localizer(epoch)
         encoding = self.rows_per_clip > 0 and learning
         clips = self._clips(key, video, window, ages) if encoding else ()
-        return SamplePlan(video, window, clips, segments, video.labels[kept], (self.seed, _AUGMENT, *key))
+        return Sample(video, window, clips, segments, video.labels[kept], (self.seed, _AUGMENT, *key))
 
     def _clips(
         self, key: tuple[int, ...], video: TrainingVideo, window: Window, ages: ClipAges | None
@@ -128,11 +148,11 @@ class Planner:
         return tuple(int(inside.start + k) for k in chosen)
 
 
-class StepSampler:
-    """Batch sampler of a `DataLoader`: yields the plans of one process, step by step, from a step on."""
+class BatchSampler:
+    """Batch sampler of a `DataLoader`: samples of one process, a micro-batch at a time, from a step on."""
 
-    def __init__(self, planner: Planner, slots: range, micro_batches: int = 1) -> None:
-        self.planner, self.slots, self.micro_batches = planner, slots, micro_batches
+    def __init__(self, windows: WindowSampler, slots: range, micro_batches: int = 1) -> None:
+        self.windows, self.slots, self.micro_batches = windows, slots, micro_batches
         self.epoch, self.first_step, self.ages = 0, 0, None
 
     epoch: int
@@ -143,12 +163,17 @@ class StepSampler:
         """What the next iteration goes over; ``ages`` are those at the epoch's begin."""
         self.epoch, self.first_step, self.ages = epoch, first_step, ages
 
-    def __len__(self) -> int:
-        return (self.planner.steps_per_epoch - self.first_step) * self.micro_batches
+    @property
+    def videos(self) -> list[TrainingVideo]:
+        """The videos that this process owns."""
+        return self.windows.videos_of(self.slots)
 
-    def __iter__(self) -> Iterator[list[SamplePlan]]:
+    def __len__(self) -> int:
+        return (self.windows.steps_per_epoch - self.first_step) * self.micro_batches
+
+    def __iter__(self) -> Iterator[list[Sample]]:
         size = len(self.slots) // self.micro_batches
-        for step in range(self.first_step, self.planner.steps_per_epoch):
+        for step in range(self.first_step, self.windows.steps_per_epoch):
             for part in range(self.micro_batches):
                 slots = self.slots[part * size : (part + 1) * size]
-                yield self.planner.step(self.epoch, step, slots, self.ages)
+                yield self.windows.samples(self.epoch, step, slots, self.ages)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tal.memory.mixing import StoredRows
-from tal.memory.sampler import SamplePlan
+from tal.memory.sampler import Sample
 from tal.memory.windows import Window
 
 
@@ -26,26 +26,24 @@ class RowStore(Protocol):
 def read_window(
     store: RowStore, video_id: str, window: Window
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]:
-    """(rows float32 [W, C], written bool [W], step int64 [W]) of a window; zeros, False and -1 where nothing
-    is.
-    """
+    """A window's (rows float32 [W, C], written bool [W], step int64 [W]); zeros, False, -1 where none is."""
     first, stop = window.first_row, window.stop_row
     at = slice(first - window.start_row, stop - window.start_row)
-    seen = store.read(video_id, first, stop)
-    rows = np.zeros((window.num_rows, seen.shape[1]), dtype=np.float32)
-    rows[at] = seen
+    visible = store.read(video_id, first, stop)
+    rows = np.zeros((window.num_rows, visible.shape[1]), dtype=np.float32)
+    rows[at] = visible
     step = np.full(window.num_rows, -1, dtype=np.int64)
     step[at] = store.ledger(video_id, first, stop)["step"]
     return rows, step >= 0, step
 
 
-def read_batch(store: RowStore, plans: Sequence[SamplePlan], now_step: int) -> StoredRows:
+def read_batch(store: RowStore, samples: Sequence[Sample], now_step: int) -> StoredRows:
     """Stored rows of a batch of windows, as `mix` takes them."""
-    parts = [read_window(store, plan.video.id, plan.window) for plan in plans]
+    parts = [read_window(store, sample.video.id, sample.window) for sample in samples]
     step = np.stack([p[2] for p in parts])
     return StoredRows(
         rows=torch.from_numpy(np.stack([p[0] for p in parts])),
-        valid=torch.from_numpy(np.stack([plan.window.valid for plan in plans])),
+        valid=torch.from_numpy(np.stack([sample.window.valid for sample in samples])),
         written=torch.from_numpy(np.stack([p[1] for p in parts])),
         age=torch.from_numpy(np.where(step >= 0, now_step - step, 0)),
     )

@@ -1,4 +1,4 @@
-"""Windows: the stretch of a video that one sample sees, and which segments count inside it.
+"""Windows: the stretch of a video that one sample shows, and which segments count inside it.
 
 A window has ``num_rows`` positions; position t is row ``start_row + t`` of the video. Starts are whole rows,
 that is multiples of the encoder's stride in frames: read, crop and write share the one mapping below, so that
@@ -20,7 +20,7 @@ from tal.memory.config import WindowConfig
 class Window:
     """Positions [0, num_rows) over rows [start_row, start_row + num_rows) of a video.
 
-    Only rows [first_row, stop_row) are seen; the other positions are padding, all behind them, as at
+    Only rows [first_row, stop_row) are visible; the other positions are padding, all behind them, as at
     inference: strided levels of a decoder then have the same positions. ``lead``: rows by which the first
     clip begins before the window.
     """
@@ -85,9 +85,9 @@ def _draw(rng: np.random.Generator, video_rows: int, config: WindowConfig, rows_
     first, stop = 0, video_rows
     low, high = config.crop_ratio
     if config.mode == "random" and low < 1:
-        seen = max(1, min(video_rows, round(rng.uniform(low, high) * video_rows)))
-        first = int(rng.integers(0, video_rows - seen + 1))
-        stop = first + seen
+        part = max(1, min(video_rows, round(rng.uniform(low, high) * video_rows)))
+        first = int(rng.integers(0, video_rows - part + 1))
+        stop = first + part
     lead = 0
     if config.shift and rows_per_clip > 1:
         # Another partition into clips each time, so that no row stays at the edge of its clip; a video that
@@ -99,14 +99,14 @@ def _draw(rng: np.random.Generator, video_rows: int, config: WindowConfig, rows_
 def visible_segments(
     segments: NDArray[np.float64], window: Window, trunc_threshold: float
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Segments seen by a window: (window positions [n, 2], their indices [n]).
+    """Segments that a window shows: (window positions [n, 2], their indices [n]).
 
     ``segments`` [N, 2] in positions of the video's rows. Kept are those of which at least ``trunc_threshold``
-    of the length is seen; they are cut to what is seen. Row g stands for positions [g - .5, g + .5].
+    of the length is visible; they are cut to that part. Row g stands for positions [g - .5, g + .5].
     """
     low, high = window.first_row - 0.5, window.stop_row - 0.5
     cut = np.clip(segments.reshape(-1, 2), low, high)
     length = np.maximum(segments[:, 1] - segments[:, 0], 1e-9)
-    seen = cut[:, 1] - cut[:, 0]
-    kept = np.flatnonzero((seen > 0) & (seen >= trunc_threshold * length - 1e-9))
+    visible = cut[:, 1] - cut[:, 0]
+    kept = np.flatnonzero((visible > 0) & (visible >= trunc_threshold * length - 1e-9))
     return cut[kept] - window.start_row, kept

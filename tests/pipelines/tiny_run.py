@@ -13,7 +13,7 @@ import pytest
 from featstore import FeatureStore
 from pipelines.config import RunConfig, parse_config
 from pipelines.train.run_log import read_log
-from pipelines.train.step import Stepper
+from pipelines.train.step import TrainStep
 from tal.encoders import EncoderConfig, build_encoder, encode_video, feature_spec
 from tal.grid import ClipGrid
 from tal.video import open_video
@@ -117,14 +117,14 @@ class Killed(RuntimeError):
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """The process dies at the begin of a step: nothing is closed or flushed in order."""
-    real = Stepper.step
+    real = TrainStep.run
 
     def dying(self, number, batches):
         if number == step:
             raise Killed
         return real(self, number, batches)
 
-    monkeypatch.setattr(Stepper, "step", dying)
+    monkeypatch.setattr(TrainStep, "run", dying)
 
 
 def losses(run: Path) -> list[tuple[int, float, float]]:

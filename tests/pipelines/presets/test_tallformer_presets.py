@@ -12,7 +12,7 @@ import yaml
 from pipelines.config import RunConfig, load_config, merge
 from pipelines.presets import find_preset, list_parts, list_presets
 from pipelines.train.optim import build_optimizer
-from pipelines.train.step import plan_targets
+from pipelines.train.step import sample_targets
 from tal.grid import FeatureGrid
 from tal.inference.localize import localize
 from tal.inference.video_scores import VideoScores
@@ -22,7 +22,7 @@ from tal.memory.clip_loader import ClipDataset, ClipReading, SampleFrames
 from tal.memory.clip_sampling import num_sampled
 from tal.memory.mixing import StoredRows
 from tal.memory.network import MemoryNetwork
-from tal.memory.sampler import Planner, TrainingVideo
+from tal.memory.sampler import TrainingVideo, WindowSampler
 
 PRESETS = sorted(name for name in list_presets() if name.startswith("tallformer/"))
 CHANNELS, CLASSES = 16, 3
@@ -198,19 +198,20 @@ def test_one_step(name):
     torch.manual_seed(0)
     encoder = SmallEncoder(config.encoder.frame_stride)
     rows_per_clip = config.encoder.clip_frames // config.encoder.frame_stride if config.end_to_end else 0
-    planner = Planner(videos(config), 2, config.window, config.memory, 0, rows_per_clip)
-    plans = planner.step(config.memory.warmup_epochs, 0)  # the first epoch in which the encoder learns
+    windows = WindowSampler(videos(config), 2, config.window, config.memory, 0, rows_per_clip)
+    # the first epoch in which the encoder learns
+    samples = windows.samples(config.memory.warmup_epochs, 0)
     every = config.memory.baseline == "stochastic_backprop"
     reading = ClipReading(
         config.encoder.clip_frames, config.encoder.frame_stride, encoder.preprocess, AugmentConfig(), every
     )
-    samples = []
-    for plan in plans:
-        clips = tuple(plan.window.clips(rows_per_clip)) if every else plan.clips
+    decoded = []
+    for sample in samples:
+        clips = tuple(sample.window.clips(rows_per_clip)) if every else sample.clips
         frames = torch.randint(0, 256, (len(clips), config.encoder.clip_frames, 2, 2, 3), dtype=torch.uint8)
-        samples.append(SampleFrames(plan, frames, clips, None, 0.0))
-    batch = ClipDataset(reading if rows_per_clip else None).collate(samples)
-    valid = torch.stack([torch.from_numpy(plan.window.valid) for plan in plans])
+        decoded.append(SampleFrames(sample, frames, clips, None, 0.0))
+    batch = ClipDataset(reading if rows_per_clip else None).collate(decoded)
+    valid = torch.stack([torch.from_numpy(sample.window.valid) for sample in samples])
     stored = bool(config.data.store) and not every
     rows = torch.randn(*valid.shape, CHANNELS) * stored
     memory = StoredRows(rows, valid, valid & stored, torch.ones_like(valid).long())
@@ -219,7 +220,7 @@ def test_one_step(name):
     network = MemoryNetwork(encoder, localizer, config.memory.baseline == "fresh_only").train()
     optimizer = build_optimizer(network, config.optim)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    targets = [plan_targets(plan, localizer.downsample, "cpu") for plan in plans]
+    targets = [sample_targets(sample, localizer.downsample, "cpu") for sample in samples]
     output = network(memory, batch.clips, targets)
     output.losses["loss"].backward()
     optimizer.step()

@@ -14,7 +14,7 @@ from pipelines.shared.run_folder import validation_predictions
 from pipelines.train import saved_config, train
 from pipelines.train.loop import TrainingStopped
 from pipelines.train.run_log import read_log
-from pipelines.train.step import Stepper
+from pipelines.train.step import TrainStep
 from tal import Detector
 from tal.annotations import read_predictions
 from tal.errors import CheckpointError, ConfigError
@@ -164,7 +164,7 @@ def test_weights_and_memory_of_different_moments_are_refused(data, whole_run, tm
 
 def test_a_step_that_is_no_number_moves_neither_weights_nor_memory(data, tmp_path, monkeypatch):
     config = tiny_config(data, train={"max_nonfinite": 1})
-    step, unmoved = Stepper.step, {}
+    step, unmoved = TrainStep.run, {}
 
     def poisoned(self, number, batches):
         network = self.plain
@@ -182,7 +182,7 @@ def test_a_step_that_is_no_number_moves_neither_weights_nor_memory(data, tmp_pat
         unmoved[number] = all(torch.equal(before[k], v) for k, v in network.state_dict().items())
         return record
 
-    monkeypatch.setattr(Stepper, "step", poisoned)
+    monkeypatch.setattr(TrainStep, "run", poisoned)
     with pytest.raises(TrainingStopped, match="2 steps had a loss or gradient"):
         train(config, tmp_path / "run")
     assert unmoved == {3: True, 5: True}

@@ -8,7 +8,7 @@ from tal.decoders import Targets, list_decoders
 from tal.localizer import Localizer, LocalizerConfig
 from tal.localizer.age import AgeEmbedding
 from tal.memory.mixing import ClipPlaces, StoredRows, mix
-from tal.memory.network import ClipFrames, MemoryNetwork, encode_clips, seen_length
+from tal.memory.network import ClipFrames, MemoryNetwork, encode_clips, used_length
 
 CHANNELS, CLIP, ROWS, WINDOW = 8, 4, 2, 32  # two frames a row, two rows a clip, 16 clips a window
 
@@ -240,6 +240,6 @@ def test_common_padding_is_cut_to_one_of_sixteen_lengths():
     for last in range(161):
         mask = torch.zeros(2, 1, 160, dtype=torch.bool)
         mask[0, 0, :last] = True
-        lengths.add(length := seen_length(mask, 4))
+        lengths.add(length := used_length(mask, 4))
         assert last <= length <= last + 12 and length % 4 == 0
     assert len(lengths) <= 16 and max(lengths) == 160
