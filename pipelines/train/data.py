@@ -22,13 +22,21 @@ from tal.memory.sampler import TrainingVideo
 
 @dataclass(frozen=True)
 class RunData:
-    """Videos to train on, the subset to validate on (None: no validation) with its videos, the labels in
-    order.
+    """What a run learns from and is judged on.
+
+    Attributes
+    ----------
+    train, validation
+        videos.
+    ground_truth
+        the annotations of the validation subset; None: no validation.
+    labels
+        class names in order.
     """
 
     train: list[TrainingVideo]
     validation: list[TrainingVideo]
-    truth: AnnotationSet | None
+    ground_truth: AnnotationSet | None
     labels: tuple[str, ...]
 
 
@@ -55,14 +63,15 @@ def load_data(config: DataConfig, store: FeatureStore | None, measure: Measure |
     annotations = read_annotations(config.annotations)
     places = _find_places(annotations, config, store)
     train = _videos(annotations.subset(config.train_subset), places, measure, needs_segments=True)
-    truth, validation = None, []
+    ground_truth, validation = None, []
     if config.val_subset:
-        truth = annotations.subset(config.val_subset)
-        validation = _videos(truth, places, measure, needs_segments=False)
-        truth = truth.renamed({k: places.ids[k] for k in truth.videos if k in places.ids})
+        ground_truth = annotations.subset(config.val_subset)
+        validation = _videos(ground_truth, places, measure, needs_segments=False)
+        ids = {k: places.ids[k] for k in ground_truth.videos if k in places.ids}
+        ground_truth = ground_truth.renamed(ids)
     if not annotations.labels:
         raise AnnotationError(f"{config.annotations} has no labelled segment to learn from")
-    return RunData(train, validation, truth, tuple(annotations.labels))
+    return RunData(train, validation, ground_truth, tuple(annotations.labels))
 
 
 @dataclass(frozen=True)

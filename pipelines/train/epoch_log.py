@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from pipelines.train.step import StepRecord
-
-if TYPE_CHECKING:
-    from pipelines.train.loop import Trainer
+from tal.memory.sampler import TrainingVideo
+from tal.memory.store_reader import RowStore
 
 
 @dataclass
@@ -46,9 +46,8 @@ class EpochTotals:
             self.losses[name] = self.losses.get(name, 0.0) + value
 
     def report(self) -> dict[str, Any]:
-        """Means of losses over finite steps; decode / encode / wait seconds; drift as mean and 5 % quantile
-        of cosines.
-        """
+        """Means of losses over finite steps; seconds that decoding, encoding and waiting took; drift as mean
+        and 5 % quantile of cosines."""
         good = max(1, self.steps - self.nonfinite)
         values: dict[str, Any] = {name: total / good for name, total in self.losses.items()}
         values |= {
@@ -67,18 +66,16 @@ class EpochTotals:
         return values
 
 
-def memory_report(trainer: Trainer, epoch_begin: int) -> dict[str, Any]:
-    """Ages in steps of the rows of this process's training videos, and the shares refreshed.
+def memory_report(
+    store: RowStore, videos: Sequence[TrainingVideo], step: int, epoch_begin: int
+) -> dict[str, Any]:
+    """Ages in steps of the rows of some videos after optimizer step ``step``, and the shares refreshed.
 
     ``share_refreshed``: rows written in this epoch (after step ``epoch_begin``); ``share_never``: rows that
     no step has written since extraction.
     """
-    if trainer.memory is None:
-        return {}
-    windows, slots = trainer.sampler.windows, trainer.sampler.slots
-    steps = [trainer.memory.ledger(v.id, 0, v.num_rows)["step"] for v in windows.videos_of(slots)]
-    written = np.concatenate(steps)
-    age = trainer.state.step - np.maximum(written, 0)
+    written = np.concatenate([store.ledger(video.id, 0, video.num_rows)["step"] for video in videos])
+    age = step - np.maximum(written, 0)
     low, middle, high = np.quantile(age, (0.1, 0.5, 0.9))
     return {
         "age_mean": float(age.mean()),

@@ -2,51 +2,58 @@
 
 While the encoder learns, most stored rows are those of older weights; the rows at inference are all of the
 last. So a localizer that stops there has hardly seen what it is used on. Before the last
-``memory.settle_epochs`` every training row is encoded once more, without gradient and augmentation, and from
-there on the encoder rests: rows, weights and model agree.
+``memory.finetune_localizer_epochs`` every training row is encoded once more, without gradient and
+augmentation, and from there on the encoder rests: rows, weights and model agree.
 """
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from pipelines.shared.console import log, progress
+import torch
+from torch import Tensor
+
+from pipelines.shared.console import progress
 from pipelines.train.encode import encode_whole
+from tal.encoders import Encoder
+from tal.memory.sampler import TrainingVideo
+from tal.memory.store_reader import RowStore
 
-if TYPE_CHECKING:
-    from pipelines.train.loop import Trainer
+
+def take_average(encoder: Encoder, average: Mapping[str, Tensor]) -> None:
+    """Give an encoder its averaged weights; ``average`` is the state of a whole network (``encoder.*``)."""
+    prefix = "encoder."
+    encoder.load_state_dict(
+        {name.removeprefix(prefix): value for name, value in average.items() if name.startswith(prefix)}
+    )
 
 
-def settle(trainer: Trainer) -> None:
-    """Write all rows of this process's training videos with the encoder that the run's model will have.
+def encode_memory(
+    encoder: Encoder,
+    store: RowStore,
+    videos: Sequence[TrainingVideo],
+    step: int,
+    device: torch.device | str,
+) -> int:
+    """Write all rows of the videos as the encoder, put in evaluation mode, gives them now.
 
-    That encoder is the averaged one, when an average is kept; the network's own becomes the same.
-    Interrupted, it is done again from the epoch's begin.
+    Parameters
+    ----------
+    step
+        optimizer steps done, which the store notes as the rows' origin.
+
+    Returns
+    -------
+    int
+        rows written. Interrupted, it is done again from its begin.
     """
-    assert trainer.memory is not None and trainer.network.encoder is not None
-    start = time.perf_counter()
-    if trainer.write_back is not None:
-        trainer.write_back.drain()
-    if trainer.average is not None:
-        prefix = "encoder."
-        averaged = {
-            name.removeprefix(prefix): value
-            for name, value in trainer.average.state.items()
-            if name.startswith(prefix)
-        }
-        trainer.network.encoder.load_state_dict(averaged)
-    trainer.network.encoder.eval()
-    videos = trainer.sampler.windows.videos_of(trainer.sampler.slots)
-    rows = 0
+    encoder.eval()
+    count = 0
     with progress("videos") as bar:
         task = bar.add_task("rows of the memory anew", total=len(videos))
         for video in videos:
-            fresh = encode_whole(trainer.network.encoder, video, trainer.accelerator.device)
-            trainer.memory.write(video.id, 0, fresh, step=trainer.state.step)
-            rows += len(fresh)
+            rows = encode_whole(encoder, video, device)
+            store.write(video.id, 0, rows, step=step)
+            count += len(rows)
             bar.advance(task)
-    trainer.accelerator.wait_for_everyone()
-    seconds = time.perf_counter() - start
-    trainer.log.write("settle", trainer.state.step, rows=rows, seconds=seconds)
-    log.info("the encoder rests from here on; %d rows of the memory encoded anew in %.0f s", rows, seconds)
+    return count

@@ -1,11 +1,10 @@
-"""The loop: epochs of steps, validation, checkpoints. What each part does stands in the modules beside this
-one.
-"""
+"""The loop: epochs of steps, validation, checkpoints; the modules beside this one do the parts."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,18 @@ from pipelines.shared.console import log
 from pipelines.train.checkpoint import TrainState, prune, save_checkpoint
 from pipelines.train.ema import WeightAverage
 from pipelines.train.epoch_log import EpochTotals, memory_report, peak_memory_mib
-from pipelines.train.finetune_localizer import settle
+from pipelines.train.finetune_localizer import encode_memory, take_average
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import lr_factor, set_lr
 from pipelines.train.run_log import Pace, RunLog, say_step
-from pipelines.train.snapshots import epoch_ages
+from pipelines.train.snapshots import AgeSnapshots
 from pipelines.train.step import StepRecord, TrainStep
 from pipelines.train.validate import Validator
 from tal.errors import LongtalError, VideoError
 from tal.memory.clip_loader import Batch
 from tal.memory.network import MemoryNetwork
 from tal.memory.sampler import BatchSampler
+from tal.memory.store_reader import AgeSnapshot
 from tal.memory.writeback import WriteBack
 
 
@@ -52,6 +52,7 @@ class Trainer:
     sampler: BatchSampler
     loader: DataLoader
     memory: FeatureStore | None  # written to; None when no row ever changes
+    ages: AgeSnapshots | None  # None when no sampler looks at ages
     write_back: WriteBack | None
     validator: Validator | None
     keeper: ModelKeeper
@@ -66,7 +67,7 @@ class Trainer:
         while self.state.epoch < self.config.train.epochs:
             epoch = self.state.epoch
             if epoch == self.sampler.windows.finetune_from and self.state.step_in_epoch == 0:
-                settle(self)
+                self.begin_finetuning()
                 pace.skip(self.state.step)
             self.train_epoch(epoch, pace)
             self.state.epoch, self.state.step_in_epoch = epoch + 1, 0
@@ -77,14 +78,34 @@ class Trainer:
             if last or not every or self.state.step % every == 0:
                 self.checkpoint()
             pace.skip(self.state.step)
-        self.keeper.finish(self)
+        self._choose_model()
         return self.state
+
+    def begin_finetuning(self) -> None:
+        """Encode all training rows anew with the encoder that the model will have; it rests from here on.
+
+        That encoder is the averaged one, when an average is kept; the network's own becomes the same.
+        """
+        assert self.memory is not None and self.network.encoder is not None
+        start, step = time.perf_counter(), self.state.step
+        if self.write_back is not None:
+            self.write_back.drain()
+        if self.average is not None:
+            take_average(self.network.encoder, self.average.state)
+        device = self.accelerator.device
+        rows = encode_memory(self.network.encoder, self.memory, self.sampler.videos, step, device)
+        self.accelerator.wait_for_everyone()
+        seconds = time.perf_counter() - start
+        self.log.write("settle", step, rows=rows, seconds=seconds)
+        log.info(
+            "the encoder rests from here on; %d rows of the memory encoded anew in %.0f s", rows, seconds
+        )
 
     def train_epoch(self, epoch: int, pace: Pace) -> None:
         """The steps of one epoch that are still to do."""
         steps, totals = self.sampler.windows.steps_per_epoch, EpochTotals()
         first = self.state.step - self.state.step_in_epoch
-        self.sampler.start(epoch, self.state.step_in_epoch, epoch_ages(self, epoch))
+        self.sampler.start(epoch, self.state.step_in_epoch, self._ages(epoch, first))
         begin, waited = time.perf_counter(), self.write_back.waited_s if self.write_back else 0.0
         for batches, wait_s in self.batches():
             factor = lr_factor(self.state.step, steps, self.config.train.epochs, self.config.optim)
@@ -101,9 +122,18 @@ class Trainer:
         if self.write_back is not None:
             self.write_back.drain()
             totals.write_wait_s = self.write_back.waited_s - waited
-        report = totals.report() | memory_report(self, first) | {"seconds": time.perf_counter() - begin}
+        report = totals.report()
+        if self.memory is not None:
+            report |= memory_report(self.memory, self.sampler.videos, self.state.step, first)
+        report["seconds"] = time.perf_counter() - begin
         report["peak_memory_mib"] = peak_memory_mib(self.accelerator.device)
         self.log.write("epoch", self.state.step, epoch=epoch, **report)
+
+    def _ages(self, epoch: int, first: int) -> AgeSnapshot | None:
+        """Ages of this process's clips as the epoch began, after ``first`` steps."""
+        if self.ages is None:
+            return None
+        return self.ages.read(epoch, first) if self.state.step_in_epoch else self.ages.take(epoch, first)
 
     def batches(self) -> Iterator[tuple[list[Batch], float]]:
         """The micro-batches of each step with the seconds that the loop waited for them."""
@@ -184,13 +214,22 @@ class Trainer:
                     seconds=time.perf_counter() - start,
                 )
                 log.info("epoch %d: validation mAP %.4f", epoch + 1, result.average_mAP)
-                self.keeper.offer(self, validation)
+                self.state.best = self.keeper.offer(
+                    self.network, self.state.step, validation, self.state.best
+                )
         self.accelerator.wait_for_everyone()
 
-    def averaged(self) -> Any:
-        """A block in which the network holds the weights to judge."""
-        from contextlib import nullcontext
+    def _choose_model(self) -> None:
+        """At the end: without validation the last weights are the model."""
+        if self.validator is None and self.accelerator.is_main_process:
+            with self.averaged():
+                self.keeper.write_last(self.network, self.state.step)
+        elif self.state.best and self.config.train.select == "best":
+            best = self.state.best[0]
+            log.info("best validation mAP %.4f at step %d", best["value"], best["step"])
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """A block in which the network holds the weights to judge."""
         return self.average.applied(self.network) if self.average is not None else nullcontext()
 
     def checkpoint(self, commit: bool = True) -> None:

@@ -23,6 +23,7 @@ from pipelines.train.measure import measure_video
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import build_optimizer
 from pipelines.train.run_log import RunLog
+from pipelines.train.snapshots import AgeSnapshots
 from pipelines.train.step import TrainStep
 from pipelines.train.validate import Validator
 from tal.encoders import Encoder, build_encoder, feature_spec
@@ -173,9 +174,9 @@ def build_trainer(
     half = stores.rows is not None and stores.rows.spec.dtype == "float16"
     train_step = TrainStep(config, accelerator, wrapped, optimizer, stores.rows, write_back, half)
     validator = None
-    if data.truth is not None:
+    if data.ground_truth is not None:
         rows = None if config.end_to_end else stores.rows
-        validator = Validator(config, accelerator, data.validation, data.truth, data.labels, rows)
+        validator = Validator(config, accelerator, data.validation, data.ground_truth, data.labels, rows)
     return Trainer(
         config=config,
         out=out,
@@ -187,9 +188,10 @@ def build_trainer(
         sampler=sampler,
         loader=loader,
         memory=stores.memory,
+        ages=_ages(config, out, accelerator, stores.memory, sampler),
         write_back=write_back,
         validator=validator,
-        keeper=ModelKeeper(data.labels, provenance | _store_facts(stores), data.truth),
+        keeper=ModelKeeper(out, config, data.labels, provenance | _store_facts(stores), data.ground_truth),
         state=state,
         log=RunLog(out if accelerator.is_main_process else None, state.step),
     )
@@ -228,6 +230,14 @@ def _loader(
         persistent_workers=workers > 0,
     )
     return sampler, loader
+
+
+def _ages(
+    config: RunConfig, out: Path, accelerator: Accelerator, memory: FeatureStore | None, sampler: BatchSampler
+) -> AgeSnapshots | None:
+    if memory is None or config.memory.sampler not in ("oldest", "mixture"):
+        return None
+    return AgeSnapshots(out, accelerator.process_index, memory, sampler.videos, sampler.windows.rows_per_clip)
 
 
 def _share_out(memory: FeatureStore, sampler: BatchSampler, accelerator: Accelerator, resumed: bool) -> None:

@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipelines.train.checkpoint import list_checkpoints
-from tal.memory.store_reader import AgeSnapshot
-
-if TYPE_CHECKING:
-    from pipelines.train.loop import Trainer
+from tal.memory.sampler import TrainingVideo
+from tal.memory.store_reader import AgeSnapshot, RowStore
 
 
-def epoch_ages(trainer: Trainer, epoch: int) -> AgeSnapshot | None:
-    """Ages of this process's clips as the epoch began; None when no sampler looks at them."""
-    rows_per_clip = trainer.sampler.windows.rows_per_clip
-    if trainer.memory is None or trainer.config.memory.sampler not in ("oldest", "mixture"):
-        return None
-    first_step = trainer.state.step - trainer.state.step_in_epoch
-    path = _path(trainer.out, epoch, trainer.accelerator.process_index)
-    if trainer.state.step_in_epoch:
-        with np.load(path) as saved:
-            return AgeSnapshot({name: saved[name] for name in saved.files}, first_step, rows_per_clip)
-    videos = {v.id: v.num_rows for v in trainer.sampler.windows.videos_of(trainer.sampler.slots)}
-    snapshot = AgeSnapshot.take(trainer.memory, videos, first_step, rows_per_clip)
-    _save(path, snapshot)
-    if trainer.accelerator.is_main_process:
-        _prune(trainer.out, epoch)
-    return snapshot
+@dataclass(frozen=True)
+class AgeSnapshots:
+    """Snapshots of one process's training videos, RUN/ages/epoch_XXXXXX_PROCESS.npz.
 
+    Attributes
+    ----------
+    run
+        the run's folder.
+    process
+        index of this process; the first one also removes what is not needed any more.
+    store, videos, rows_per_clip
+        the memory, and the clips of it whose ages are noted.
+    """
 
-def _path(out: Path, epoch: int, process: int) -> Path:
-    return out / "ages" / f"epoch_{epoch:06d}_{process}.npz"
+    run: Path
+    process: int
+    store: RowStore
+    videos: Sequence[TrainingVideo]
+    rows_per_clip: int
+
+    def take(self, epoch: int, step: int) -> AgeSnapshot:
+        """Ages now, before the epoch's first step; ``step`` optimizer steps are done."""
+        rows = {video.id: video.num_rows for video in self.videos}
+        snapshot = AgeSnapshot.take(self.store, rows, step, self.rows_per_clip)
+        _save(self._path(epoch), snapshot)
+        if self.process == 0:
+            _prune(self.run, epoch)
+        return snapshot
+
+    def read(self, epoch: int, step: int) -> AgeSnapshot:
+        """The snapshot of an epoch that began after ``step`` optimizer steps and was interrupted."""
+        with np.load(self._path(epoch)) as saved:
+            return AgeSnapshot({name: saved[name] for name in saved.files}, step, self.rows_per_clip)
+
+    def _path(self, epoch: int) -> Path:
+        return self.run / "ages" / f"epoch_{epoch:06d}_{self.process}.npz"
 
 
 def _save(path: Path, snapshot: AgeSnapshot) -> None:
@@ -45,9 +60,9 @@ def _save(path: Path, snapshot: AgeSnapshot) -> None:
     os.replace(temporary, path)
 
 
-def _prune(out: Path, epoch: int) -> None:
+def _prune(run: Path, epoch: int) -> None:
     """Drop snapshots that no checkpoint can come back to."""
-    oldest = min([epoch, *(c.state.epoch for c in list_checkpoints(out / "checkpoints"))])
-    for path in (out / "ages").glob("epoch_*.npz"):
+    oldest = min([epoch, *(c.state.epoch for c in list_checkpoints(run / "checkpoints"))])
+    for path in (run / "ages").glob("epoch_*.npz"):
         if int(path.name.split("_")[1]) < oldest:
             path.unlink()

@@ -40,12 +40,12 @@ class Validator:
         config: RunConfig,
         accelerator: Accelerator,
         videos: Sequence[TrainingVideo],
-        truth: AnnotationSet,
+        ground_truth: AnnotationSet,
         labels: Sequence[str],
         store: FeatureStore | None,
     ) -> None:
         self.config, self.accelerator = config, accelerator
-        self.videos, self.truth, self.labels = videos, truth, labels
+        self.videos, self.ground_truth, self.labels = videos, ground_truth, labels
         self.store = store
         self.inference = config.inference.with_window(config.window.num_rows)
         self.video_scores = config.inference.read_video_scores(labels, config.localizer.one_class)
@@ -64,11 +64,12 @@ class Validator:
             for video in mine:
                 frames.append(self._detect(network, video))
                 bar.advance(task)
-        found = pd.concat([*frames, pd.DataFrame(columns=PREDICTION_COLUMNS)], ignore_index=True)
+        detections = pd.concat([*frames, pd.DataFrame(columns=PREDICTION_COLUMNS)], ignore_index=True)
         if self.accelerator.num_processes > 1:
-            found = pd.DataFrame(gather_object(found.to_dict("records")), columns=found.columns)
-        result = evaluate(self.truth, found, self.config.train.val_tiou)
-        return Validation(found, result)
+            records = gather_object(detections.to_dict("records"))
+            detections = pd.DataFrame(records, columns=detections.columns)
+        result = evaluate(self.ground_truth, detections, self.config.train.val_tiou)
+        return Validation(detections, result)
 
     def _detect(self, network: MemoryNetwork, video: TrainingVideo) -> pd.DataFrame:
         rows: NDArray[np.floating]
