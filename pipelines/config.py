@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipelines.presets import find_preset, list_parts
 from pipelines.shared.config_errors import explain
-from tal.config import Config, without_removed_keys
+from tal.config import Config, current_key, with_current_keys, without_removed_keys
 from tal.decoders.pyramid.config import PyramidConfig
 from tal.encoders import EncoderConfig
 from tal.errors import ConfigError
@@ -122,15 +122,15 @@ class RunConfig(Config):
         if self.data.videos and self.encoder is None:
             raise ValueError("data.videos is set but there is no `encoder` section to look at videos with")
         memory = self.memory
-        if memory.settle_epochs:
-            if memory.warmup_epochs + memory.settle_epochs >= train.epochs:
+        if last := memory.finetune_localizer_epochs:
+            if memory.warmup_epochs + last >= train.epochs:
                 raise ValueError(
-                    f"memory.warmup_epochs {memory.warmup_epochs} and memory.settle_epochs "
-                    f"{memory.settle_epochs} leave the encoder none of {train.epochs} epochs"
+                    f"memory.warmup_epochs {memory.warmup_epochs} and memory.finetune_localizer_epochs "
+                    f"{last} leave the encoder none of {train.epochs} epochs"
                 )
             if not self.data.store or memory.baseline != "none" or memory.write_back == "off":
                 raise ValueError(
-                    "memory.settle_epochs needs a memory that is written: data.store, write_back"
+                    "memory.finetune_localizer_epochs needs a memory that is written: data.store, write_back"
                 )
         if self.inference.row_weight and not self.localizer.row_loss:
             raise ValueError("inference.row_weight needs a row classifier: set localizer.row_loss above 0")
@@ -183,10 +183,11 @@ def load_config(path_or_preset: str | Path, sets: Iterable[str] = ()) -> RunConf
 def parse_config(tree: Mapping[str, Any], source: str = "configuration") -> RunConfig:
     """Check a mapping; errors name ``source``, the key and what would fit.
 
-    Keys of older releases that are constants now are left out, see `tal.config.REMOVED_KEYS`.
+    Keys of older releases are renamed, or left out where they are constants now (`tal.config`).
     """
     try:
-        return RunConfig.model_validate(without_removed_keys(tree, source))
+        current = without_removed_keys(with_current_keys(tree, source), source)
+        return RunConfig.model_validate(current)
     except ValidationError as error:
         raise ConfigError(f"{source}: {explain(error, RunConfig)}") from None
 
@@ -219,6 +220,7 @@ def read_tree(path: Path, _children: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds a {type(tree).__name__}; a configuration is a mapping of sections")
+    tree = with_current_keys(tree, str(path))
     base: dict[str, Any] = {}
     for parent in _parents(tree.pop("extends", None) or [], path):
         base = merge(base, read_tree(parent, (*_children, path)))
@@ -299,7 +301,7 @@ def _parse_set(text: str) -> tuple[str, Any]:
     if isinstance(parsed, str):  # YAML 1.1 takes 1e-3 for a text
         with contextlib.suppress(ValueError):
             parsed = float(parsed)
-    return key.strip(), parsed
+    return current_key(key.strip(), "--set"), parsed
 
 
 def _assign(tree: Mapping[str, Any], key: str, value: object) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Base of every configuration model, and the keys that have become constants since a release."""
+"""Base of every configuration model, and the keys that were renamed or became constants since a release."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict
 from tal.errors import ConfigError
 
 log = logging.getLogger("longtal.config")
+
+# Dotted key of an older release -> its name now. A section's name renames all keys in it.
+RENAMED_KEYS: Mapping[str, str] = {"memory.settle_epochs": "memory.finetune_localizer_epochs"}
 
 _PYRAMIDS = ("actionformer", "temporalmaxer", "tridet", "cltdr_gmg")
 # Dotted key of an older release -> its default, which is a constant now. `decoder(afsd)` is the section
@@ -42,6 +45,60 @@ class Config(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+def current_key(key: str, source: str, renamed: Mapping[str, str] = RENAMED_KEYS) -> str:
+    """The name that a dotted key has now; the log says so where it had another.
+
+    Parameters
+    ----------
+    source
+        where the key stands, for the log.
+    renamed
+        names by dotted key, see `RENAMED_KEYS`.
+    """
+    for old, new in renamed.items():
+        if key == old or key.startswith(f"{old}."):
+            log.info("%s: `%s` is called `%s` now; the old name still works", source, old, new)
+            return new + key.removeprefix(old)
+    return key
+
+
+def with_current_keys(
+    tree: Mapping[str, Any], source: str, renamed: Mapping[str, str] = RENAMED_KEYS
+) -> dict[str, Any]:
+    """A copy of a configuration tree with today's names of its keys; one line in the log for each change.
+
+    The keys of ``notes``, which are dotted keys themselves, are renamed too.
+
+    Parameters
+    ----------
+    source
+        what the tree was read from, for the log and the error.
+    renamed
+        names by dotted key, see `RENAMED_KEYS`.
+
+    Raises
+    ------
+    ConfigError
+        where a tree has a key under both names.
+    """
+    result = copy.deepcopy(dict(tree))
+    for old, new in renamed.items():
+        section, name = _place(result, old)
+        if name not in section:
+            continue
+        new_section, new_name = _place(result, new, create=True)
+        if new_name in new_section:
+            raise ConfigError(
+                f"{source}: `{old}` is the old name of `{new}`, and both are given: leave it out"
+            )
+        current_key(old, source, renamed)  # says so
+        new_section[new_name] = section.pop(name)
+    notes = result.get("notes")
+    if isinstance(notes, dict):
+        result["notes"] = {renamed.get(key, key): text for key, text in notes.items()}
+    return result
 
 
 def without_removed_keys(
@@ -79,12 +136,14 @@ def without_removed_keys(
     return result
 
 
-def _place(tree: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+def _place(tree: dict[str, Any], key: str, create: bool = False) -> tuple[dict[str, Any], str]:
     """The section that a dotted key stands in, and its name there; a section that is missing is empty."""
     *sections, last = key.split(".")
     for section in sections:
         name, _, wanted = section.rstrip(")").partition("(")
         child = tree.get(name)
+        if create and not isinstance(child, dict):
+            child = tree[name] = {}
         if not isinstance(child, dict) or (wanted and child.get("name") != wanted):
             return {}, last
         tree = child

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from pipelines.shared.run_folder import validation_predictions
+from pipelines.shared.run_folder import record_kind, validation_predictions
 from tal.annotations import VIDEO_SUFFIXES
 from tal.errors import LongtalError
 
@@ -151,7 +151,8 @@ def training_series(log: Path) -> list[Series]:
             step = record.get("step")
             if not isinstance(step, int) or isinstance(step, bool):
                 continue
-            prefix = "" if record.get("kind") in (None, "step") else f"{record['kind']}: "
+            kind = record_kind(record)
+            prefix = "" if kind == "step" else f"{kind}: "
             for name, value in _numbers(record):
                 steps, values = curves.setdefault(prefix + name, ([], []))
                 steps.append(step)

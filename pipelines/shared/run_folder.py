@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+# Kinds of log.jsonl's records by the names that they had in older releases.
+_RENAMED_KINDS = {"settle": "finetune_localizer"}
 
 
 def step_name(step: int) -> str:
@@ -13,3 +18,9 @@ def step_name(step: int) -> str:
 def validation_predictions(run: Path, step: int) -> Path:
     """Detections of the validation after a step."""
     return run / "validation" / f"{step_name(step)}_predictions.json"
+
+
+def record_kind(record: Mapping[str, Any]) -> str:
+    """What a record of log.jsonl is about, by today's name; one that does not say so is of a step."""
+    kind = str(record.get("kind") or "step")
+    return _RENAMED_KINDS.get(kind, kind)

@@ -96,7 +96,7 @@ class Trainer:
         rows = encode_memory(self.network.encoder, self.memory, self.sampler.videos, step, device)
         self.accelerator.wait_for_everyone()
         seconds = time.perf_counter() - start
-        self.log.write("settle", step, rows=rows, seconds=seconds)
+        self.log.write("finetune_localizer", step, rows=rows, seconds=seconds)
         log.info(
             "the encoder rests from here on; %d rows of the memory encoded anew in %.0f s", rows, seconds
         )

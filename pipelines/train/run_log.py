@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.shared.console import log
+from pipelines.shared.run_folder import record_kind
 
 
 class RunLog:
@@ -66,7 +67,7 @@ def read_log(folder: str | Path, kind: str | None = None) -> list[dict[str, Any]
     """Records of a run, of one kind or all."""
     lines = (Path(folder) / "log.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
-    return [r for r in records if kind is None or r["kind"] == kind]
+    return [r for r in records if kind is None or record_kind(r) == kind]
 
 
 class Pace:

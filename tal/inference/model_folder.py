@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tal.config import Config, without_removed_keys
+from tal.config import Config, with_current_keys, without_removed_keys
 from tal.encoders import EncoderConfig
 from tal.errors import CheckpointError, ConfigError
 from tal.inference.localize import InferenceConfig
@@ -130,8 +130,9 @@ def read_model(path: str | os.PathLike[str]) -> ModelFolder:
 
 def _detector_config(tree: Mapping[str, Any], channels: int, source: Path) -> DetectorConfig:
     sections = ("data", "window", "encoder", "localizer", "inference")  # the others are not looked at
+    read = {name: tree[name] for name in sections if name in tree}
     try:
-        tree = without_removed_keys({name: tree[name] for name in sections if name in tree}, str(source))
+        tree = without_removed_keys(with_current_keys(read, str(source)), str(source))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     data, window = tree.get("data") or {}, tree.get("window") or {}

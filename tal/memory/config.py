@@ -18,10 +18,10 @@ class MemoryConfig(Config):
 
     ratio: float = Field(0.15, ge=0, le=1, description="share r of a window's clips; 0: stored rows only")
     warmup_epochs: int = Field(0, ge=0, description="epochs on stored rows alone, before the encoder learns")
-    settle_epochs: int = Field(
+    finetune_localizer_epochs: int = Field(
         0,
         ge=0,
-        description="last epochs with the encoder at rest, on rows that it encoded anew just before them",
+        description="last epochs: the encoder rests, the localizer learns on rows encoded anew before them",
     )
     sampler: Literal["stratified", "uniform", "oldest", "mixture"] = "stratified"
     oldest_share: float = Field(

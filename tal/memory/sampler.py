@@ -96,8 +96,9 @@ class WindowSampler:
             )
         self.videos, self.batch_size, self.seed = videos, batch_size, seed
         self.window, self.memory, self.rows_per_clip = window, memory, rows_per_clip
-        rests = rows_per_clip > 0 and memory.settle_epochs > 0
-        self.finetune_from = epochs - memory.settle_epochs if rests and epochs is not None else None
+        rests = rows_per_clip > 0 and memory.finetune_localizer_epochs > 0
+        last = memory.finetune_localizer_epochs
+        self.finetune_from = epochs - last if rests and epochs is not None else None
         dealt = self._rng(_SLOTS).permutation(len(videos))
         self.slots = [np.sort(dealt[slot::batch_size]) for slot in range(batch_size)]
         self.steps_per_epoch = window.windows_per_video * max(len(slot) for slot in self.slots)

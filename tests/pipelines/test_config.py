@@ -5,6 +5,8 @@ import yaml
 
 from pipelines.config import RunConfig, load_config, nested, parse_config, read_tree, save_resolved
 from pipelines.presets import find_preset, list_parts, list_presets
+from pipelines.shared.console import log
+from pipelines.train import saved_config
 from tal.errors import ConfigError
 
 
@@ -113,6 +115,38 @@ def test_dotted_keys_become_sections():
     base = {"a": {"b": 1, "c": 2}, "d": 3}
     assert nested({"a.b": 5, "d.e": 6, "f": [7]}, base) == {"a": {"b": 5, "c": 2}, "d": {"e": 6}, "f": [7]}
     assert base == {"a": {"b": 1, "c": 2}, "d": 3}
+
+
+OLD, NEW = "memory.settle_epochs", "memory.finetune_localizer_epochs"
+
+
+def test_an_old_name_of_a_key_still_works_and_the_log_says_the_new_one(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(log, "propagate", True)  # a command may have run before
+    old_parent, child = tmp_path / "old.yaml", tmp_path / "child.yaml"
+    old_parent.write_text(f"extends: gym\nmemory: {{settle_epochs: 2}}\nnotes: {{{OLD}: mine}}\n")
+    child.write_text("extends: old.yaml\nmemory: {finetune_localizer_epochs: 1}\n")
+    caplog.set_level("INFO", logger="longtal.config")
+    config = load_config(old_parent)
+    assert config.memory.finetune_localizer_epochs == 2
+    assert config.notes[NEW] == "mine" and OLD not in config.notes
+    assert caplog.messages == [f"{old_parent}: `{OLD}` is called `{NEW}` now; the old name still works"]
+    # one that is laid over another replaces it, whatever name each has
+    assert load_config(child).memory.finetune_localizer_epochs == 1
+    caplog.clear()
+    assert load_config("gym", [f"{OLD}=4"]).memory.finetune_localizer_epochs == 4
+    assert caplog.messages == [f"--set: `{OLD}` is called `{NEW}` now; the old name still works"]
+
+
+def test_a_run_that_was_saved_with_an_old_name_is_read(tmp_path):
+    path = save_resolved(load_config("gym"), tmp_path)
+    path.write_text(path.read_text().replace("finetune_localizer_epochs: 3", "settle_epochs: 3"))
+    assert saved_config(tmp_path) == load_config("gym")
+
+
+def test_a_key_under_both_names_is_refused():
+    memory = {"settle_epochs": 1, "finetune_localizer_epochs": 2}
+    with pytest.raises(ConfigError, match=r"old name of `memory\.finetune_localizer_epochs`: give one"):
+        parse_config({"memory": memory})
 
 
 @pytest.mark.parametrize(

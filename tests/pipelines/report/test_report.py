@@ -14,6 +14,7 @@ from pipelines.report.page import embed_json
 from pipelines.report.run import ReportError
 from pipelines.report.run_folder import MAX_POINTS, memory_age, read_run, training_series
 from pipelines.shared.files import OutputExistsError
+from pipelines.train.run_log import read_log
 from tal.annotations import read_annotations, read_predictions
 from tal.errors import AnnotationError
 from tal.metrics import evaluate
@@ -242,6 +243,15 @@ def test_numbers_that_are_not_finite_do_not_reach_the_page(tmp_path):
     log = tmp_path / "log.jsonl"
     log.write_text('{"step": 1, "loss": NaN}\n{"step": 2, "loss": 1.5}\n[1]\n{"step": "x", "loss": 1}\n')
     assert [s.to_json() for s in training_series(log)] == [{"name": "loss", "step": [2], "value": [1.5]}]
+
+
+def test_a_kind_of_record_has_one_name_whichever_release_wrote_it(tmp_path):
+    log = tmp_path / "log.jsonl"
+    kinds = ("settle", "finetune_localizer")
+    log.write_text("".join(json.dumps({"kind": k, "step": s, "rows": 9}) + "\n" for s, k in enumerate(kinds)))
+    (series,) = training_series(log)
+    assert series.to_json() == {"name": "finetune_localizer: rows", "step": [0, 1], "value": [9.0, 9.0]}
+    assert [r["step"] for r in read_log(tmp_path, "finetune_localizer")] == [0, 1]
 
 
 def test_empty_predictions_are_said_to_be_so(files, tmp_path):

@@ -15,11 +15,13 @@ import tal.inference.detector as detector_module
 from featstore import FeatureStore
 from featstore.errors import StoreSpecError
 from tal import Detector
+from tal.config import RENAMED_KEYS
 from tal.encoders import EncoderConfig, build_encoder, encode_video, feature_spec
 from tal.errors import CheckpointError, ConfigError, VideoError
 from tal.grid import ClipGrid
 from tal.inference.detector import RowBuffer
 from tal.inference.localize import localize
+from tal.inference.model_folder import read_model
 from tal.localizer import Localizer, LocalizerConfig
 
 LABELS = ["bow", "jump", "wave"]
@@ -204,6 +206,13 @@ def test_an_edited_configuration_is_named(model):
     (model / "config.yaml").write_text(yaml.safe_dump(tree))
     with pytest.raises(CheckpointError, match=r"localizer\.downsampel"):
         Detector.load(model)
+
+
+def test_a_key_of_an_older_release_is_read_by_its_name_of_today(model, monkeypatch):
+    monkeypatch.setitem(RENAMED_KEYS, "inference.lap", "inference.overlap")
+    tree = {**TREE, "inference": {"lap": 0.125, "min_score": 0.0}, "memory": {"gone": 1}}
+    (model / "config.yaml").write_text(yaml.safe_dump(tree))
+    assert read_model(model).config.inference.overlap == 0.125
 
 
 def test_bad_videos_and_devices(model, tmp_path):
