@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tal.errors import LongtalError
+from tal.files import put_in_place
 
 # Windows refuses these as stems, whatever the extension.
 _RESERVED = {
@@ -82,7 +82,7 @@ def require_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str, overwrite: bool = False) -> Path:
-    """Write a whole UTF-8 file or none: a temporary file beside it, then a rename.
+    """Write a UTF-8 file, whole or not at all.
 
     Raises
     ------
@@ -92,17 +92,8 @@ def write_text(path: Path, text: str, overwrite: bool = False) -> Path:
         when the folder cannot be written (permissions, disk full).
     """
     require_new([path], overwrite)
-    with output_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", errors="replace", newline="") as file:
-                file.write(text)
-            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes it private
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+    with output_errors(path), put_in_place(path) as beside:
+        beside.write_bytes(text.encode("utf-8", errors="replace"))
     return path
 
 
@@ -114,9 +105,3 @@ def output_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def _umask() -> int:
-    current = os.umask(0o077)
-    os.umask(current)
-    return current

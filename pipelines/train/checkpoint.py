@@ -9,7 +9,6 @@ does not take.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from pipelines.shared.run_folder import step_name
 from tal.errors import CheckpointError
+from tal.files import put_in_place
 
 KEEP = 2
 
@@ -51,23 +51,19 @@ def save_checkpoint(
     average: dict[str, Tensor] | None,
     optimizer: dict,
 ) -> Path:
-    """Write a checkpoint under a temporary name, sync it, then rename it: it is whole or not there."""
-    final = folder / step_name(state.step)
-    temporary = folder / f".{final.name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file(contiguous(model), temporary / "model.safetensors")
-    if average is not None:
-        save_file(contiguous(average), temporary / "average.safetensors")
-    torch.save(optimizer, temporary / "optimizer.pt")
-    (temporary / "state.json").write_text(json.dumps(asdict(state), indent=1))
-    for path in [*temporary.iterdir(), temporary]:
-        _sync(path)
-    if final.exists():  # the same step again, after a crash between checkpoint and commit
-        shutil.rmtree(final)
-    temporary.rename(final)
-    _sync(folder)
-    return final
+    """Write a checkpoint, whole or not at all, and wait until it is on the disk.
+
+    One of the same step, left by a crash between checkpoint and commit, is replaced.
+    """
+    path = folder / step_name(state.step)
+    with put_in_place(path, sole_writer=True, sync=True) as beside:
+        beside.mkdir()
+        save_file(contiguous(model), beside / "model.safetensors")
+        if average is not None:
+            save_file(contiguous(average), beside / "average.safetensors")
+        torch.save(optimizer, beside / "optimizer.pt")
+        (beside / "state.json").write_text(json.dumps(asdict(state), indent=1))
+    return path
 
 
 def prune(folder: Path, keep: int = KEEP) -> None:
@@ -78,14 +74,14 @@ def prune(folder: Path, keep: int = KEEP) -> None:
 
 def list_checkpoints(folder: Path) -> list[Checkpoint]:
     """Whole checkpoints, oldest first."""
-    found = []
+    checkpoints = []
     for path in sorted(folder.glob("step_*")):
         try:
             state = TrainState(**json.loads((path / "state.json").read_text()))
         except (OSError, json.JSONDecodeError, TypeError) as error:
             raise CheckpointError(f"{path} is not whole ({error}): remove it") from error
-        found.append(Checkpoint(path, state))
-    return found
+        checkpoints.append(Checkpoint(path, state))
+    return checkpoints
 
 
 def choose_checkpoint(folder: Path, generation: int | None) -> Checkpoint | None:
@@ -96,12 +92,12 @@ def choose_checkpoint(folder: Path, generation: int | None) -> Checkpoint | None
     CheckpointError
         when there are checkpoints, but none of this generation.
     """
-    found = list_checkpoints(folder)
-    fitting = [c for c in found if c.state.generation == generation]
+    checkpoints = list_checkpoints(folder)
+    fitting = [c for c in checkpoints if c.state.generation == generation]
     if fitting:
         return fitting[-1]
-    if found:
-        names = ", ".join(f"{c.path.name} (generation {c.state.generation})" for c in found)
+    if checkpoints:
+        names = ", ".join(f"{c.path.name} (generation {c.state.generation})" for c in checkpoints)
         raise CheckpointError(
             f"the memory stands at generation {generation}, but {folder} has {names}: weights and memory are "
             f"of different moments; put back the memory that belongs to them, or train into another folder"
@@ -122,11 +118,3 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | Non
 def contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors as safetensors takes them: on the CPU, contiguous, sharing no storage."""
     return {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

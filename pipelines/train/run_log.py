@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.shared.console import log
+from pipelines.shared.files import write_text
 from pipelines.shared.run_folder import record_kind
 
 
@@ -60,7 +61,7 @@ def _cut(path: Path, from_step: int) -> None:
             continue
         if record.get("step", 0) <= from_step:
             kept.append(line)
-    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    write_text(path, "".join(line + "\n" for line in kept), overwrite=True)
 
 
 def read_log(folder: str | Path, kind: str | None = None) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.train.checkpoint import list_checkpoints
+from tal.files import put_in_place
 from tal.memory.sampler import TrainingVideo
 from tal.memory.store_reader import AgeSnapshot, RowStore
 
@@ -53,11 +53,8 @@ class AgeSnapshots:
 
 
 def _save(path: Path, snapshot: AgeSnapshot) -> None:
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
+    with put_in_place(path, sole_writer=True) as beside, beside.open("wb") as file:
         np.savez(file, **snapshot.steps)  # type: ignore[arg-type]
-    os.replace(temporary, path)
 
 
 def _prune(run: Path, epoch: int) -> None:

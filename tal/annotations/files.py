@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tal.errors import AnnotationError
+from tal.files import put_in_place
 
 
 def read_bytes(path: Path) -> bytes:
@@ -65,16 +64,9 @@ def check_name(name: object, where: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file whole or not at all: a temporary neighbour, then a rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="")
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    """Write a UTF-8 file, whole or not at all."""
+    with put_in_place(path) as beside:
+        beside.write_text(text, encoding="utf-8", newline="")
 
 
 def path_text(path: Path) -> str:

@@ -1,0 +1,64 @@
+"""Files and folders that are whole or not there: made beside their place, then renamed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def put_in_place(path: Path, sole_writer: bool = False, sync: bool = False) -> Iterator[Path]:
+    """Yield a name beside ``path`` to make a file or a folder under; it is renamed at the block's end.
+
+    So readers, and a crash within the block, find the old one or the new one, whole. When the block raises,
+    what it made is removed and the old one stays. A folder that is replaced is missing for a moment, since a
+    rename does not replace folders.
+
+    Parameters
+    ----------
+    path
+        where the file or folder is to stand; its folder is made when it is missing.
+    sole_writer
+        no other process writes this path: the name beside is always the same, and what a killed process left
+        under it is removed first.
+    sync
+        wait until all of it is on the disk, names included.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    token = "" if sole_writer else f".{secrets.token_hex(4)}"
+    beside = path.with_name(f".{path.name[:40]}{token}.tmp")
+    try:
+        _remove(beside)
+        yield beside
+        if sync:
+            for made in (*beside.rglob("*"), beside):
+                _sync(made)
+        if beside.is_dir() and path.is_dir():
+            shutil.rmtree(path)
+        os.replace(beside, path)
+        if sync:
+            _sync(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            _remove(beside)
+        raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder with all that it holds, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
