@@ -24,6 +24,7 @@ from tal.inference.localize import InferenceConfig
 from tal.localizer import LocalizerConfig
 from tal.memory.augment import AugmentConfig
 from tal.memory.config import MemoryConfig, WindowConfig
+from tal.metrics.protocols import DEFAULT_TIOU
 
 
 class DataConfig(Config):
@@ -74,7 +75,7 @@ class TrainConfig(Config):
     checkpoint_every: int = Field(0, ge=0, description="steps; 0: at the end of every epoch")
     validate_every: int = Field(1, ge=1, description="epochs")
     validate_from: int = Field(0, ge=0, description="first epoch after which to validate; the last always is")
-    val_tiou: tuple[float, ...] = (0.3, 0.4, 0.5, 0.6, 0.7)
+    val_tiou: tuple[float, ...] = DEFAULT_TIOU
     keep_best: int = Field(1, ge=0, description="model folders kept by validation mAP, beside the last")
     select: Literal["best", "last"] = Field("best", description="weights that become RUN/model")
     max_nonfinite: int = Field(

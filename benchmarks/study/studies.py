@@ -12,9 +12,10 @@ from pipelines.config import load_config
 from pipelines.extract import extract
 from pipelines.store.features import ImportOptions, import_features
 from tal.annotations import read_annotations
+from tal.metrics.protocols import DEFAULT_TIOU
 
 STRICT = ("0.5:0.95", tuple(round(0.5 + 0.05 * i, 2) for i in range(10)))
-USUAL = ("0.3:0.7", (0.3, 0.4, 0.5, 0.6, 0.7))
+USUAL = ("0.3:0.7", DEFAULT_TIOU)
 
 
 @dataclass(frozen=True)

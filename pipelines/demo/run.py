@@ -25,13 +25,13 @@ from pipelines.demo.synth import SynthConfig, shuffle_labels, synthesize
 from pipelines.shared import console
 from pipelines.shared.files import OutputExistsError, write_text
 from tal.annotations import read_annotations, write_annotations
+from tal.metrics.protocols import DEFAULT_TIOU
 
 if TYPE_CHECKING:
     from pipelines.config import RunConfig
     from tal.inference.detector import Detector
 
 PRESET = "demo"
-TIOU = (0.3, 0.4, 0.5, 0.6, 0.7)
 # The new video's seed lies far from the data set's: another person, another room.
 _NEW_SEED = 1_000_003
 _MOST_FALSE = 8
@@ -169,7 +169,7 @@ class _Demo:
                 annotations=self.out / "annotations.json",
                 predictions=(self.out / "predictions.json",),
                 subset="test",
-                tiou=TIOU,
+                tiou=DEFAULT_TIOU,
                 thresholds_file=self.out / "run" / "model" / "thresholds.json",
             )
         )

@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from tal.annotations import AnnotationSet
-
-DEFAULT_TIOU = (0.3, 0.4, 0.5, 0.6, 0.7)
+from tal.metrics.protocols import DEFAULT_TIOU
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from tal.metrics.bootstrap import Comparison, paired_bootstrap
 from tal.metrics.evaluate import Evaluation, EvaluationResult, evaluate
 from tal.metrics.operating import calibrate
-from tal.metrics.protocols import PROTOCOLS, Protocol, get_protocol, parse_tiou, tiou_range
+from tal.metrics.protocols import DEFAULT_TIOU, PROTOCOLS, Protocol, get_protocol, parse_tiou, tiou_range
 
 __all__ = [
+    "DEFAULT_TIOU",
     "PROTOCOLS",
     "Comparison",
     "Evaluation",

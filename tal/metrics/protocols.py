@@ -24,6 +24,10 @@ def tiou_range(start: float, stop: float, step: float) -> tuple[float, ...]:
     return tuple(round(start + i * step, 10) for i in range(count))
 
 
+# What a detection is judged by where no benchmark says otherwise; THUMOS14's.
+DEFAULT_TIOU = tiou_range(0.3, 0.7, 0.1)
+
+
 def parse_tiou(text: str) -> tuple[float, ...]:
     """``0.3:0.7:0.1`` (start:stop:step, both ends included), ``0.5`` or ``0.5,0.75,0.95``.
 
@@ -80,7 +84,7 @@ _ALL = (
         "thumos14",
         "THUMOS14",
         "test",
-        tiou_range(0.3, 0.7, 0.1),
+        DEFAULT_TIOU,
         length_edges=(3.0, 6.0, 12.0, 18.0),
         coverage_edges=(0.02, 0.04, 0.06, 0.08),
         instances_edges=(1, 40, 80),
@@ -135,7 +139,7 @@ _ALL = (
         "fineaction", "FineAction", "validation", tiou_range(0.5, 0.95, 0.05), printed=(0.5, 0.75, 0.95)
     ),
     Protocol("ego4d", "Ego4D moment queries", "validation", tiou_range(0.1, 0.5, 0.1), recall_at=(1, 5)),
-    Protocol("generic", "generic", None, tiou_range(0.3, 0.7, 0.1), recall_at=(1, 5), proposals=True),
+    Protocol("generic", "generic", None, DEFAULT_TIOU, recall_at=(1, 5), proposals=True),
 )
 PROTOCOLS: dict[str, Protocol] = {p.name: p for p in _ALL}
 PROTOCOLS["thumos14-opentad"] = replace(

@@ -14,7 +14,7 @@ from pipelines.demo import run as demo
 from pipelines.demo.run import DemoOptions, run_demo
 from pipelines.shared.files import OutputExistsError
 from tal.annotations import read_annotations, read_predictions
-from tal.metrics import evaluate
+from tal.metrics import DEFAULT_TIOU, evaluate
 
 TINY = DemoOptions(
     videos=8,
@@ -76,9 +76,9 @@ def test_its_map_can_be_recomputed_from_its_files(made):
     out, summary = made
     truth = read_annotations(out / "annotations.json").subset("test")
     found = read_predictions(out / "predictions.json")
-    result = evaluate(truth, found, demo.TIOU)
+    result = evaluate(truth, found, DEFAULT_TIOU)
     assert result.average_mAP == pytest.approx(summary["average_mAP"], abs=1e-12)
-    assert result.mAP[demo.TIOU.index(0.5)] == pytest.approx(summary["mAP@0.5"], abs=1e-12)
+    assert result.mAP[DEFAULT_TIOU.index(0.5)] == pytest.approx(summary["mAP@0.5"], abs=1e-12)
     assert set(found.attrs["videos"]) == set(truth.videos)
 
 
