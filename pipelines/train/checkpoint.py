@@ -27,15 +27,27 @@ KEEP = 2
 
 @dataclass
 class TrainState:
-    """Where a run stands. ``step`` optimizer steps are done; ``step_in_epoch`` of them in ``epoch``."""
+    """How far a run is.
+
+    Attributes
+    ----------
+    step, step_in_epoch
+        optimizer steps done, and those of them in ``epoch``.
+    generation
+        of the memory; None: the run has none.
+    nonfinite
+        steps that had a loss or gradient that was not finite.
+    best
+        validations whose models are kept, {"step", "value"}, best first.
+    """
 
     step: int = 0
     epoch: int = 0
     step_in_epoch: int = 0
-    generation: int | None = None  # of the memory; None: the run has none
+    generation: int | None = None
     run_id: str = ""
     nonfinite: int = 0
-    best: list[dict[str, Any]] = field(default_factory=list)  # {"step", "value"}, best first
+    best: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

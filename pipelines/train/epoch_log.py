@@ -1,4 +1,4 @@
-"""What an epoch's record holds: mean losses, times, drift, and how old the memory is."""
+"""The record of an epoch: mean losses, times, drift, and how old the memory is."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class EpochTotals:
     write_wait_s: float = 0.0
 
     def add(self, record: StepRecord, wait_s: float) -> None:
+        """Take in a step, and the seconds that it waited for its batches."""
         self.steps += 1
         self.wait_s += wait_s
         self.decode_s += record.decode_s
@@ -67,11 +68,11 @@ class EpochTotals:
 
 
 def memory_report(
-    store: RowStore, videos: Sequence[TrainingVideo], step: int, epoch_begin: int
+    store: RowStore, videos: Sequence[TrainingVideo], step: int, epoch_start: int
 ) -> dict[str, Any]:
     """Ages in steps of the rows of some videos after optimizer step ``step``, and the shares refreshed.
 
-    ``share_refreshed``: rows written in this epoch (after step ``epoch_begin``); ``share_never``: rows that
+    ``share_refreshed``: rows written in this epoch (after step ``epoch_start``); ``share_never``: rows that
     no step has written since extraction.
     """
     written = np.concatenate([store.ledger(video.id, 0, video.num_rows)["step"] for video in videos])
@@ -83,7 +84,7 @@ def memory_report(
         "age_median": float(middle),
         "age_p90": float(high),
         "age_max": int(age.max()),
-        "share_refreshed": float((written > epoch_begin).mean()),
+        "share_refreshed": float((written > epoch_start).mean()),
         "share_never": float((written <= 0).mean()),
     }
 

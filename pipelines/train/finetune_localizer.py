@@ -45,7 +45,7 @@ def encode_memory(
     Returns
     -------
     int
-        rows written. Interrupted, it is done again from its begin.
+        rows written. Interrupted, it has to be done again from the start.
     """
     encoder.eval()
     count = 0

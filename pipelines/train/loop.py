@@ -35,12 +35,28 @@ from tal.memory.writeback import WriteBack
 
 
 class TrainingStopped(LongtalError, RuntimeError):
-    """Too many steps had a loss or gradient that is no number."""
+    """Too many steps had a loss or a gradient that is not finite."""
 
 
 @dataclass
 class Trainer:
-    """Everything a run is made of, put together by `pipelines.train.setup`."""
+    """A run: its parts, put together by `pipelines.train.setup`, and the order in which they work.
+
+    Attributes
+    ----------
+    out
+        the run's folder.
+    network
+        encoder and localizer, not wrapped for several processes (``train_step`` holds the wrapped one).
+    memory, write_back
+        the store that steps write to; None when no row ever changes.
+    ages
+        snapshots of the rows' ages; None when no sampler looks at them.
+    average, validator
+        None when the run has none.
+    state
+        how far the run is.
+    """
 
     config: RunConfig
     out: Path
@@ -51,8 +67,8 @@ class Trainer:
     train_step: TrainStep
     sampler: BatchSampler
     loader: DataLoader
-    memory: FeatureStore | None  # written to; None when no row ever changes
-    ages: AgeSnapshots | None  # None when no sampler looks at ages
+    memory: FeatureStore | None
+    ages: AgeSnapshots | None
     write_back: WriteBack | None
     validator: Validator | None
     keeper: ModelKeeper
@@ -106,7 +122,7 @@ class Trainer:
         steps, totals = self.sampler.windows.steps_per_epoch, EpochTotals()
         first = self.state.step - self.state.step_in_epoch
         self.sampler.start(epoch, self.state.step_in_epoch, self._ages(epoch, first))
-        begin, waited = time.perf_counter(), self.write_back.waited_s if self.write_back else 0.0
+        start, waited = time.perf_counter(), self.write_back.waited_s if self.write_back else 0.0
         for batches, wait_s in self.batches():
             factor = lr_factor(self.state.step, steps, self.config.train.epochs, self.config.optim)
             set_lr(self.optimizer, factor)
@@ -125,7 +141,7 @@ class Trainer:
         report = totals.report()
         if self.memory is not None:
             report |= memory_report(self.memory, self.sampler.videos, self.state.step, first)
-        report["seconds"] = time.perf_counter() - begin
+        report["seconds"] = time.perf_counter() - start
         report["peak_memory_mib"] = peak_memory_mib(self.accelerator.device)
         self.log.write("epoch", self.state.step, epoch=epoch, **report)
 
@@ -164,7 +180,7 @@ class Trainer:
         if self.state.nonfinite > limit:
             raise TrainingStopped(
                 f"stopped at step {self.state.step}: {self.state.nonfinite} steps had a loss or gradient "
-                f"that is no finite number (train.max_nonfinite {limit}); lower optim.lr, lengthen "
+                f"that is not finite (train.max_nonfinite {limit}); lower optim.lr, lengthen "
                 f"optim.warmup_epochs, or set train.precision=fp32"
             )
 

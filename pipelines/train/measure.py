@@ -1,4 +1,4 @@
-"""How a video is sampled when there is no store to ask."""
+"""Rows, rate and duration of a video when no store knows them."""
 
 from __future__ import annotations
 

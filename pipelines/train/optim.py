@@ -16,8 +16,8 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, An
     """Groups by (encoder or not, decayed or not); each carries ``base_lr``.
 
     Decay is for weights of two or more dimensions: neither biases, norms nor scales (ActionFormer's and
-    TriDet's rule; a per-channel scale stored as [C, 1] or [1, C, 1] is no weight either). Position tables are
-    not decayed.
+    TriDet's rule; a per-channel scale stored as [C, 1] or [1, C, 1] is not a weight either). Position tables
+    are not decayed.
     """
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -39,6 +39,7 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, An
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """The optimizer that the configuration names, over `parameter_groups`."""
     groups = parameter_groups(model, config)
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
@@ -71,5 +72,6 @@ def lr_factor(step: int, steps_per_epoch: int, epochs: int, config: OptimConfig)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Give each group ``factor`` times its base learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = group["base_lr"] * factor

@@ -1,4 +1,4 @@
-"""What a run says: log.jsonl for programs, TensorBoard for eyes, one line now and then for the console."""
+"""The log of a run: log.jsonl, TensorBoard, and a line on the console every few steps."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ from pipelines.shared.run_folder import record_kind
 class RunLog:
     """Appends records ``{"kind": "step" | "epoch" | "validation" | …}`` to RUN/log.jsonl and to TensorBoard.
 
-    ``from_step``: a resumed run drops what an interrupted one logged after the checkpoint, so that no step is
-    there twice. Only the main process has a log; others get a silent one (``folder`` None).
+    Parameters
+    ----------
+    folder
+        the run's; None for processes other than the main one, which log nothing.
+    from_step
+        a resumed run drops what an interrupted one logged after this step, so that no step is there twice.
     """
 
     def __init__(self, folder: Path | None, from_step: int = 0) -> None:
@@ -79,6 +83,7 @@ class Pace:
         self.rate = 0.0
 
     def look(self, step: int) -> float:
+        """The rate after ``step`` steps, smoothed over earlier looks."""
         now = time.perf_counter()
         if step > self._step:
             rate = (step - self._step) / max(now - self._time, 1e-9)
@@ -87,7 +92,7 @@ class Pace:
         return self.rate
 
     def skip(self, step: int) -> None:
-        """Leave out what came since the last look: its end was no step (validation, checkpoints)."""
+        """Leave out the time since the last look, which was not spent on steps (validation, checkpoints)."""
         self._step, self._time = step, time.perf_counter()
 
 

@@ -1,4 +1,4 @@
-"""Put a run together: data, memory, network, optimizer, loader."""
+"""Put a run together from its configuration: data, memory, network, optimizer, loader."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     share = config.train.accumulate * accelerator.num_processes
     if config.train.batch_size % share:
         raise ConfigError(
-            f"train.batch_size {config.train.batch_size} is no multiple of {accelerator.num_processes} "
+            f"train.batch_size {config.train.batch_size} is not a multiple of {accelerator.num_processes} "
             f"processes x train.accumulate {config.train.accumulate}"
         )
     return accelerator
 
 
 def writes_memory(config: RunConfig) -> bool:
-    """Whether steps change stored rows."""
+    """Whether the run's steps change stored rows."""
     memory = config.memory
     uses_store = bool(config.data.store) and memory.baseline == "none"
     return config.end_to_end and uses_store and memory.write_back != "off"
@@ -114,8 +114,9 @@ def _open_memory(path: Path, run_id: str, accelerator: Accelerator) -> FeatureSt
 def build_network(
     config: RunConfig, num_classes: int, channels: int, encoder: Encoder | None
 ) -> MemoryNetwork:
-    """Random weights come from ``train.seed`` alone. Without a share of fresh clips the encoder is not
-    trained.
+    """Encoder and localizer with random weights, which follow from ``train.seed`` alone.
+
+    Without a share of fresh clips the encoder is not trained.
     """
     torch.manual_seed(config.train.seed)
     localizer = Localizer(config.localizer, channels, num_classes, config.window.num_rows)
@@ -138,7 +139,7 @@ def check_spec(config: RunConfig, encoder: Encoder, store: FeatureStore) -> None
 def build_trainer(
     config: RunConfig, out: Path, accelerator: Accelerator, run_id: str, provenance: dict[str, Any]
 ) -> Trainer:
-    """The whole run, at its begin or (when checkpoints are there) at the checkpoint to go on from."""
+    """The whole run at its start, or at the checkpoint to go on from when there is one."""
     encoder = build_encoder(config.encoder, seed=config.train.seed) if config.encoder is not None else None
     stores = open_stores(config, out, accelerator, run_id)
     if encoder is not None and stores.rows is not None:

@@ -1,4 +1,4 @@
-"""Ages at an epoch's begin, kept on disk so that a run resumed in mid-epoch chooses the same clips."""
+"""Ages at the start of an epoch, kept on disk so that a run resumed in mid-epoch chooses the same clips."""
 
 from __future__ import annotations
 

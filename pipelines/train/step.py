@@ -24,18 +24,30 @@ _HALF_MAX = 65504.0  # largest float16
 
 @dataclass
 class StepRecord:
-    """What a step did. ``finite`` False: it moved neither weights nor memory."""
+    """What a step did.
+
+    Attributes
+    ----------
+    finite
+        False: it moved neither weights nor memory.
+    grad_norm, encoder_grad_norm
+        L2 norm of all gradients and of the encoder's, before clipping.
+    fresh_rows, stored_rows, age_mean
+        rows that were encoded and that were read, with the mean age of the latter in steps.
+    drift
+        cosine of each stored row and the fresh row that replaces it.
+    decode_s, encode_s
+        seconds.
+    """
 
     finite: bool
     losses: dict[str, float]
-    grad_norm: float = 0.0  # of all gradients, before clipping
+    grad_norm: float = 0.0
     encoder_grad_norm: float = 0.0
     fresh_rows: int = 0
     stored_rows: int = 0
     age_mean: float = 0.0
-    drift: list[float] = field(
-        default_factory=list
-    )  # cosine of a stored row and the fresh row that replaces it
+    drift: list[float] = field(default_factory=list)
     decode_s: float = 0.0
     encode_s: float = 0.0
 
@@ -60,6 +72,7 @@ class TrainStep:
         self.downsample = self.plain.localizer.downsample
 
     def run(self, number: int, batches: Sequence[Batch]) -> StepRecord:
+        """Take optimizer step ``number``, counted from 1, on its micro-batches."""
         torch.manual_seed(step_seed(self.config.train.seed, number, self.accelerator.process_index))
         buffers = {name: b.clone() for name, b in self.plain.named_buffers() if b.is_floating_point()}
         self.network.train()
@@ -80,9 +93,8 @@ class TrainStep:
         if self.accelerator.num_processes > 1:
             self._combine(record)
         record.grad_norm, record.encoder_grad_norm = self._clip()
-        record.finite &= record.grad_norm < float(
-            "inf"
-        )  # the norm is of all processes' gradients; NaN fails too
+        # the norm is of all processes' gradients; NaN fails too
+        record.finite &= record.grad_norm < float("inf")
         if record.finite:
             self.optimizer.step()
             if self.write_back is not None and writes:
@@ -198,7 +210,7 @@ def step_seed(seed: int, number: int, process: int) -> int:
 
 
 def sample_targets(sample: Sample, downsample: int, device: torch.device | str) -> Targets:
-    """Truth of a window in the decoder's grid."""
+    """Ground truth of a window in the decoder's grid."""
     return Targets(
         segments=torch.from_numpy(sample.segments / downsample).float().to(device),
         labels=torch.from_numpy(sample.labels).to(device),

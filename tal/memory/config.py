@@ -48,7 +48,7 @@ class WindowConfig(Config):
     num_rows: int = Field(320, ge=1)
     crop_ratio: tuple[float, float] = Field((0.9, 1.0), description="part of a video that fits the window")
     shift: bool = Field(
-        True, description="end to end: clips of a video that fits begin at other rows in each window"
+        True, description="end to end: clips of a video that fits start at other rows in each window"
     )
     trunc_threshold: float = Field(
         0.5, ge=0, le=1, description="least visible share of a segment that is kept"

@@ -1,4 +1,4 @@
-"""What every sample of every epoch is: a pure function of (seed, epoch, step, slot), the same on any machine.
+"""The samples of every epoch: pure functions of (seed, epoch, step, slot), the same on any machine.
 
 Videos are dealt to ``batch_size`` slots; a step takes the next video of each slot. So no video is twice in a
 step, a slot (and with it a video and its rows) belongs to one process whatever their number, and the batches
@@ -117,7 +117,7 @@ class WindowSampler:
     def samples(
         self, epoch: int, step: int, slots: range | None = None, ages: ClipAges | None = None
     ) -> list[Sample]:
-        """Samples of a step (counted from the epoch's begin) in the slots given; all slots by default."""
+        """Samples of a step, counted from the start of the epoch, in these slots; all slots by default."""
         return [
             self._sample(epoch, step, slot, ages)
             for slot in (range(self.batch_size) if slots is None else slots)
@@ -161,7 +161,7 @@ class BatchSampler:
     ages: ClipAges | None
 
     def start(self, epoch: int, first_step: int = 0, ages: ClipAges | None = None) -> None:
-        """What the next iteration goes over; ``ages`` are those at the epoch's begin."""
+        """What the next iteration goes over; ``ages`` are those at the start of the epoch."""
         self.epoch, self.first_step, self.ages = epoch, first_step, ages
 
     @property

@@ -52,7 +52,7 @@ def read_batch(store: RowStore, samples: Sequence[Sample], now_step: int) -> Sto
 class AgeSnapshot:
     """Ages of clips as they were at one moment: what age-aware samplers look at for a whole epoch.
 
-    Taken at the epoch's begin, so that the choice does not depend on how far the loader reads ahead.
+    Taken at the start of an epoch, so that the choice does not depend on how far the loader reads ahead.
     ``steps`` maps video -> int64 [rows], the step that wrote each row (-1 never).
     """
 
