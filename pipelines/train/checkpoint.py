@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -125,6 +126,14 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | Non
         load_file(average) if average.exists() else None,
         torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True),
     )
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> dict[str, Any]:
+    """Optimizer, and the loss scale of fp16, as plain tensors and numbers."""
+    state: dict[str, Any] = {"optimizer": optimizer.state_dict()}
+    if accelerator.scaler is not None:
+        state["scaler"] = accelerator.scaler.state_dict()
+    return state
 
 
 def contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:

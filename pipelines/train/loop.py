@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from featstore import FeatureStore
 from pipelines.config import RunConfig
 from pipelines.shared.console import log
-from pipelines.train.checkpoint import TrainState, prune, save_checkpoint
+from pipelines.train.checkpoint import TrainState, optimizer_state, prune, save_checkpoint
 from pipelines.train.ema import WeightAverage
 from pipelines.train.epoch_log import EpochTotals, memory_report, peak_memory_mib
 from pipelines.train.finetune_localizer import encode_memory, take_average
@@ -25,6 +25,7 @@ from pipelines.train.optim import lr_factor, set_lr
 from pipelines.train.run_log import Pace, RunLog, say_step
 from pipelines.train.snapshots import AgeSnapshots
 from pipelines.train.step import StepRecord, TrainStep
+from pipelines.train.stores import commit_together
 from pipelines.train.validate import Validator
 from tal.errors import LongtalError, VideoError
 from tal.memory.clip_loader import Batch
@@ -268,19 +269,3 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             prune(folder)
-
-
-def commit_together(memory: FeatureStore, accelerator: Accelerator) -> None:
-    """One generation of all processes' rows: each prepares, writer 0 commits, the others take it up."""
-    if accelerator.num_processes > 1:
-        memory.prepare_commit()
-        accelerator.wait_for_everyone()
-    memory.commit()
-
-
-def optimizer_state(optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> dict[str, Any]:
-    """Optimizer, and the loss scale of fp16, as plain tensors and numbers."""
-    state: dict[str, Any] = {"optimizer": optimizer.state_dict()}
-    if accelerator.scaler is not None:
-        state["scaler"] = accelerator.scaler.state_dict()
-    return state

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +17,22 @@ from pipelines.shared.console import log
 from pipelines.train.checkpoint import TrainState, choose_checkpoint, load_weights
 from pipelines.train.data import RunData, load_data
 from pipelines.train.ema import WeightAverage
-from pipelines.train.loop import Trainer, commit_together
+from pipelines.train.loop import Trainer
 from pipelines.train.measure import measure_video
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import build_optimizer
 from pipelines.train.run_log import RunLog
 from pipelines.train.snapshots import AgeSnapshots
 from pipelines.train.step import TrainStep
+from pipelines.train.stores import check_spec, open_stores, share_out, store_facts
 from pipelines.train.validate import Validator
-from tal.encoders import Encoder, build_encoder, feature_spec
+from tal.encoders import Encoder, build_encoder
 from tal.errors import ConfigError
 from tal.localizer import Localizer
 from tal.memory.clip_loader import ClipDataset, ClipReading
 from tal.memory.network import MemoryNetwork
 from tal.memory.sampler import BatchSampler, WindowSampler
 from tal.memory.writeback import WriteBack
-
-
-@dataclass(frozen=True)
-class Stores:
-    """``rows``: what stored rows are read from; ``memory``: the same store when the run also writes it."""
-
-    rows: FeatureStore | None
-    memory: FeatureStore | None
 
 
 def build_accelerator(config: RunConfig) -> Accelerator:
@@ -68,49 +60,6 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     return accelerator
 
 
-def writes_memory(config: RunConfig) -> bool:
-    """Whether the run's steps change stored rows."""
-    memory = config.memory
-    uses_store = bool(config.data.store) and memory.baseline == "none"
-    return config.end_to_end and uses_store and memory.write_back != "off"
-
-
-def open_stores(config: RunConfig, out: Path, accelerator: Accelerator, run_id: str) -> Stores:
-    """The extraction as it is, or the run's own copy of it when steps write rows back."""
-    if not config.data.store or (config.end_to_end and config.memory.baseline != "none"):
-        if not config.end_to_end or (config.memory.ratio < 1 and config.memory.baseline == "none"):
-            raise ConfigError(
-                "data.store is empty: make one with `longtal extract` or `longtal store import` and "
-                "give it with --set data.store=PATH"
-            )
-        return Stores(None, None)
-    if not writes_memory(config):
-        store = FeatureStore.open(config.data.store)
-        return Stores(store, None)
-    path = Path(config.data.store) if config.memory.in_place else out / "memory.zarr"
-    if not path.exists() and accelerator.is_main_process:
-        with FeatureStore.open(config.data.store) as pristine:
-            log.info("copying %s to %s", config.data.store, path)
-            pristine.copy_to(path, run_id=run_id)
-    accelerator.wait_for_everyone()
-    memory = _open_memory(path, run_id, accelerator)
-    return Stores(memory, memory)
-
-
-def _open_memory(path: Path, run_id: str, accelerator: Accelerator) -> FeatureStore:
-    """Writer 0 opens (and recovers) first; the others join its run."""
-    rank, world = accelerator.process_index, accelerator.num_processes
-    if world == 1:
-        return FeatureStore.open(path, mode="r+", run=run_id)
-    memory = None
-    for turn in (True, False):
-        if (rank == 0) == turn:
-            memory = FeatureStore.open(path, mode="r+", run=run_id, writer=rank, writers=world)
-        accelerator.wait_for_everyone()
-    assert memory is not None
-    return memory
-
-
 def build_network(
     config: RunConfig, num_classes: int, channels: int, encoder: Encoder | None
 ) -> MemoryNetwork:
@@ -123,17 +72,6 @@ def build_network(
     if encoder is not None and not config.end_to_end:
         encoder.requires_grad_(False)
     return MemoryNetwork(encoder, localizer, config.memory.baseline == "fresh_only")
-
-
-def check_spec(config: RunConfig, encoder: Encoder, store: FeatureStore) -> None:
-    """StoreSpecError unless the store's rows are of this very encoder, sampling and resizing."""
-    store.spec.require(
-        feature_spec(encoder, config.data.fps, config.data.max_frames),
-        "this configuration's encoder",
-        then="extract again, or change the configuration",
-        store=config.data.store,
-        ignore=("dtype",),
-    )
 
 
 def build_trainer(
@@ -165,7 +103,7 @@ def build_trainer(
         log.info("going on from step %d (%s)", state.step, checkpoint.path.name)
     sampler, loader = _loader(config, accelerator, data, encoder)
     if stores.memory is not None and accelerator.num_processes > 1:
-        _share_out(stores.memory, sampler, accelerator, resumed=checkpoint is not None)
+        share_out(stores.memory, sampler, accelerator, resumed=checkpoint is not None)
     wrapped, optimizer = accelerator.prepare(network, optimizer)
     if average is not None:
         average.state = {k: v.to(accelerator.device) for k, v in average.state.items()}
@@ -192,7 +130,7 @@ def build_trainer(
         ages=_ages(config, out, accelerator, stores.memory, sampler),
         write_back=write_back,
         validator=validator,
-        keeper=ModelKeeper(out, config, data.labels, provenance | _store_facts(stores), data.ground_truth),
+        keeper=ModelKeeper(out, config, data.labels, provenance | store_facts(stores), data.ground_truth),
         state=state,
         log=RunLog(out if accelerator.is_main_process else None, state.step),
     )
@@ -241,29 +179,5 @@ def _ages(
     return AgeSnapshots(out, accelerator.process_index, memory, sampler.videos, sampler.windows.rows_per_clip)
 
 
-def _share_out(memory: FeatureStore, sampler: BatchSampler, accelerator: Accelerator, resumed: bool) -> None:
-    """Make each process the owner of its slots' videos, once, before the first checkpoint."""
-    share = len(sampler.slots)
-    owners = {
-        video.id: rank
-        for rank in range(accelerator.num_processes)
-        for video in sampler.windows.videos_of(range(rank * share, (rank + 1) * share))
-    }
-    if all(memory.owner(video) == rank for video, rank in owners.items()):
-        return
-    if resumed:
-        raise ConfigError(
-            f"the run was begun with another number of processes than {accelerator.num_processes}: go on "
-            f"with as many as before, since each owns its videos' rows"
-        )
-    if accelerator.is_main_process:
-        memory.assign(owners)
-    commit_together(memory, accelerator)
-
-
 def new_run_id() -> str:
     return uuid.uuid4().hex
-
-
-def _store_facts(stores: Stores) -> dict[str, Any]:
-    return {"features": stores.rows.spec.to_dict()} if stores.rows is not None else {}

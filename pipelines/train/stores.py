@@ -1,0 +1,110 @@
+"""The stores of a run: the extraction as it is, or the run's own copy of it, which steps refresh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from featstore import FeatureStore
+from pipelines.config import RunConfig
+from pipelines.shared.console import log
+from tal.encoders import Encoder, feature_spec
+from tal.errors import ConfigError
+from tal.memory.sampler import BatchSampler
+
+
+@dataclass(frozen=True)
+class Stores:
+    """``rows``: what stored rows are read from; ``memory``: the same store when the run also writes it."""
+
+    rows: FeatureStore | None
+    memory: FeatureStore | None
+
+
+def writes_memory(config: RunConfig) -> bool:
+    """Whether the run's steps change stored rows."""
+    memory = config.memory
+    uses_store = bool(config.data.store) and memory.baseline == "none"
+    return config.end_to_end and uses_store and memory.write_back != "off"
+
+
+def open_stores(config: RunConfig, out: Path, accelerator: Accelerator, run_id: str) -> Stores:
+    """The extraction as it is, or the run's own copy of it when steps write rows back."""
+    if not config.data.store or (config.end_to_end and config.memory.baseline != "none"):
+        if not config.end_to_end or (config.memory.ratio < 1 and config.memory.baseline == "none"):
+            raise ConfigError(
+                "data.store is empty: make one with `longtal extract` or `longtal store import` and "
+                "give it with --set data.store=PATH"
+            )
+        return Stores(None, None)
+    if not writes_memory(config):
+        store = FeatureStore.open(config.data.store)
+        return Stores(store, None)
+    path = Path(config.data.store) if config.memory.in_place else out / "memory.zarr"
+    if not path.exists() and accelerator.is_main_process:
+        with FeatureStore.open(config.data.store) as pristine:
+            log.info("copying %s to %s", config.data.store, path)
+            pristine.copy_to(path, run_id=run_id)
+    accelerator.wait_for_everyone()
+    memory = _open_memory(path, run_id, accelerator)
+    return Stores(memory, memory)
+
+
+def _open_memory(path: Path, run_id: str, accelerator: Accelerator) -> FeatureStore:
+    """Writer 0 opens (and recovers) first; the others join its run."""
+    rank, world = accelerator.process_index, accelerator.num_processes
+    if world == 1:
+        return FeatureStore.open(path, mode="r+", run=run_id)
+    memory = None
+    for turn in (True, False):
+        if (rank == 0) == turn:
+            memory = FeatureStore.open(path, mode="r+", run=run_id, writer=rank, writers=world)
+        accelerator.wait_for_everyone()
+    assert memory is not None
+    return memory
+
+
+def check_spec(config: RunConfig, encoder: Encoder, store: FeatureStore) -> None:
+    """StoreSpecError unless the store's rows are of this very encoder, sampling and resizing."""
+    store.spec.require(
+        feature_spec(encoder, config.data.fps, config.data.max_frames),
+        "this configuration's encoder",
+        then="extract again, or change the configuration",
+        store=config.data.store,
+        ignore=("dtype",),
+    )
+
+
+def share_out(memory: FeatureStore, sampler: BatchSampler, accelerator: Accelerator, resumed: bool) -> None:
+    """Make each process the owner of its slots' videos, once, before the first checkpoint."""
+    share = len(sampler.slots)
+    owners = {
+        video.id: rank
+        for rank in range(accelerator.num_processes)
+        for video in sampler.windows.videos_of(range(rank * share, (rank + 1) * share))
+    }
+    if all(memory.owner(video) == rank for video, rank in owners.items()):
+        return
+    if resumed:
+        raise ConfigError(
+            f"the run was begun with another number of processes than {accelerator.num_processes}: go on "
+            f"with as many as before, since each owns its videos' rows"
+        )
+    if accelerator.is_main_process:
+        memory.assign(owners)
+    commit_together(memory, accelerator)
+
+
+def commit_together(memory: FeatureStore, accelerator: Accelerator) -> None:
+    """One generation of all processes' rows: each prepares, writer 0 commits, the others take it up."""
+    if accelerator.num_processes > 1:
+        memory.prepare_commit()
+        accelerator.wait_for_everyone()
+    memory.commit()
+
+
+def store_facts(stores: Stores) -> dict[str, Any]:
+    return {"features": stores.rows.spec.to_dict()} if stores.rows is not None else {}
