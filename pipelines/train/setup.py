@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from featstore import FeatureStore
 from pipelines.config import RunConfig
 from pipelines.shared.console import log
-from pipelines.train.checkpoint import TrainState, choose_checkpoint, load_weights
+from pipelines.train.checkpoint import Checkpoint, TrainState, choose_checkpoint, load_weights
 from pipelines.train.data import RunData, load_data
 from pipelines.train.ema import WeightAverage
 from pipelines.train.loop import Trainer
@@ -24,7 +24,7 @@ from pipelines.train.optim import build_optimizer
 from pipelines.train.run_log import RunLog
 from pipelines.train.snapshots import AgeSnapshots
 from pipelines.train.step import TrainStep
-from pipelines.train.stores import check_spec, open_stores, share_out, store_facts
+from pipelines.train.stores import check_spec, open_stores, share_out
 from pipelines.train.validate import Validator
 from tal.encoders import Encoder, build_encoder
 from tal.errors import ConfigError
@@ -90,17 +90,8 @@ def build_trainer(
     optimizer = build_optimizer(network, config.optim)
     checkpoint = choose_checkpoint(out / "checkpoints", stores.memory.generation if stores.memory else None)
     average = WeightAverage(network, config.train.ema_decay) if config.train.ema_decay else None
-    state = TrainState(run_id=run_id)
-    scaler_state = None
-    if checkpoint is not None:
-        state = checkpoint.state
-        weights, averaged, saved = load_weights(checkpoint.path)
-        network.load_state_dict(weights)
-        optimizer.load_state_dict(saved["optimizer"])
-        scaler_state = saved.get("scaler")
-        if average is not None and averaged is not None:
-            average.state = averaged
-        log.info("going on from step %d (%s)", state.step, checkpoint.path.name)
+    state = TrainState(run_id=run_id) if checkpoint is None else checkpoint.state
+    scaler_state = _restore(checkpoint, network, optimizer, average) if checkpoint is not None else None
     sampler, loader = _loader(config, accelerator, data, encoder)
     if stores.memory is not None and accelerator.num_processes > 1:
         share_out(stores.memory, sampler, accelerator, resumed=checkpoint is not None)
@@ -130,15 +121,32 @@ def build_trainer(
         ages=_ages(config, out, accelerator, stores.memory, sampler),
         write_back=write_back,
         validator=validator,
-        keeper=ModelKeeper(out, config, data.labels, provenance | store_facts(stores), data.ground_truth),
+        keeper=ModelKeeper(out, config, data.labels, provenance | stores.provenance, data.ground_truth),
         state=state,
         log=RunLog(out if accelerator.is_main_process else None, state.step),
     )
 
 
+def _restore(
+    checkpoint: Checkpoint,
+    network: MemoryNetwork,
+    optimizer: torch.optim.Optimizer,
+    average: WeightAverage | None,
+) -> dict[str, Any] | None:
+    """Load a checkpoint's weights and optimizer; returns the state of fp16's loss scaler, if it has one."""
+    weights, averaged, saved = load_weights(checkpoint.path)
+    network.load_state_dict(weights)
+    optimizer.load_state_dict(saved["optimizer"])
+    if average is not None and averaged is not None:
+        average.state = averaged
+    log.info("going on from step %d (%s)", checkpoint.state.step, checkpoint.path.name)
+    return saved.get("scaler")
+
+
 def _loader(
     config: RunConfig, accelerator: Accelerator, data: RunData, encoder: Encoder | None
 ) -> tuple[BatchSampler, DataLoader]:
+    """Sampler and loader of this process's share of the windows."""
     reading = None
     if config.end_to_end and encoder is not None and config.encoder is not None:
         reading = ClipReading(
@@ -174,10 +182,12 @@ def _loader(
 def _ages(
     config: RunConfig, out: Path, accelerator: Accelerator, memory: FeatureStore | None, sampler: BatchSampler
 ) -> AgeSnapshots | None:
+    """Snapshots for the samplers that look at ages; None for the others."""
     if memory is None or config.memory.sampler not in ("oldest", "mixture"):
         return None
     return AgeSnapshots(out, accelerator.process_index, memory, sampler.videos, sampler.windows.rows_per_clip)
 
 
 def new_run_id() -> str:
+    """A name that no other run has; the memory carries it too."""
     return uuid.uuid4().hex

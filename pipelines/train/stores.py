@@ -18,10 +18,23 @@ from tal.memory.sampler import BatchSampler
 
 @dataclass(frozen=True)
 class Stores:
-    """``rows``: what stored rows are read from; ``memory``: the same store when the run also writes it."""
+    """The stores that a run has open.
+
+    Attributes
+    ----------
+    rows
+        where stored rows are read from.
+    memory
+        the same store when the run also writes it.
+    """
 
     rows: FeatureStore | None
     memory: FeatureStore | None
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What a model folder says of the rows that it was trained on."""
+        return {"features": self.rows.spec.to_dict()} if self.rows is not None else {}
 
 
 def writes_memory(config: RunConfig) -> bool:
@@ -104,7 +117,3 @@ def commit_together(memory: FeatureStore, accelerator: Accelerator) -> None:
         memory.prepare_commit()
         accelerator.wait_for_everyone()
     memory.commit()
-
-
-def store_facts(stores: Stores) -> dict[str, Any]:
-    return {"features": stores.rows.spec.to_dict()} if stores.rows is not None else {}
