@@ -47,8 +47,8 @@ Measure = Callable[[Path, VideoAnnotation], tuple[int, float, float, FeatureGrid
 def load_data(config: DataConfig, store: FeatureStore | None, measure: Measure | None = None) -> RunData:
     """Read the annotations and pair them with stored rows, and with video files when the run looks at them.
 
-    A video has its id in the store, without a store that of its file; ``truth`` has the same ids. The log
-    says which of them the annotations write otherwise. ``measure`` stands in for the store when training
+    A video has its id in the store, without a store that of its file; ``ground_truth`` has the same ids. The
+    log says which of them the annotations write otherwise. ``measure`` stands in for the store when training
     needs none. Videos that annotations name but nothing holds are left out with a warning.
 
     Raises

@@ -23,7 +23,7 @@ from featstore import FeatureStore
 from pipelines.config import RunConfig
 from pipelines.train import train
 from pipelines.train.run_log import read_log
-from pipelines.train.step import Stepper
+from pipelines.train.step import TrainStep
 from tal import Detector
 from tal.encoders import EncoderConfig, build_encoder, encode_video, feature_spec
 from tal.grid import ClipGrid
@@ -91,16 +91,16 @@ def make_run() -> list[list[float]]:
     """Train to the end, taking a copy of the run on the way: (step, loss, gradient norm) of the steps after
     the copy's checkpoint, as the uninterrupted run did them.
     """
-    step = Stepper.step
+    step = TrainStep.run
 
-    def copying(self: Stepper, number: int, batches: Any) -> Any:
+    def copying(self: TrainStep, number: int, batches: Any) -> Any:
         if number == KILLED_AT:
             shutil.copytree("whole", "run")
         return step(self, number, batches)
 
-    Stepper.step = copying  # type: ignore[method-assign]
+    TrainStep.run = copying  # type: ignore[method-assign]
     train(run_config(), "whole", command=["tests/data/make.py"])
-    Stepper.step = step  # type: ignore[method-assign]
+    TrainStep.run = step  # type: ignore[method-assign]
     shutil.move("run/model", "model")
     for name in ("tensorboard", "models", "validation"):
         shutil.rmtree(f"run/{name}")
