@@ -90,9 +90,7 @@ def with_current_keys(
             continue
         new_section, new_name = _place(result, new, create=True)
         if new_name in new_section:
-            raise ConfigError(
-                f"{source}: `{old}` is the old name of `{new}`, and both are given: leave it out"
-            )
+            raise ConfigError(f"{source}: `{old}` is an old name of `{new}`: give one of them, not both")
         current_key(old, source, renamed)  # says so
         new_section[new_name] = section.pop(name)
     notes = result.get("notes")
