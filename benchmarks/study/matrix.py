@@ -15,8 +15,9 @@ from typing import Any
 from pipelines.config import RunConfig, save_resolved
 from pipelines.shared.console import log
 from pipelines.shared.run_folder import validation_predictions
-from pipelines.train.run_log import clock, read_log
+from pipelines.train.run_log import read_log
 from tal.annotations import read_annotations, read_predictions
+from tal.annotations.clock import clock
 from tal.errors import LongtalError
 from tal.metrics import Comparison, Evaluation, evaluate, paired_bootstrap
 

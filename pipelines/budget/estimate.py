@@ -55,9 +55,10 @@ class Estimate:
             f"disk: {2 * self.store_bytes / _GIB:.2f} GiB for {self.num_rows} feature rows "
             f"(the extraction and the run's own copy)",
             f"memory while training: about {self.memory_bytes / _GIB:.1f} GiB on {self.device}",
-            f"time on this machine ({self.device}): extraction {clock(self.extract_s)}, a step "
-            f"{self.step_s:.2f} s, an epoch {clock(self.epoch_s)}, a validation {clock(self.validation_s)}, "
-            f"all of it with {self.epochs} epochs about {clock(self.total_s)}",
+            f"time on this machine ({self.device}): extraction {rough_time(self.extract_s)}, a step "
+            f"{self.step_s:.2f} s, an epoch {rough_time(self.epoch_s)}, "
+            f"a validation {rough_time(self.validation_s)}, "
+            f"all of it with {self.epochs} epochs about {rough_time(self.total_s)}",
         ]
 
 
@@ -177,8 +178,8 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def clock(seconds: float) -> str:
-    """`42 s`, `12 min`, `3.5 h`, `2.1 days`."""
+def rough_time(seconds: float) -> str:
+    """A duration in its largest fitting unit: `42 s`, `12 min`, `3.5 h`, `2.1 days`."""
     for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
         if seconds < limit:
             return f"{seconds / unit:.0f} {name}" if unit < 3600 else f"{seconds / unit:.1f} {name}"

@@ -120,7 +120,7 @@ def _some(paths: Mapping[str, Path]) -> list[Path]:
 
 def in_time(choices: Choices, cost: Estimate, hours: float) -> tuple[Choices, Estimate, list[str]]:
     """Fewer epochs where the machine is too slow for those that the data ask for; how long it takes, said."""
-    from pipelines.budget.estimate import clock
+    from pipelines.budget.estimate import rough_time
 
     wanted = choices.integer("train.epochs")
     found = cost
@@ -128,10 +128,12 @@ def in_time(choices: Choices, cost: Estimate, hours: float) -> tuple[Choices, Es
         found = replace(cost, epochs=epochs, validate_every=validate_every(epochs))
         if found.total_s <= 3600 * hours:
             break
-    time = f"about {clock(found.total_s)} on this machine ({cost.device}), extraction included"
+    time = f"about {rough_time(found.total_s)} on this machine ({cost.device}), extraction included"
     why, late = f"{choices.by_key['train.epochs'].why}; {time}", []
     if found.epochs < wanted:
-        why = f"{time}; the data would bear {wanted} epochs, {clock(cost.total_s)}, more than {hours:g} h"
+        why = (
+            f"{time}; the data would bear {wanted} epochs, {rough_time(cost.total_s)}, more than {hours:g} h"
+        )
     if found.total_s > 3600 * hours:
         late.append(
             f"{found.epochs} epochs, the fewest offered, take {time}: more than {hours:g} h. Smaller "

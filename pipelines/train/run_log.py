@@ -11,6 +11,7 @@ from typing import Any
 from pipelines.shared.console import log
 from pipelines.shared.files import write_text
 from pipelines.shared.run_folder import record_kind
+from tal.annotations.clock import clock
 
 
 class RunLog:
@@ -94,13 +95,6 @@ class Pace:
     def skip(self, step: int) -> None:
         """Leave out the time since the last look, which was not spent on steps (validation, checkpoints)."""
         self._step, self._time = step, time.perf_counter()
-
-
-def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss or m:ss."""
-    whole = int(seconds)
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
 def say_step(record: dict[str, Any], epochs: int, total: int, rate: float) -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pipelines.train.run_log import Pace, clock
+from pipelines.train.run_log import Pace
 
 
 def test_pace_counts_only_steps_whose_time_it_counts(monkeypatch):
@@ -20,7 +20,3 @@ def test_pace_counts_only_steps_whose_time_it_counts(monkeypatch):
     assert pace.look(15) == pytest.approx(2.0)
     now += 5.0
     assert pace.look(20) == pytest.approx(0.7 * 2.0 + 0.3 * 1.0)
-
-
-def test_clock():
-    assert [clock(9.9), clock(75), clock(3725)] == ["0:09", "1:15", "1:02:05"]
