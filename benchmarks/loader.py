@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from tal.encoders import Preprocess
-from tal.grid import ClipGrid
+from tal.grid import ClipGrid, FrameGrid
 from tal.memory.augment import AugmentConfig
 from tal.memory.clip_loader import ClipReading, read_clips
 from tal.memory.config import MemoryConfig, WindowConfig
@@ -27,6 +27,7 @@ from tal.memory.sampler import TrainingVideo, WindowSampler
 from tal.video import open_video
 
 CLIP, FPS, ROWS = 16, 15.0, 480  # frames a clip, rate, a 32 s window of one row a frame
+GRID = ClipGrid(CLIP, 1)
 
 
 def footage(path: Path, seconds: int, group: int, size: tuple[int, int], seed: int) -> None:
@@ -52,10 +53,9 @@ def training_videos(paths: list[Path]) -> list[TrainingVideo]:
     for path in paths:
         with open_video(path) as video:
             duration_s = video.info.duration_s
-        grid = ClipGrid(FPS, CLIP, 1)
-        rows = grid.num_rows(grid.num_frames(duration_s))
+        rows = GRID.num_rows(FrameGrid(FPS).num_frames(duration_s))
         nothing = np.zeros((0, 2)), np.zeros(0, np.int64)
-        found.append(TrainingVideo(path.stem, rows, FPS, grid.feature_grid, *nothing, str(path), duration_s))
+        found.append(TrainingVideo(path.stem, rows, FPS, GRID.rows_at(FPS), *nothing, str(path), duration_s))
     return found
 
 
@@ -63,7 +63,7 @@ def seconds_a_sample(videos: list[TrainingVideo], ratio: float, rounds: int) -> 
     """Median time of one window's clips; the same windows for every ratio."""
     crop = 112
     prepare = Preprocess(size=128, crop=crop, mean=(0.5,) * 3, std=(0.5,) * 3)
-    reading = ClipReading(CLIP, 1, prepare, AugmentConfig(photometric=0.0, rotation=0.0))
+    reading = ClipReading(GRID, prepare, AugmentConfig(photometric=0.0, rotation=0.0))
     window = WindowConfig(num_rows=ROWS, crop_ratio=(1.0, 1.0))
     windows = WindowSampler(videos, len(videos), window, MemoryConfig(ratio=ratio), 0, CLIP)
     times = []

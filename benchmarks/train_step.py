@@ -69,7 +69,7 @@ def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str
             checkpointing=setting.checkpointing,
         )
     )
-    rows_per_clip = setting.clip_frames // setting.frame_stride
+    rows_per_clip = encoder.grid.rows_per_clip
     window = setting.clips * rows_per_clip
     localizer = Localizer(
         LocalizerConfig.model_validate(

@@ -138,7 +138,7 @@ class RunConfig(Config):
         if rows % downsample:
             raise ValueError(f"window.num_rows {rows} is not a multiple of localizer.downsample {downsample}")
         if self.encoder is not None:
-            rows_per_clip = self.encoder.clip_frames // self.encoder.frame_stride
+            rows_per_clip = self.encoder.grid.rows_per_clip
             if self.end_to_end and rows % rows_per_clip:
                 raise ValueError(
                     f"window.num_rows {rows} is not a multiple of the {rows_per_clip} rows of a clip "

@@ -17,7 +17,7 @@ from pipelines.config import RunConfig
 from tal.decoders.base import Targets
 from tal.encoders import build_encoder
 from tal.errors import ConfigError, VideoError
-from tal.grid import ClipGrid
+from tal.grid import ClipGrid, FrameGrid
 from tal.localizer import Localizer
 from tal.memory.clip_sampling import num_sampled
 from tal.video import open_video
@@ -85,12 +85,12 @@ def estimate(config: RunConfig, sizes: Sizes, device: str | None = None) -> Esti
     settings = config.encoder
     encoder = build_encoder(settings.model_copy(update={"weights": None, "weights_sha256": None})).to(where)
     localizer = Localizer(config.localizer, encoder.channels, 2, config.window.num_rows).to(where)
-    grid = ClipGrid(config.data.fps, settings.clip_frames, settings.frame_stride)
-    frames = [grid.num_frames(float(duration)) for duration in sizes.durations_s]
+    grid, sampling = settings.grid, FrameGrid(config.data.fps)
+    frames = [sampling.num_frames(float(duration)) for duration in sizes.durations_s]
     rows, clips = sum(map(grid.num_rows, frames)), sum(map(grid.num_clips, frames))
 
     crop = encoder.preprocess.crop
-    pictures = torch.randn(1, 3, settings.clip_frames, crop, crop, device=where)
+    pictures = torch.randn(1, 3, grid.clip_frames, crop, crop, device=where)
     features = torch.randn(1, encoder.channels, config.window.num_rows, device=where)
     mask = torch.ones(1, 1, config.window.num_rows, dtype=torch.bool, device=where)
     middle = config.window.num_rows / config.localizer.downsample / 2
@@ -104,10 +104,10 @@ def estimate(config: RunConfig, sizes: Sizes, device: str | None = None) -> Esti
     window_bytes, window_s = _cost(
         localizer, lambda: localizer.losses(localizer(features, mask), [target])["loss"], where
     )
-    random_s, next_s = _decoding(sizes.paths, config.data.fps, settings.clip_frames, encoder.preprocess.size)
+    random_s, next_s = _decoding(sizes.paths, config.data.fps, grid, encoder.preprocess.size)
 
     batch, windows = config.train.batch_size, config.train.batch_size // config.train.accumulate
-    fresh = num_sampled(config.window.num_rows // grid.rows_per_clip, config.memory.ratio)
+    fresh = num_sampled(grid.whole_clips(config.window.num_rows), config.memory.ratio)
     parameters = sum(p.numel() for p in encoder.parameters()) + sum(p.numel() for p in localizer.parameters())
     step_s = batch * (fresh * (clip_s + random_s) + window_s)
     steps = math.ceil(sizes.num_train / batch) * config.window.windows_per_video
@@ -126,16 +126,16 @@ def estimate(config: RunConfig, sizes: Sizes, device: str | None = None) -> Esti
     )
 
 
-def _decoding(paths: Sequence[Path], fps: float, clip_frames: int, size: int) -> tuple[float, float]:
+def _decoding(paths: Sequence[Path], fps: float, grid: ClipGrid, size: int) -> tuple[float, float]:
     """Seconds of a clip somewhere in a video, and of the clip after it; medians over the videos."""
     times: list[tuple[float, float]] = []
     for path in paths:
         with suppress(VideoError), open_video(path) as video:  # damaged inside: extraction will say so
-            first = max(0, video.num_frames(fps) // 2 - clip_frames)
+            first = max(0, grid.num_clips(video.num_frames(fps)) // 2 - 1)
             pair = []
-            for start in (first, first + clip_frames):
+            for clip in (first, first + 1):
                 begin = time.perf_counter()
-                video.frames(list(range(start, start + clip_frames)), fps=fps, size=size)
+                video.frames(grid.frames_of_clip(clip), fps=fps, size=size)
                 pair.append(time.perf_counter() - begin)
             times.append((pair[0], pair[1]))
     random_s, next_s = np.median(np.array(times), axis=0) if times else (0.0, 0.0)

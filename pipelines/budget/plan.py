@@ -106,7 +106,7 @@ def plan(config: RunConfig, budget_bytes: int, steps: int = 3, measure: Measure 
     """
     num_clips = 0
     if config.end_to_end and config.encoder is not None:
-        num_clips = config.window.num_rows // (config.encoder.clip_frames // config.encoder.frame_stride)
+        num_clips = config.encoder.grid.whole_clips(config.window.num_rows)
     measure = measure or _prober(config, num_clips, budget_bytes, steps)
     probes: list[Probe] = []
 

@@ -77,14 +77,13 @@ def measure(config: RunConfig, channels: int, num_classes: int, steps: int) -> d
 
 def _batches(config: RunConfig, encoder: Encoder | None, steps: int) -> list[Batch]:
     rows_per_clip, fps = 0, config.data.fps
-    grid = ClipGrid(fps, 1, 1)
+    grid = ClipGrid(1, 1)
     reading = None
     if encoder is not None:
-        grid = ClipGrid(fps, encoder.clip_frames, encoder.frame_stride)
+        grid = encoder.grid
         rows_per_clip = grid.rows_per_clip
         reading = ClipReading(
-            encoder.clip_frames,
-            encoder.frame_stride,
+            grid,
             encoder.preprocess,
             config.augment,
             every_clip=config.memory.baseline == "stochastic_backprop",
@@ -95,7 +94,7 @@ def _batches(config: RunConfig, encoder: Encoder | None, steps: int) -> list[Bat
     segments = np.stack([ends - 6, ends], axis=1)
     size = config.train.batch_size
     videos = [
-        TrainingVideo(str(i), num_rows, fps, grid.feature_grid, segments, np.zeros(4, np.int64))
+        TrainingVideo(str(i), num_rows, fps, grid.rows_at(fps), segments, np.zeros(4, np.int64))
         for i in range(size)
     ]
     windows = WindowSampler(videos, size, config.window, config.memory, 0, rows_per_clip)
@@ -108,9 +107,9 @@ def _batches(config: RunConfig, encoder: Encoder | None, steps: int) -> list[Bat
 def _sample(sample: Sample, reading: ClipReading | None) -> SampleFrames:
     if reading is None:
         return SampleFrames(sample, torch.zeros(0), (), None, 0.0)
-    clips = tuple(sample.window.clips(reading.rows_per_clip)) if reading.every_clip else sample.clips
+    clips = tuple(sample.window.clips(reading.grid.rows_per_clip)) if reading.every_clip else sample.clips
     crop = reading.preprocess.crop
-    frames = torch.randint(0, 256, (len(clips), reading.clip_frames, crop, crop, 3), dtype=torch.uint8)
+    frames = torch.randint(0, 256, (len(clips), reading.grid.clip_frames, crop, crop, 3), dtype=torch.uint8)
     return SampleFrames(sample, frames, clips, frames.clone() if reading.clean else None, 0.0)
 
 

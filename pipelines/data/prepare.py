@@ -24,7 +24,7 @@ from pipelines.shared import console
 from pipelines.shared.files import write_text
 from tal.annotations import VideoFolder
 from tal.errors import ConfigError, VideoError
-from tal.grid import ClipGrid
+from tal.grid import FrameGrid
 from tal.video import VideoInfo, open_video
 from tal.video.writer import VideoWriter
 
@@ -159,9 +159,7 @@ def _reencode(source: Path, target: Path, config: PrepareConfig) -> str:
 
 
 def _rate(info: VideoInfo, config: PrepareConfig) -> float:
-    if config.max_frames and ClipGrid(config.fps, 1, 1).num_frames(info.duration_s) > config.max_frames:
-        return config.max_frames / info.duration_s
-    return config.fps
+    return FrameGrid(config.fps).capped(info.duration_s, config.max_frames).fps
 
 
 def _gain(ready: dict[str, tuple[Path, Path]], config: PrepareConfig) -> pd.DataFrame:

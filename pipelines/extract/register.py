@@ -12,8 +12,8 @@ from pipelines.extract.options import ExtractOptions
 from pipelines.extract.report import ExtractReport
 from pipelines.shared import console
 from tal.annotations.ids import match_ids
-from tal.encoders import Encoder, sampling_fps
-from tal.grid import ClipGrid
+from tal.encoders import Encoder
+from tal.grid import FrameGrid
 from tal.video import VideoInfo
 
 
@@ -91,12 +91,12 @@ def share(durations_s: Mapping[str, float], part: int, parts: int) -> list[str]:
 
 
 def _record(video_id: str, info: VideoInfo, data: DataConfig, encoder: Encoder) -> dict[str, object]:
-    fps = sampling_fps(info, data.fps, data.max_frames)
-    num_frames = ClipGrid(fps, 1, 1).num_frames(info.duration_s)
+    sampling = FrameGrid(data.fps).capped(info.duration_s, data.max_frames)
+    num_frames = sampling.num_frames(info.duration_s)
     return {
         "id": video_id,
-        "num_rows": -(-num_frames // encoder.frame_stride),
-        "fps": fps,
+        "num_rows": encoder.grid.num_rows(num_frames),
+        "fps": sampling.fps,
         "duration_s": info.duration_s,
         "num_frames": num_frames,
     }

@@ -19,8 +19,9 @@ from pipelines.extract.spool import Spool
 from pipelines.extract.stream import ClipEncoder, EncodedClip, encode_stream
 from pipelines.shared import console
 from tal.device import choose_device
-from tal.encoders import EncoderConfig, build_encoder, clips_at_once, feature_spec
+from tal.encoders import Encoder, EncoderConfig, build_encoder, clips_at_once, feature_spec
 from tal.errors import ConfigError
+from tal.grid import FrameGrid
 from tal.video.pool import DecodeTask, Finished
 
 __all__ = ["ExtractReport", "extract", "open_store", "require_some"]
@@ -170,7 +171,7 @@ class _Extraction:
                         spool = self._hands[event.key]
                         if isinstance(event, EncodedClip):
                             self._write(spool, event)
-                            bar.advance(minutes, self.clips.encoder.clip_frames / spool.record.fps / 60)
+                            bar.advance(minutes, _clip_s(self.clips.encoder, spool.record) / 60)
                         else:
                             self._end(spool, event)
                             bar.advance(videos)
@@ -207,7 +208,7 @@ class _Extraction:
         return encode_stream(self.clips, tasks, self.how.num_workers)
 
     def _write(self, spool: Spool, encoded: EncodedClip) -> None:
-        spool.add(encoded.clip * self.clips.encoder.rows_per_clip, encoded.rows)
+        spool.add(self.clips.encoder.grid.first_row(encoded.clip), encoded.rows)
 
     def _end(self, spool: Spool, event: Finished) -> None:
         record = spool.record
@@ -247,3 +248,8 @@ class _Extraction:
             else:
                 reason = now.reason or f"video {record.id!r}: its rows got lost on their way: extract again"
                 self.report.failed.setdefault(record.id, reason)
+
+
+def _clip_s(encoder: Encoder, record: VideoRecord) -> float:
+    """Seconds of a clip of the video."""
+    return FrameGrid(record.fps).to_seconds(encoder.grid.clip_frames)

@@ -55,7 +55,7 @@ class ClipEncoder:
         self.device = device
         self.precision = precision
         prepare = encoder.preprocess
-        shape = (batch_clips, encoder.clip_frames, prepare.crop, prepare.crop, 3)
+        shape = (batch_clips, encoder.grid.clip_frames, prepare.crop, prepare.crop, 3)
         self.late = self._pinned = device.type == "cuda"
         self._idle = [
             _Batch(torch.zeros(shape, dtype=torch.uint8, pin_memory=self._pinned), []) for _ in range(2)
@@ -115,7 +115,7 @@ def encode_stream(
 ) -> Generator[EncodedClip | Finished, None, None]:
     """Rows of many videos as they come, and each video's end after all its rows."""
     encoder = clips.encoder
-    shape = ClipShape(encoder.clip_frames, encoder.preprocess.size, encoder.preprocess.crop)
+    shape = ClipShape(encoder.grid.clip_frames, encoder.preprocess.size, encoder.preprocess.crop)
     pending: Counter[str] = Counter()
     ended: dict[str, Finished] = {}
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from pipelines.init.survey import Survey
+from tal.grid import ClipGrid, FrameGrid
 from tal.memory.clip_sampling import num_sampled
 
 # Sampling rates offered: round numbers, so that frames fall on the pictures of usual videos.
@@ -65,16 +66,16 @@ def choose(survey: Survey, num_train: int, encoder: str, clip_frames: int, frame
     keys["encoder.name"] = Choice(encoder, "`longtal encoders` lists others")
     keys["encoder.weights"] = _weights(encoder)
     keys["encoder.clip_frames"] = _clip(clip_frames, rate, float(np.median(actions)))
+    grid = ClipGrid(int(_as_float(keys["encoder.clip_frames"])), frame_stride)
+    row_s = grid.rows_at(rate).step_s
     keys["encoder.frame_stride"] = Choice(
-        frame_stride, f"a feature row each {frame_stride / rate:.3g} s: boundaries are found on this grid"
+        frame_stride, f"a feature row each {row_s:.3g} s: boundaries are found on this grid"
     )
     keys |= _pictures(survey)
-    row_s = frame_stride / rate
-    rows_per_clip = int(_as_float(keys["encoder.clip_frames"])) // frame_stride
-    window = keys["window.num_rows"] = _window(actions, durations, row_s, rows_per_clip)
+    window = keys["window.num_rows"] = _window(actions, durations, row_s, grid.rows_per_clip)
     num_rows = int(_as_float(window))
     keys["window.windows_per_video"] = _windows_per_video(durations, row_s, num_rows)
-    keys["memory.ratio"] = _ratio(num_rows // rows_per_clip)
+    keys["memory.ratio"] = _ratio(grid.whole_clips(num_rows))
     keys |= _decoder(actions, row_s, num_rows)
     keys |= _training(num_train, int(_as_float(keys["window.windows_per_video"])))
     return Choices(keys)
@@ -107,10 +108,11 @@ def _weights(encoder: str) -> Choice:
 
 
 def _clip(fixed: int, fps: float, median_s: float) -> Choice:
+    frames = fixed or min((8, 16, 32), key=lambda n: abs(math.log(n / max(1e-6, median_s * fps))))
+    clip_s = FrameGrid(fps).to_seconds(frames)
     if fixed:
-        return Choice(fixed, f"what the encoder's weights were trained on; {fixed / fps:.3g} s")
-    frames = min((8, 16, 32), key=lambda n: abs(math.log(n / max(1e-6, median_s * fps))))
-    return Choice(frames, f"{frames / fps:.3g} s; half of the actions are shorter than {median_s:.3g} s")
+        return Choice(frames, f"what the encoder's weights were trained on; {clip_s:.3g} s")
+    return Choice(frames, f"{clip_s:.3g} s; half of the actions are shorter than {median_s:.3g} s")
 
 
 def _pictures(survey: Survey) -> dict[str, Choice]:

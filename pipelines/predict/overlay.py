@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pipelines.shared.files import require_new
+from tal.grid import FrameGrid
 from tal.video import open_video
 from tal.video.writer import VideoWriter
 
@@ -53,7 +54,8 @@ def write_overlay(
     require_new([target], overwrite)
     with open_video(video) as reader:
         info = reader.info
-        total = reader.num_frames(info.fps)
+        sampling = FrameGrid(info.fps)
+        total = sampling.num_frames(info.duration_s)
         width, height = _even_size(info.width, info.height)
         painter = _Painter(width, height, info.duration_s, detections)
         with VideoWriter(target, info.fps, gop=max(1, round(info.fps)), crf=22, threads=0) as writer:
@@ -61,7 +63,7 @@ def write_overlay(
                 wanted = np.arange(first, min(total, first + _AT_ONCE))
                 pictures, _ = reader.frames(wanted, info.fps)
                 for k, picture in zip(wanted.tolist(), pictures, strict=True):
-                    writer.add(painter.paint(picture, k / info.fps))
+                    writer.add(painter.paint(picture, sampling.to_seconds(k)))
                 if on_progress is not None:
                     on_progress(int(wanted[-1]) + 1, total)
     return target

@@ -7,8 +7,7 @@ from pathlib import Path
 from pipelines.config import RunConfig
 from pipelines.train.data import Measure
 from tal.annotations import VideoAnnotation
-from tal.encoders import sampling_fps
-from tal.grid import ClipGrid, FeatureGrid
+from tal.grid import FeatureGrid, FrameGrid
 from tal.video import open_video
 
 
@@ -21,9 +20,8 @@ def measure_video(config: RunConfig) -> Measure | None:
     def measure(path: Path, annotation: VideoAnnotation) -> tuple[int, float, float, FeatureGrid]:
         with open_video(path) as video:
             info = video.info
-        fps = sampling_fps(info, config.data.fps, config.data.max_frames)
-        grid = ClipGrid(fps, encoder.clip_frames, encoder.frame_stride)
-        rows = grid.num_rows(grid.num_frames(info.duration_s))
-        return rows, fps, info.duration_s, grid.feature_grid
+        sampling = FrameGrid(config.data.fps).capped(info.duration_s, config.data.max_frames)
+        rows = encoder.grid.num_rows(sampling.num_frames(info.duration_s))
+        return rows, sampling.fps, info.duration_s, encoder.grid.rows_at(sampling.fps)
 
     return measure

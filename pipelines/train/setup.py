@@ -150,14 +150,13 @@ def _loader(
     reading = None
     if config.end_to_end and encoder is not None and config.encoder is not None:
         reading = ClipReading(
-            clip_frames=encoder.clip_frames,
-            frame_stride=encoder.frame_stride,
+            grid=encoder.grid,
             preprocess=encoder.preprocess,
             augment=config.augment,
             every_clip=config.memory.baseline == "stochastic_backprop",
             clean=config.memory.write_back == "canonical",
         )
-    rows_per_clip = reading.rows_per_clip if reading is not None else 0
+    rows_per_clip = reading.grid.rows_per_clip if reading is not None else 0
     batch = config.train.batch_size
     windows = WindowSampler(
         data.train, batch, config.window, config.memory, config.train.seed, rows_per_clip, config.train.epochs

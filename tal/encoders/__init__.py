@@ -8,7 +8,7 @@ from tal.encoders.config import EncoderConfig
 from tal.encoders.preprocess import Preprocess
 from tal.encoders.registry import EncoderEntry, list_encoders
 from tal.encoders.spec import feature_spec
-from tal.encoders.streaming import clips_at_once, encode_video, sampling_fps
+from tal.encoders.streaming import clips_at_once, encode_video
 
 __all__ = [
     "Encoder",
@@ -20,5 +20,4 @@ __all__ = [
     "encode_video",
     "feature_spec",
     "list_encoders",
-    "sampling_fps",
 ]

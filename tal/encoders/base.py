@@ -22,8 +22,8 @@ class Encoder(nn.Module):
     ----------
     name, channels
         which encoder, and C, the length of a row.
-    clip_frames, frame_stride
-        L_c and s_e; a clip gives L_c / s_e rows.
+    grid
+        L_c and s_e: a clip's frames, and frames a row; a clip gives R = L_c / s_e rows.
     own_stride
         frames a row of the network itself; s_e is a multiple of it and the rows between are averaged.
     preprocess
@@ -49,15 +49,10 @@ class Encoder(nn.Module):
         self.config = config
         self.name = config.name
         self.own_stride = own_stride
-        self.clip_frames = config.clip_frames
-        self.frame_stride = config.frame_stride
+        self.grid = config.grid
         self.preprocess = Preprocess(config.size, config.crop, tuple(mean), tuple(std))
         self.weights_sha256 = ""
         self._frozen: list[nn.Module] = []
-
-    @property
-    def rows_per_clip(self) -> int:
-        return self.clip_frames // self.frame_stride
 
     def encode(self, frames: Tensor) -> Tensor:
         """Normalised frames [B, 3, L, H, W] -> rows [B, C, L / own_stride]."""
@@ -69,13 +64,13 @@ class Encoder(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Normalised frames [B, 3, L_c, H, W] -> rows [B, C, L_c / s_e]."""
-        if frames.dim() != 5 or frames.shape[1] != 3 or frames.shape[2] % self.frame_stride:
+        if frames.dim() != 5 or frames.shape[1] != 3 or frames.shape[2] % self.grid.frame_stride:
             raise ConfigError(
-                f"{self.name} takes frames [B, 3, L, H, W] with L a multiple of {self.frame_stride}, "
+                f"{self.name} takes frames [B, 3, L, H, W] with L a multiple of {self.grid.frame_stride}, "
                 f"not {list(frames.shape)}"
             )
         rows = self.encode(frames)
-        group = self.frame_stride // self.own_stride
+        group = self.grid.frame_stride // self.own_stride
         return rows.unflatten(2, (-1, group)).mean(3) if group > 1 else rows
 
     def freeze(self, num_stages: int) -> None:

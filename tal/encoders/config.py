@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from tal.config import Config
+from tal.grid import ClipGrid
 
 
 class EncoderConfig(Config):
@@ -39,13 +40,14 @@ class EncoderConfig(Config):
 
     @model_validator(mode="after")
     def _fits_together(self) -> EncoderConfig:
-        if self.clip_frames % self.frame_stride:
-            raise ValueError(
-                f"encoder.clip_frames {self.clip_frames} is no multiple of "
-                f"encoder.frame_stride {self.frame_stride}"
-            )
+        ClipGrid(self.clip_frames, self.frame_stride)  # refuses numbers that do not fit together
         if self.crop > self.size:
             raise ValueError(
                 f"encoder.crop {self.crop} is larger than the pictures, encoder.size {self.size}"
             )
         return self
+
+    @property
+    def grid(self) -> ClipGrid:
+        """Frames, rows and clips as this encoder has them."""
+        return ClipGrid(self.clip_frames, self.frame_stride)

@@ -87,10 +87,10 @@ class MvitEncoder(VideoEncoder):
         self._grid = (config.clip_frames // 2, config.crop // 4, config.crop // 4)
 
     def encode(self, frames: Tensor) -> Tensor:
-        if frames.shape[2:] != (self.clip_frames, self.preprocess.crop, self.preprocess.crop):
+        length, side = self.grid.clip_frames, self.preprocess.crop
+        if frames.shape[2:] != (length, side, side):
             raise ConfigError(
-                f"{self.name} was built for clips of {self.clip_frames} frames of {self.preprocess.crop}, "
-                f"not {list(frames.shape[2:])}"
+                f"{self.name} was built for clips of {length} frames of {side}, not {list(frames.shape[2:])}"
             )
         tokens = self.model.conv_proj(frames).flatten(2).transpose(1, 2)
         tokens = self.model.pos_encoding(tokens)  # [B, 1 + T * h * w, C]

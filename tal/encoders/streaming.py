@@ -10,25 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from tal.encoders.base import Encoder
-from tal.grid import ClipGrid
-from tal.video import VideoInfo, VideoReader, open_video
-
-
-def sampling_fps(info: VideoInfo, fps: float, max_frames: int = 0) -> float:
-    """The rate at which a video is sampled: ``fps``, or lower so that it gives at most ``max_frames`` frames.
-
-    Sampling the whole of a long video at a lower rate is what TALLFormer does on ActivityNet and HACS
-    (768 frames a video).
-    """
-    if max_frames and ClipGrid(fps, 1, 1).num_frames(info.duration_s) > max_frames:
-        return max_frames / info.duration_s
-    return fps
-
-
-def read_clip(reader: VideoReader, clip: int, fps: float, clip_frames: int, size: int) -> NDArray[np.uint8]:
-    """The pictures of one clip, uint8 [L_c, H, W, 3]; black behind the end of the video."""
-    start = clip * clip_frames
-    return reader.frames(np.arange(start, start + clip_frames), fps, size=size)[0]
+from tal.video import VideoReader, open_video
 
 
 def clips_at_once(encoder: Encoder, device: torch.device) -> int:
@@ -36,7 +18,7 @@ def clips_at_once(encoder: Encoder, device: torch.device) -> int:
     is of clips of 8 frames.
     """
     clips = 4 if device.type == "cpu" else 16
-    return max(clips, -(-8 * clips // encoder.clip_frames))
+    return max(clips, -(-8 * clips // encoder.grid.clip_frames))
 
 
 @torch.inference_mode()
@@ -73,7 +55,7 @@ def encode_video(
     batch_clips = batch_clips or clips_at_once(encoder, device)
     reader = video if isinstance(video, VideoReader) else open_video(video)
     try:
-        grid = ClipGrid(fps, encoder.clip_frames, encoder.frame_stride)
+        grid = encoder.grid
         num_frames = reader.num_frames(fps)
         num_rows, num_clips = grid.num_rows(num_frames), grid.num_clips(num_frames)
         prepare = encoder.preprocess
@@ -84,9 +66,10 @@ def encode_video(
                 batch_clips, grid.clip_frames, prepare.crop, prepare.crop, 3, dtype=torch.uint8
             )
             for place, clip in enumerate(clips):
-                batch[place] = prepare.center(read_clip(reader, clip, fps, grid.clip_frames, prepare.size))
+                pictures, _ = reader.frames(grid.frames_of_clip(clip), fps, size=prepare.size)
+                batch[place] = prepare.center(pictures)
             rows = encode_clips(encoder, batch, device, precision)[: len(clips)].flatten(0, 1)
-            start = first * grid.rows_per_clip
+            start = grid.first_row(first)
             kept = rows[: num_rows - start].cpu().numpy()
             yield start, kept, len(kept)
     finally:

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from featstore import FeatureStore
 from tal.device import choose_device
-from tal.encoders import Encoder, build_encoder, encode_video, sampling_fps
+from tal.encoders import Encoder, build_encoder, encode_video
 from tal.errors import CheckpointError
-from tal.grid import ClipGrid, FeatureGrid
+from tal.grid import FeatureGrid, FrameGrid
 from tal.inference.localize import detect
 from tal.inference.model_folder import ModelFolder, read_model
 from tal.inference.stored_video import read_stored_video
@@ -110,9 +110,9 @@ class Detector:
             )
         with open_video(path) as video:
             info = video.info
-        fps = sampling_fps(info, self.config.fps, self.config.max_frames)
-        grid = ClipGrid(fps, self.encoder.clip_frames, self.encoder.frame_stride)
-        num_rows = grid.num_rows(grid.num_frames(info.duration_s))
+        sampling = FrameGrid(self.config.fps).capped(info.duration_s, self.config.max_frames)
+        grid, fps = self.encoder.grid, sampling.fps
+        num_rows = grid.num_rows(sampling.num_frames(info.duration_s))
         name = Path(path).stem if video_id is None else video_id
         with RowBuffer(num_rows, self.encoder.channels) as buffer:
             for start, rows, count in encode_video(self.encoder, os.fspath(path), fps, self.device):
@@ -120,7 +120,7 @@ class Detector:
                 buffer.rows[start:stop] = rows[: stop - start]
                 if on_progress is not None:
                     on_progress(stop, num_rows)
-            return self._detect(name, buffer.rows, grid.feature_grid, info.duration_s)
+            return self._detect(name, buffer.rows, grid.rows_at(fps), info.duration_s)
 
     def predict_store(self, store: FeatureStore, video_id: str) -> pd.DataFrame:
         """The same from a store's rows, without looking at the video.

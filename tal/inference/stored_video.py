@@ -24,7 +24,7 @@ class StoredVideo:
 
 def row_grid(spec: FeatureSpec, fps: float) -> FeatureGrid:
     """Where a store's rows stand in time: row g covers ``window_frames`` frames from g * frame_stride on."""
-    return FeatureGrid(fps, spec.frame_stride, spec.window_frames or spec.frame_stride)
+    return FeatureGrid(fps, spec.frame_stride, spec.row_window_frames)
 
 
 def read_stored_video(store: FeatureStore, video_id: str) -> StoredVideo:

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from tal.encoders import Preprocess
 from tal.errors import VideoError
+from tal.grid import ClipGrid
 from tal.memory.augment import AugmentConfig, apply_augmentation, draw_augmentation
 from tal.memory.mixing import ClipPlaces
 from tal.memory.network import ClipFrames
@@ -32,16 +33,11 @@ class ClipReading:
     ``clean``: also give the clips without augmentation, for canonical write-back.
     """
 
-    clip_frames: int
-    frame_stride: int
+    grid: ClipGrid
     preprocess: Preprocess
     augment: AugmentConfig
     every_clip: bool = False
     clean: bool = False
-
-    @property
-    def rows_per_clip(self) -> int:
-        return self.clip_frames // self.frame_stride
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ class ClipDataset(Dataset[SampleFrames]):
             return Batch(samples, None, 0.0, errors[0])
         if self.reading is None or not any(d.clips for d in decoded):
             return Batch(samples, None, 0.0)
-        rows = self.reading.rows_per_clip
+        rows = self.reading.grid.rows_per_clip
         indices = [index for index, d in enumerate(decoded) for _ in d.clips]
         positions = [d.sample.window.position(clip, rows) for d in decoded for clip in d.clips]
         learn = [clip in d.sample.clips for d in decoded for clip in d.clips]
@@ -110,15 +106,14 @@ class ClipDataset(Dataset[SampleFrames]):
 def read_clips(sample: Sample, reading: ClipReading) -> SampleFrames:
     """Decode the clips of one sample, with the lead-in from their key frames, and augment them alike."""
     start = time.perf_counter()
-    window, prepare = sample.window, reading.preprocess
-    clips = tuple(window.clips(reading.rows_per_clip)) if reading.every_clip else sample.clips
-    begins = [window.rows_of_clip(clip, reading.rows_per_clip)[0] * reading.frame_stride for clip in clips]
-    indices = (np.asarray(begins, np.int64)[:, None] + np.arange(reading.clip_frames)).reshape(-1)
-    shape = (len(clips), reading.clip_frames, prepare.crop, prepare.crop, 3)
+    window, grid, prepare = sample.window, reading.grid, reading.preprocess
+    clips = tuple(window.clips(grid.rows_per_clip)) if reading.every_clip else sample.clips
+    frames_of = [grid.frames_of_rows(*window.rows_of_clip(clip, grid.rows_per_clip)) for clip in clips]
+    shape = (len(clips), grid.clip_frames, prepare.crop, prepare.crop, 3)
     if not clips:
         return SampleFrames(sample, torch.zeros(shape, dtype=torch.uint8), (), None, 0.0)
     with open_video(sample.video.path) as video:
-        pictures, valid = video.frames(indices, sample.video.fps, size=prepare.size)
+        pictures, valid = video.frames(np.concatenate(frames_of), sample.video.fps, size=prepare.size)
     draw = draw_augmentation(np.random.default_rng(sample.seed), reading.augment)
     frames = apply_augmentation(pictures, prepare.crop, draw)
     # beyond the video: black, as in extraction, whatever the colours became

@@ -97,7 +97,7 @@ class MemoryNetwork(nn.Module):
         device, blank = stored.rows.device, None
         if clips is not None and len(clips.frames):
             assert self.encoder is not None
-            rows = clips.frames.shape[1] // self.encoder.frame_stride
+            rows = self.encoder.grid.rows_per_clip
             blank = torch.zeros(len(clips.frames), self.localizer.in_channels, rows, device=device)
         mask = mix(stored, blank, places_of(clips).to(device), self.fresh_only).mask
         return self.localizer.totals(mask[..., : used_length(mask, self.localizer.downsample)], targets)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal.errors import ConfigError
-from tal.grid import ClipGrid
+from tal.grid import FrameGrid
 from tal.video.decord_decoder import DecordDecoder, DecordFailedError, is_installed, why_not
 from tal.video.index import TIME_SLACK_S, PacketIndex, read_index
 from tal.video.info import VideoInfo
@@ -63,7 +62,7 @@ class VideoReader:
 
     def num_frames(self, fps: float) -> int:
         """Frames that sampling at ``fps`` gives: those with k / fps before the end."""
-        return ClipGrid(fps, 1, 1).num_frames(self.info.duration_s)
+        return FrameGrid(fps).num_frames(self.info.duration_s)
 
     def pictures_at(self, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
         """Index of the picture on screen at each moment; int64, clipped to the video."""
@@ -74,7 +73,7 @@ class VideoReader:
         return np.clip(at, 0, len(self.times_s) - 1).astype(np.int64)
 
     def frames(
-        self, frame_indices: NDArray[np.integer] | list[int], fps: float, size: int | None = None
+        self, frame_indices: NDArray[np.integer] | Sequence[int], fps: float, size: int | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """Pictures on screen at k / fps seconds, for any k in any order.
 
@@ -95,17 +94,18 @@ class VideoReader:
         ------
         VideoError
             the file is damaged where it is read.
+        ConfigError
+            a rate that is not above 0.
         """
-        if not (fps > 0 and math.isfinite(fps)):
-            raise ConfigError(f"sampling rate must be above 0 frames a second, got {fps}")
+        grid = FrameGrid(fps)
         wanted = np.asarray(frame_indices, dtype=np.int64).reshape(-1)
         width, height = self.info.scaled(size)
         out = np.zeros((len(wanted), height, width, 3), dtype=np.uint8)
-        valid = (wanted >= 0) & (wanted < self.num_frames(fps))
+        valid = (wanted >= 0) & (wanted < grid.num_frames(self.info.duration_s))
         if not valid.any():
             return out, valid
         places = np.flatnonzero(valid)
-        indices = self.pictures_at(wanted[places] / fps)
+        indices = self.pictures_at(grid.to_seconds(wanted[places]))
         order = np.argsort(indices, kind="stable")
         try:
             self._fill(out, places[order], indices[order])

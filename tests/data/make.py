@@ -26,7 +26,6 @@ from pipelines.train.run_log import read_log
 from pipelines.train.step import TrainStep
 from tal import Detector
 from tal.encoders import EncoderConfig, build_encoder, encode_video, feature_spec
-from tal.grid import ClipGrid
 from tal.video import open_video
 from tests.pipelines.tiny_run import ENCODER, FPS, make_data, tiny_config
 
@@ -59,7 +58,7 @@ def make_store() -> None:
         for path in sorted(Path("videos").glob("*.mp4")):
             with open_video(path) as video:
                 frames, duration_s = video.num_frames(FPS), video.info.duration_s
-                store.add_video(path.stem, ClipGrid(FPS, 4, 2).num_rows(frames), FPS, duration_s, frames)
+                store.add_video(path.stem, encoder.grid.num_rows(frames), FPS, duration_s, frames)
                 for start, rows, _ in encode_video(encoder, video, FPS):
                     store.write(path.stem, start, rows, step=0)
             store.complete(path.stem)

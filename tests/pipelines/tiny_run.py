@@ -15,7 +15,6 @@ from pipelines.config import RunConfig, parse_config
 from pipelines.train.run_log import read_log
 from pipelines.train.step import TrainStep
 from tal.encoders import EncoderConfig, build_encoder, encode_video, feature_spec
-from tal.grid import ClipGrid
 from tal.video import open_video
 
 FPS = 8.0
@@ -71,7 +70,7 @@ def make_store(folder: Path, dtype: str = "float32") -> Path:
         for video in sorted((folder / "videos").glob("*.mp4")):
             with open_video(video) as reader:
                 frames, duration_s = reader.num_frames(FPS), reader.info.duration_s
-                rows = ClipGrid(FPS, 4, 2).num_rows(frames)
+                rows = encoder.grid.num_rows(frames)
                 store.add_video(video.stem, rows, FPS, duration_s, frames)
                 for start, values, _ in encode_video(encoder, reader, FPS):
                     store.write(video.stem, start, values, step=0)

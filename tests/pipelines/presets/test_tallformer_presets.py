@@ -13,7 +13,6 @@ from pipelines.config import RunConfig, load_config, merge
 from pipelines.presets import find_preset, list_parts, list_presets
 from pipelines.train.optim import build_optimizer
 from pipelines.train.step import sample_targets
-from tal.grid import FeatureGrid
 from tal.inference.localize import localize
 from tal.inference.video_scores import VideoScores
 from tal.localizer import Localizer, LocalizerConfig
@@ -122,8 +121,8 @@ def test_notes_belong_to_the_values(name):
 @pytest.mark.parametrize(("name", "clips"), SAMPLED.items())
 def test_clips_of_a_window(name, clips):
     config = preset(f"tallformer/{name}")
-    rows_per_clip = config.encoder.clip_frames // config.encoder.frame_stride
-    assert num_sampled(config.window.num_rows // rows_per_clip, config.memory.ratio) == clips
+    num_clips = config.encoder.grid.whole_clips(config.window.num_rows)
+    assert num_sampled(num_clips, config.memory.ratio) == clips
 
 
 def test_windows_last_as_long_as_the_paper_says():
@@ -165,20 +164,20 @@ def reduced(config: RunConfig) -> LocalizerConfig:
 class SmallEncoder(torch.nn.Module):
     """The shape of an encoder: mean colours of the frames of a row."""
 
-    def __init__(self, frame_stride):
+    def __init__(self, grid):
         super().__init__()
-        self.frame_stride = frame_stride
+        self.grid = grid
         self.colour = torch.nn.Linear(3, CHANNELS)
         self.preprocess = SimpleNamespace(normalise=lambda x: x.permute(0, 4, 1, 2, 3).float() / 255)
 
     def forward(self, frames):
-        rows = frames.mean((3, 4)).unflatten(2, (-1, self.frame_stride)).mean(-1)  # [M, 3, R]
+        rows = frames.mean((3, 4)).unflatten(2, (-1, self.grid.frame_stride)).mean(-1)  # [M, 3, R]
         return self.colour(rows.transpose(1, 2)).transpose(1, 2)
 
 
 def videos(config: RunConfig) -> list[TrainingVideo]:
     """Two videos, one of them shorter than a window, with segments of several lengths."""
-    grid = FeatureGrid(config.data.fps, config.encoder.frame_stride, config.encoder.frame_stride)
+    grid = config.encoder.grid.rows_at(config.data.fps)
     whole = config.window.mode == "whole"
     made = []
     for number, rows in enumerate(
@@ -196,19 +195,17 @@ def test_one_step(name):
     """Windows, clips, mixing, localizer, losses, optimizer and inference of the preset fit together."""
     config = preset(name)
     torch.manual_seed(0)
-    encoder = SmallEncoder(config.encoder.frame_stride)
-    rows_per_clip = config.encoder.clip_frames // config.encoder.frame_stride if config.end_to_end else 0
+    encoder = SmallEncoder(config.encoder.grid)
+    rows_per_clip = encoder.grid.rows_per_clip if config.end_to_end else 0
     windows = WindowSampler(videos(config), 2, config.window, config.memory, 0, rows_per_clip)
     # the first epoch in which the encoder learns
     samples = windows.samples(config.memory.warmup_epochs, 0)
     every = config.memory.baseline == "stochastic_backprop"
-    reading = ClipReading(
-        config.encoder.clip_frames, config.encoder.frame_stride, encoder.preprocess, AugmentConfig(), every
-    )
+    reading = ClipReading(encoder.grid, encoder.preprocess, AugmentConfig(), every)
     decoded = []
     for sample in samples:
         clips = tuple(sample.window.clips(rows_per_clip)) if every else sample.clips
-        frames = torch.randint(0, 256, (len(clips), config.encoder.clip_frames, 2, 2, 3), dtype=torch.uint8)
+        frames = torch.randint(0, 256, (len(clips), encoder.grid.clip_frames, 2, 2, 3), dtype=torch.uint8)
         decoded.append(SampleFrames(sample, frames, clips, None, 0.0))
     batch = ClipDataset(reading if rows_per_clip else None).collate(decoded)
     valid = torch.stack([torch.from_numpy(sample.window.valid) for sample in samples])
@@ -235,7 +232,7 @@ def test_one_step(name):
 
     inference = config.inference.with_window(config.window.num_rows)
     length = min(config.window.num_rows, 128) if config.window.mode == "whole" else config.window.num_rows + 8
-    grid = FeatureGrid(config.data.fps, config.encoder.frame_stride, config.encoder.frame_stride)
+    grid = config.encoder.grid.rows_at(config.data.fps)
     found = localize(localizer, torch.randn(length, CHANNELS), grid, inference, length * grid.step_s)
     scores = VideoScores({"v": np.array([0.1, 0.7, 0.2])}) if inference.video_scores else None
     found = inference.named(found, "v", scores)
@@ -257,7 +254,7 @@ def test_real_encoder_gives_the_rows_that_the_preset_counts_on(name):
     encoder.train()
     pictures = torch.randint(0, 256, (1, config.clip_frames, 64, 64, 3), dtype=torch.uint8)
     rows = encoder(encoder.preprocess.normalise(pictures))
-    assert rows.shape == (1, encoder.channels, config.clip_frames // config.frame_stride)
+    assert rows.shape == (1, encoder.channels, config.grid.rows_per_clip)
     rows.square().mean().backward()
     learnt = [p for p in encoder.parameters() if p.grad is not None and p.grad.abs().sum() > 0]
     assert learnt

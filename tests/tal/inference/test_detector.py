@@ -85,7 +85,7 @@ def test_prediction_equals_encoding_then_localizing(model, video):
     seen = []
     found = detector.predict(video, on_progress=lambda done, total: seen.append((done, total)))
     rows = np.concatenate([rows for _, rows, _ in encode_video(detector.encoder, video, 5.0)])
-    grid = ClipGrid(5.0, 4, 1).feature_grid
+    grid = ClipGrid(4, 1).rows_at(5.0)
     expected = localize(detector.localizer, rows, grid, detector.config.windows, 11.5)
     assert len(found) > 0
     assert np.array_equal(found["score"], expected["score"])
