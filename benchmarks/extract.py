@@ -26,7 +26,7 @@ from pipelines.extract.stream import ClipEncoder, EncodedClip, encode_stream
 from pipelines.shared import console
 from pipelines.shared.malloc import keep_freed_buffers
 from tal.encoders import EncoderConfig, build_encoder
-from tal.video.pool import ClipShape, Decoded, DecodeTask, decode_all
+from tal.video.pool import Decoded, DecodeTask, decode_all
 from tal.video.writer import VideoWriter
 
 _FPS = 10.0
@@ -71,7 +71,7 @@ def measure(
 ) -> dict[str, object]:
     device = torch.device(args.device)
     clips = ClipEncoder(build_encoder(config), device, args.batch, args.precision)
-    shape = ClipShape(config.clip_frames, config.size, config.crop)
+    shape = clips.encoder.clip_shape
     tasks = [DecodeTask(str(p), p, _FPS) for p in paths]
     picture = np.random.default_rng(0).integers(0, 256, shape.shape, dtype=np.uint8)
 

@@ -20,7 +20,7 @@ from tal.annotations.ids import IdIndex, IdMatches
 from tal.annotations.videos import list_videos, name_files, safe_id
 from tal.errors import VideoError
 from tal.video import VideoInfo
-from tal.video.pool import ClipShape, DecodeTask, Finished, decode_all
+from tal.video.pool import LOOK_ONLY, DecodeTask, Finished, decode_all
 
 # What the ids of annotations are called in notes.
 ANNOTATED = "annotated id"
@@ -127,7 +127,7 @@ def open_videos(
     tasks = [DecodeTask(video_id, path) for video_id, path in paths.items()]
     with console.progress("videos") as bar:
         task = bar.add_task(title, total=len(tasks))
-        for event in decode_all(tasks, ClipShape(1, 32, 32), workers if len(tasks) > _FEW_VIDEOS else 0):
+        for event in decode_all(tasks, LOOK_ONLY, workers if len(tasks) > _FEW_VIDEOS else 0):
             assert isinstance(event, Finished)
             if event.info is None:
                 failed[event.key] = event.error

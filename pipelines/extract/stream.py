@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tal.encoders.base import Encoder
 from tal.encoders.streaming import encode_clips
-from tal.video.pool import ClipShape, Decoded, DecodeTask, Finished, decode_all
+from tal.video.pool import Decoded, DecodeTask, Finished, decode_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,7 @@ class ClipEncoder:
         self.encoder = encoder.to(device).eval()
         self.device = device
         self.precision = precision
-        prepare = encoder.preprocess
-        shape = (batch_clips, encoder.grid.clip_frames, prepare.crop, prepare.crop, 3)
+        shape = (batch_clips, *encoder.clip_shape.shape)
         self.late = self._pinned = device.type == "cuda"
         self._idle = [
             _Batch(torch.zeros(shape, dtype=torch.uint8, pin_memory=self._pinned), []) for _ in range(2)
@@ -114,8 +113,6 @@ def encode_stream(
     clips: ClipEncoder, tasks: Iterable[DecodeTask], workers: int
 ) -> Generator[EncodedClip | Finished, None, None]:
     """Rows of many videos as they come, and each video's end after all its rows."""
-    encoder = clips.encoder
-    shape = ClipShape(encoder.grid.clip_frames, encoder.preprocess.size, encoder.preprocess.crop)
     pending: Counter[str] = Counter()
     ended: dict[str, Finished] = {}
 
@@ -126,7 +123,7 @@ def encode_stream(
             if not pending[encoded.key] and encoded.key in ended:
                 yield ended.pop(encoded.key)
 
-    for event in decode_all(tasks, shape, workers):
+    for event in decode_all(tasks, clips.encoder.clip_shape, workers):
         if isinstance(event, Decoded):
             pending[event.key] += 1
             yield from landed(clips.add(event.key, event.clip, event.pictures))

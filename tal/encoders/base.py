@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tal.encoders.config import EncoderConfig
 from tal.encoders.preprocess import Preprocess
 from tal.errors import ConfigError
+from tal.video.clips import ClipShape
 
 
 class Encoder(nn.Module):
@@ -53,6 +54,11 @@ class Encoder(nn.Module):
         self.preprocess = Preprocess(config.size, config.crop, tuple(mean), tuple(std))
         self.weights_sha256 = ""
         self._frozen: list[nn.Module] = []
+
+    @property
+    def clip_shape(self) -> ClipShape:
+        """What decoding must give: the clips' frames and the pictures' sides."""
+        return ClipShape(self.grid, self.preprocess.size, self.preprocess.crop)
 
     def encode(self, frames: Tensor) -> Tensor:
         """Normalised frames [B, 3, L, H, W] -> rows [B, C, L / own_stride]."""

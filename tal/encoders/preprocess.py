@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tal.errors import ConfigError
+from tal.video.clips import crop_square
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +23,9 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def center_numpy(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The middle square: uint8 [n, H, W, 3] -> a view [n, crop, crop, 3]."""
-        height, width = frames.shape[1:3]
-        if height < self.crop or width < self.crop:
-            raise ConfigError(
-                f"pictures of {width}x{height} are smaller than the crop of {self.crop}: "
-                f"read them at size {self.size}"
-            )
-        top, left = (height - self.crop) // 2, (width - self.crop) // 2
-        return frames[:, top : top + self.crop, left : left + self.crop]
-
     def center(self, frames: NDArray[np.uint8]) -> Tensor:
         """The middle square: uint8 [n, H, W, 3] -> uint8 tensor [n, crop, crop, 3] of its own."""
-        return torch.from_numpy(np.ascontiguousarray(self.center_numpy(frames)))
+        return torch.from_numpy(np.ascontiguousarray(crop_square(frames, self.crop)))
 
     def normalise(self, frames: Tensor) -> Tensor:
         """uint8 [B, L, h, w, 3] -> float32 [B, 3, L, h, w] on the tensor's device."""

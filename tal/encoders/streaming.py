@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from tal.encoders.base import Encoder
 from tal.video import VideoReader, open_video
+from tal.video.clips import clips_of
 
 
 def clips_at_once(encoder: Encoder, device: torch.device) -> int:
@@ -55,22 +57,17 @@ def encode_video(
     batch_clips = batch_clips or clips_at_once(encoder, device)
     reader = video if isinstance(video, VideoReader) else open_video(video)
     try:
-        grid = encoder.grid
+        grid, shape = encoder.grid, encoder.clip_shape
         num_frames = reader.num_frames(fps)
-        num_rows, num_clips = grid.num_rows(num_frames), grid.num_clips(num_frames)
-        prepare = encoder.preprocess
-        for first in range(0, num_clips, batch_clips):
-            clips = range(first, min(num_clips, first + batch_clips))
+        clips = clips_of(reader, fps, shape)
+        for first in range(0, grid.num_clips(num_frames), batch_clips):
             # always the same batch size: kernels may round differently for another
-            batch = torch.zeros(
-                batch_clips, grid.clip_frames, prepare.crop, prepare.crop, 3, dtype=torch.uint8
-            )
-            for place, clip in enumerate(clips):
-                pictures, _ = reader.frames(grid.frames_of_clip(clip), fps, size=prepare.size)
-                batch[place] = prepare.center(pictures)
-            rows = encode_clips(encoder, batch, device, precision)[: len(clips)].flatten(0, 1)
+            batch = torch.zeros(batch_clips, *shape.shape, dtype=torch.uint8)
+            for place, pictures in enumerate(islice(clips, batch_clips)):
+                batch[place].numpy()[...] = pictures
+            rows = encode_clips(encoder, batch, device, precision).flatten(0, 1)
             start = grid.first_row(first)
-            kept = rows[: num_rows - start].cpu().numpy()
+            kept = rows[: grid.num_rows(num_frames) - start].cpu().numpy()
             yield start, kept, len(kept)
     finally:
         if reader is not video:

@@ -18,6 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tal.config import Config
+from tal.video.clips import crop_square
 
 # RGB -> luma and two chroma axes (YIQ); hue is a rotation of the chroma plane, saturation its scale.
 _YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
@@ -91,8 +92,7 @@ def apply_augmentation(frames: NDArray[np.uint8], crop: int, draw: Draw) -> Tens
     """Pictures uint8 [n, H, W, 3] with H, W >= crop -> uint8 tensor [n, crop, crop, 3]."""
     _, height, width, _ = frames.shape
     side = crop if draw.scale is None else max(1, round(draw.scale * min(height, width)))
-    top, left = _place(draw.top, height - side), _place(draw.left, width - side)
-    pictures = torch.from_numpy(np.ascontiguousarray(frames[:, top : top + side, left : left + side]))
+    pictures = torch.from_numpy(np.ascontiguousarray(crop_square(frames, side, draw.top, draw.left)))
     if side != crop:
         pictures = _resize(pictures, crop)
     if draw.colour is not None:
@@ -101,10 +101,6 @@ def apply_augmentation(frames: NDArray[np.uint8], crop: int, draw: Draw) -> Tens
     if draw.angle_deg:
         pictures = _rotate(pictures, draw.angle_deg)
     return pictures.flip(2) if draw.flip else pictures
-
-
-def _place(share: float | None, room: int) -> int:
-    return room // 2 if share is None else min(int(share * (room + 1)), room)
 
 
 def _resize(pictures: Tensor, side: int) -> Tensor:

@@ -23,23 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal.errors import VideoError
+from tal.grid import ClipGrid
+from tal.video.clips import ClipShape, clips_of
 from tal.video.info import VideoInfo
-from tal.video.reader import VideoReader, open_video
+from tal.video.reader import open_video
 
 _SLOTS = 6
-
-
-@dataclass(frozen=True, slots=True)
-class ClipShape:
-    """What a clip is: frames, the pictures' short side, and the side of the square kept from their middle."""
-
-    clip_frames: int
-    size: int
-    crop: int
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        return self.clip_frames, self.crop, self.crop, 3
+# For tasks that only look at videos: the smallest clips that there are.
+LOOK_ONLY = ClipShape(ClipGrid(1, 1), 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +71,6 @@ def decode_all(tasks: Iterable[DecodeTask], shape: ClipShape, workers: int) -> I
         return
     with _Pool(tasks, shape, workers) as pool:
         yield from pool.events()
-
-
-def clips_of(reader: VideoReader, fps: float, shape: ClipShape) -> Iterator[NDArray[np.uint8]]:
-    """The clips of a video, uint8 [L_c, crop, crop, 3] each; black behind the end."""
-    for start in range(0, reader.num_frames(fps), shape.clip_frames):
-        pictures, _ = reader.frames(np.arange(start, start + shape.clip_frames), fps, size=shape.size)
-        top, left = (pictures.shape[1] - shape.crop) // 2, (pictures.shape[2] - shape.crop) // 2
-        yield pictures[:, top : top + shape.crop, left : left + shape.crop]
 
 
 def _decode_here(task: DecodeTask, shape: ClipShape) -> Iterator[Decoded | Finished]:

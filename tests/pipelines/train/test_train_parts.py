@@ -82,7 +82,7 @@ def test_augmentation_is_one_draw_and_its_neutral_draw_is_the_centre():
     same = apply_augmentation(frames, 6, Draw())
     assert np.array_equal(same.numpy(), frames[:, 1:7, 2:8])
     odd = apply_augmentation(frames, 5, Draw())  # as extraction rounds
-    assert np.array_equal(odd.numpy(), Preprocess(8, 5, (0.5,) * 3, (0.5,) * 3).center_numpy(frames))
+    assert np.array_equal(odd.numpy(), Preprocess(8, 5, (0.5,) * 3, (0.5,) * 3).center(frames).numpy())
     flipped = apply_augmentation(frames, 6, Draw(flip=True))
     assert np.array_equal(flipped.numpy(), frames[:, 1:7, 2:8][:, :, ::-1])
     corners = {

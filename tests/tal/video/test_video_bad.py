@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from tal.errors import ConfigError, VideoError
+from tal.grid import ClipGrid
 from tal.video import open_video
-from tal.video.pool import ClipShape, Decoded, DecodeTask, Finished, decode_all
+from tal.video.clips import ClipShape, crop_square
+from tal.video.pool import Decoded, DecodeTask, Finished, decode_all
 from tests.tal.video.video_corpus import CORPUS, Make, make_video
 
 _PLAIN = next(m for m in CORPUS if m.name == "h264")
@@ -94,7 +96,7 @@ def test_wrong_arguments(tmp_path: Path) -> None:
 def test_decoding_in_processes_gives_the_same_clips(workers: int, tmp_path: Path) -> None:
     good = make_video(_PLAIN, tmp_path)
     (tmp_path / "bad.mp4").write_bytes(b"nothing")
-    shape = ClipShape(clip_frames=8, size=40, crop=32)
+    shape = ClipShape(ClipGrid(8, 1), size=40, crop=32)
     tasks = [DecodeTask("good", good, 10.0), DecodeTask("bad", tmp_path / "bad.mp4", 10.0)]
     clips: dict[int, np.ndarray] = {}
     ends: dict[str, Finished] = {}
@@ -165,3 +167,18 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout.split()[0]))
     assert peaks[1] - peaks[0] < 64 * 1024, f"KiB: {peaks}"  # the index itself is a few MB
+
+
+def test_decoding_processes_do_not_load_torch() -> None:
+    """Each would take seconds to start and hundreds of MB more."""
+    code = "import sys, tal.video.pool; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_middle_square_is_the_same_wherever_it_is_cut() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, 9, 14, 3), dtype=np.uint8)
+    assert np.array_equal(crop_square(frames, 5), frames[:, 2:7, 4:9])
+    assert np.array_equal(crop_square(frames, 9, 0.0, 1.0), frames[:, :, 5:])
+    assert np.shares_memory(crop_square(frames, 5), frames)
+    with pytest.raises(ConfigError, match="smaller than the crop"):
+        crop_square(frames, 10)
