@@ -20,7 +20,7 @@ import torch
 from pipelines.shared import console
 from pipelines.shared.malloc import keep_freed_buffers
 from tal.encoders import EncoderConfig, build_encoder
-from tal.encoders.streaming import encode_clips
+from tal.encoders.streaming import infer_clips
 
 _ENCODERS = {
     "lite0": EncoderConfig(
@@ -40,10 +40,10 @@ def encode(name: str, kept: bool) -> dict[str, object]:
     source = torch.Generator().manual_seed(0)
     frames = torch.randint(0, 256, (_CLIPS, 16, 112, 112, 3), dtype=torch.uint8, generator=source)
     device = torch.device("cpu")
-    rows = encode_clips(encoder, frames, device)
+    rows = infer_clips(encoder, frames, device)
     before = resource.getrusage(resource.RUSAGE_SELF)
     for _ in range(_BATCHES):
-        encode_clips(encoder, frames, device)
+        infer_clips(encoder, frames, device)
     after = resource.getrusage(resource.RUSAGE_SELF)
     system_s = after.ru_stime - before.ru_stime
     cpu_s = after.ru_utime - before.ru_utime + system_s

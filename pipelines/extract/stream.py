@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tal.encoders.base import Encoder
-from tal.encoders.streaming import encode_clips
+from tal.encoders.streaming import infer_clips
 from tal.video.pool import Decoded, DecodeTask, Finished, decode_all
 
 
@@ -78,7 +78,7 @@ class ClipEncoder:
 
     def _launch(self) -> Iterator[EncodedClip]:
         batch = self._filling
-        rows = encode_clips(self.encoder, batch.frames, self.device, self.precision)
+        rows = infer_clips(self.encoder, batch.frames, self.device, self.precision)
         if self.late:
             batch.rows = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=self._pinned)
             batch.rows.copy_(rows, non_blocking=True)

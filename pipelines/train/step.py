@@ -159,10 +159,9 @@ class TrainStep:
             return
         limit = _HALF_MAX if self.half_store else torch.finfo(torch.float32).max
         record.finite &= bool((output.to_write.abs() <= limit).all())
-        rows = output.to_write.transpose(1, 2)  # [M, R, C]
-        record.drift += drift(rows, stored, batch)
+        record.drift += drift(output.to_write, stored, batch)
         if self.write_back is not None:
-            writes += rows_to_write(rows, batch)
+            writes += rows_to_write(output.to_write, batch)
 
     def _clip(self) -> tuple[float, float]:
         """L2 norm of all gradients and of the encoder's, before clipping to the limit (if there is one)."""

@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tal.encoders.base import Encoder
 from tal.video import VideoReader, open_video
@@ -23,16 +24,22 @@ def clips_at_once(encoder: Encoder, device: torch.device) -> int:
     return max(clips, -(-8 * clips // encoder.grid.clip_frames))
 
 
+def encode_clips(encoder: Encoder, frames: Tensor) -> Tensor:
+    """Pictures uint8 [M, L_c, crop, crop, 3] -> rows [M, R, C]: the one way, whoever asks.
+
+    Gradients, autocast and mode are the caller's.
+    """
+    rows: Tensor = encoder(encoder.preprocess.normalise(frames))  # [M, C, R]
+    return rows.transpose(1, 2)
+
+
 @torch.inference_mode()
-def encode_clips(
-    encoder: Encoder, frames: torch.Tensor, device: torch.device, precision: str = "fp32"
-) -> torch.Tensor:
-    """uint8 [B, L_c, crop, crop, 3] -> float32 rows [B, rows a clip, C] on ``device``."""
-    values = encoder.preprocess.normalise(frames.to(device, non_blocking=True))
+def infer_clips(encoder: Encoder, frames: Tensor, device: torch.device, precision: str = "fp32") -> Tensor:
+    """`encode_clips` without gradient: float32 rows [M, R, C] on ``device``, computed in ``precision``."""
     reduced = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
     with torch.autocast(device.type, dtype=reduced, enabled=reduced is not None):
-        rows = encoder(values)
-    return rows.float().transpose(1, 2)
+        rows = encode_clips(encoder, frames.to(device, non_blocking=True))
+    return rows.float()
 
 
 def encode_video(
@@ -65,7 +72,7 @@ def encode_video(
             batch = torch.zeros(batch_clips, *shape.shape, dtype=torch.uint8)
             for place, pictures in enumerate(islice(clips, batch_clips)):
                 batch[place].numpy()[...] = pictures
-            rows = encode_clips(encoder, batch, device, precision).flatten(0, 1)
+            rows = infer_clips(encoder, batch, device, precision).flatten(0, 1)
             start = grid.first_row(first)
             kept = rows[: grid.num_rows(num_frames) - start].cpu().numpy()
             yield start, kept, len(kept)

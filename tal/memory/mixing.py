@@ -55,7 +55,7 @@ class MixedRows:
 
 
 def mix(stored: StoredRows, fresh: Tensor | None, places: ClipPlaces, fresh_only: bool = False) -> MixedRows:
-    """Lay fresh rows [M, C, R] over the stored ones; the gradient goes through the fresh rows alone.
+    """Lay fresh rows [M, R, C] over the stored ones; the gradient goes through the fresh rows alone.
 
     Positions that neither the window nor anything written covers are masked; ``fresh_only`` masks the stored
     rows too.
@@ -64,12 +64,12 @@ def mix(stored: StoredRows, fresh: Tensor | None, places: ClipPlaces, fresh_only
     is_fresh = torch.zeros_like(stored.valid)
     age = stored.age
     if fresh is not None and len(fresh):
-        at = places.rows(fresh.shape[2])  # [M, R]
+        at = places.rows(fresh.shape[1])  # [M, R]
         # the last clip may stick out of a window that is not a multiple of clips
         inside = (at >= 0) & (at < rows.shape[1])
         sample = places.sample[:, None].expand_as(at)[inside]
         at = at[inside]
-        rows = rows.index_put((sample, at), fresh.transpose(1, 2)[inside].to(rows.dtype))
+        rows = rows.index_put((sample, at), fresh[inside].to(rows.dtype))
         is_fresh = is_fresh.index_put((sample, at), torch.ones_like(at, dtype=torch.bool))
         age = age.index_put((sample, at), torch.zeros_like(at))
     mask = stored.valid & (is_fresh if fresh_only else stored.written | is_fresh)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tal.decoders.base import StepTotals, Targets
 from tal.encoders import Encoder
+from tal.encoders.streaming import encode_clips
 from tal.localizer import Localizer
 from tal.memory.mixing import ClipPlaces, MixedRows, StoredRows, mix
 
@@ -39,7 +40,7 @@ class ClipFrames:
 
 @dataclass(frozen=True)
 class StepOutput:
-    """``losses``: scalars; ``to_write`` [M, C, R] float32, detached: the rows that the store should hold."""
+    """``losses``: scalars; ``to_write`` [M, R, C] float32, detached: the rows that the store should hold."""
 
     losses: dict[str, Tensor]
     to_write: Tensor | None
@@ -98,12 +99,13 @@ class MemoryNetwork(nn.Module):
         if clips is not None and len(clips.frames):
             assert self.encoder is not None
             rows = self.encoder.grid.rows_per_clip
-            blank = torch.zeros(len(clips.frames), self.localizer.in_channels, rows, device=device)
+            blank = torch.zeros(len(clips.frames), rows, self.localizer.in_channels, device=device)
         mask = mix(stored, blank, places_of(clips).to(device), self.fresh_only).mask
         return self.localizer.totals(mask[..., : used_length(mask, self.localizer.downsample)], targets)
 
     def _encode(self, clips: ClipFrames) -> Tensor:
-        """Rows [M, C, R]; clips that are not learnt from run without a graph."""
+        """Rows [M, R, C]; clips that are not learnt from run without a graph."""
+        assert self.encoder is not None
         if bool(clips.learn.all()):
             return encode_clips(self.encoder, clips.frames)
         parts: list[Tensor] = []
@@ -146,9 +148,3 @@ def used_length(mask: Tensor, multiple: int) -> int:
     valid = torch.nonzero(mask.any(0).any(0))
     last = int(valid[-1]) + 1 if len(valid) else 1
     return min(-(-last // step) * step, window)
-
-
-def encode_clips(encoder: Encoder | None, frames: Tensor) -> Tensor:
-    """uint8 [M, L, H, W, 3] -> rows [M, C, R], as extraction and prediction make them."""
-    assert encoder is not None
-    return encoder(encoder.preprocess.normalise(frames))

@@ -9,7 +9,7 @@ import torch
 from pipelines.extract import stream
 from pipelines.extract.stream import ClipEncoder, EncodedClip
 from tal.encoders import Encoder, EncoderConfig, build_encoder
-from tal.encoders.streaming import encode_clips
+from tal.encoders.streaming import infer_clips
 
 _BATCH = 3
 _CPU, _GPU = torch.device("cpu"), torch.device("cuda:1")
@@ -70,8 +70,8 @@ def _late(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Flight:
     flight = Flight(clips)
     monkeypatch.setattr(
         stream,
-        "encode_clips",
-        lambda encoder, frames, _device, precision: encode_clips(encoder, frames, _CPU, precision),
+        "infer_clips",
+        lambda encoder, frames, _device, precision: infer_clips(encoder, frames, _CPU, precision),
     )
     monkeypatch.setattr(torch.cuda, "Event", flight.event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: ("stream", device))

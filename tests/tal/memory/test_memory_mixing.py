@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from tal.decoders import Targets, list_decoders
+from tal.encoders.streaming import encode_clips
 from tal.localizer import Localizer, LocalizerConfig
 from tal.localizer.age import AgeEmbedding
 from tal.memory.mixing import ClipPlaces, StoredRows, mix
-from tal.memory.network import ClipFrames, MemoryNetwork, encode_clips, used_length
+from tal.memory.network import ClipFrames, MemoryNetwork, used_length
 
 CHANNELS, CLIP, ROWS, WINDOW = 8, 4, 2, 32  # two frames a row, two rows a clip, 16 clips a window
 
@@ -79,8 +80,8 @@ def whole_window(encoder, world):
     rows = []
     for b in range(2):
         parts = [encode_clips(encoder, frames[b, None, s : s + CLIP])[0] for s in range(0, WINDOW * 2, CLIP)]
-        rows.append(torch.cat(parts, 1))
-    return torch.stack(rows)
+        rows.append(torch.cat(parts))
+    return torch.stack(rows).transpose(1, 2)
 
 
 def stored(rows, valid, age=7):
@@ -152,7 +153,7 @@ def test_mix_puts_rows_by_position_masks_and_ages():
     written = valid.clone()
     written[0, 5] = False
     before = StoredRows(rows, valid, written, torch.full((2, 6), 3))
-    fresh = torch.tensor([[[100.0, 101.0, 102.0, 103.0]], [[200.0, 201.0, 202.0, 203.0]]])
+    fresh = torch.tensor([[100.0, 101.0, 102.0, 103.0], [200.0, 201.0, 202.0, 203.0]])[..., None]
     # the second clip sticks out of the window at both ends of what is valid
     places = ClipPlaces(torch.tensor([0, 1]), torch.tensor([1, 4]))
     mixed = mix(before, fresh, places)
