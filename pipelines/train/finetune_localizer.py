@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from pipelines.shared.console import progress
-from pipelines.train.encode import encode_whole
-from tal.encoders import Encoder
+from tal.encoders import Encoder, encode_whole
 from tal.memory.sampler import TrainingVideo
 from tal.memory.store_reader import RowStore
 
@@ -52,8 +51,8 @@ def encode_memory(
     with progress("videos") as bar:
         task = bar.add_task("rows of the memory anew", total=len(videos))
         for video in videos:
-            rows = encode_whole(encoder, video, device)
-            store.write(video.id, 0, rows, step=step)
-            count += len(rows)
+            with encode_whole(encoder, video.path, video.fps, video.num_rows, device) as rows:
+                store.write(video.id, 0, rows, step=step)
+            count += video.num_rows
             bar.advance(task)
     return count

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from featstore import FeatureStore
 from pipelines.config import RunConfig
 from pipelines.shared.console import log, progress
-from pipelines.train.encode import encode_whole
 from tal.annotations import PREDICTION_COLUMNS, AnnotationSet
+from tal.encoders import encode_whole
 from tal.inference.localize import detect
 from tal.inference.stored_video import read_stored_video
 from tal.memory.network import MemoryNetwork
@@ -71,26 +72,33 @@ class Validator:
         result = evaluate(self.ground_truth, detections, self.config.train.val_tiou)
         return Validation(detections, result)
 
-    def _detect(self, network: MemoryNetwork, video: TrainingVideo) -> pd.DataFrame:
-        rows: NDArray[np.floating]
+    @contextmanager
+    def _rows(
+        self, network: MemoryNetwork, video: TrainingVideo
+    ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.bool_] | None, float]]:
+        """(rows [T, C], which of them were written, seconds): stored ones, or encoded now."""
         # A frozen encoder's rows are in the store already; encoding them again would give the same.
         if self.store is not None and (network.encoder is None or video.id in self.store):
             stored = read_stored_video(self.store, video.id)
-            rows, valid, duration_s = stored.rows, stored.valid, stored.duration_s
-        else:
-            assert network.encoder is not None
-            rows = encode_whole(network.encoder, video, self.accelerator.device)
-            valid, duration_s = None, video.duration_s
-        found = detect(
-            network.localizer,
-            rows,
-            video.grid,
-            self.inference,
-            duration_s,
-            video.id,
-            self.labels,
-            self.video_scores,
-            valid,
-        )
+            yield stored.rows, stored.valid, stored.duration_s
+            return
+        assert network.encoder is not None
+        device = self.accelerator.device
+        with encode_whole(network.encoder, video.path, video.fps, video.num_rows, device) as rows:
+            yield rows, None, video.duration_s
+
+    def _detect(self, network: MemoryNetwork, video: TrainingVideo) -> pd.DataFrame:
+        with self._rows(network, video) as (rows, valid, duration_s):
+            found = detect(
+                network.localizer,
+                rows,
+                video.grid,
+                self.inference,
+                duration_s,
+                video.id,
+                self.labels,
+                self.video_scores,
+                valid,
+            )
         # plain text: each video's frame has categories of its own, and the frames are joined
         return found.astype({"video_id": "object", "label": "object"})

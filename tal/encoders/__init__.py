@@ -8,7 +8,7 @@ from tal.encoders.config import EncoderConfig
 from tal.encoders.preprocess import Preprocess
 from tal.encoders.registry import EncoderEntry, list_encoders
 from tal.encoders.spec import feature_spec
-from tal.encoders.streaming import clips_at_once, encode_video
+from tal.encoders.streaming import clips_at_once, encode_video, encode_whole
 
 __all__ = [
     "Encoder",
@@ -18,6 +18,7 @@ __all__ = [
     "build_encoder",
     "clips_at_once",
     "encode_video",
+    "encode_whole",
     "feature_spec",
     "list_encoders",
 ]

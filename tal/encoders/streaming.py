@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +17,12 @@ from torch import Tensor
 from tal.encoders.base import Encoder
 from tal.video import VideoReader, open_video
 from tal.video.clips import clips_of
+
+# Rows of a video up to this size stay in memory; those of longer ones go through a temporary file.
+ROWS_IN_MEMORY_BYTES = 16 << 20
+
+# (rows done, rows in all)
+Progress = Callable[[int, int], None]
 
 
 def clips_at_once(encoder: Encoder, device: torch.device) -> int:
@@ -79,3 +88,41 @@ def encode_video(
     finally:
         if reader is not video:
             reader.close()
+
+
+@contextmanager
+def encode_whole(
+    encoder: Encoder,
+    video: str | os.PathLike[str],
+    fps: float,
+    num_rows: int,
+    device: str | torch.device = "cpu",
+    on_progress: Progress | None = None,
+) -> Iterator[NDArray[np.float32]]:
+    """All rows of a video at once, while the context lasts: float32 [num_rows, C].
+
+    Encoded clip by clip; the memory needed does not grow with the video's length (`row_buffer`). Rows that
+    the file does not fill are zeros, rows beyond ``num_rows`` are left out.
+    """
+    with row_buffer(num_rows, encoder.channels) as rows:
+        for start, part, count in encode_video(encoder, video, fps, device):
+            stop = min(start + count, num_rows)
+            rows[start:stop] = part[: max(0, stop - start)]
+            if on_progress is not None:
+                on_progress(stop, num_rows)
+        yield rows
+
+
+@contextmanager
+def row_buffer(num_rows: int, channels: int) -> Iterator[NDArray[np.float32]]:
+    """float32 [num_rows, channels], zeros at first: in memory, or mapped from a temporary file when large.
+
+    A mapped file's pages can leave memory at any time, so a video of hours needs no more of it than a short
+    one.
+    """
+    shape = (num_rows, channels)
+    if num_rows * channels * 4 <= ROWS_IN_MEMORY_BYTES:
+        yield np.zeros(shape, dtype=np.float32)
+        return
+    with tempfile.TemporaryDirectory(prefix="longtal-") as folder:
+        yield np.memmap(Path(folder) / "rows.f32", dtype=np.float32, mode="w+", shape=shape)

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from featstore import FeatureStore
 from tal.device import choose_device
-from tal.encoders import Encoder, build_encoder, encode_video
+from tal.encoders import Encoder, build_encoder, encode_whole
+from tal.encoders.streaming import Progress
 from tal.errors import CheckpointError
 from tal.grid import FeatureGrid, FrameGrid
 from tal.inference.localize import detect
@@ -28,12 +29,6 @@ from tal.inference.model_folder import ModelFolder, read_model
 from tal.inference.stored_video import read_stored_video
 from tal.localizer import Localizer
 from tal.video import open_video
-
-# Rows of a video up to this size stay in memory; those of longer ones go through a temporary file.
-ROWS_IN_MEMORY_BYTES = 16 << 20
-
-# (rows done, rows in all)
-Progress = Callable[[int, int], None]
 
 
 class Detector:
@@ -114,13 +109,8 @@ class Detector:
         grid, fps = self.encoder.grid, sampling.fps
         num_rows = grid.num_rows(sampling.num_frames(info.duration_s))
         name = Path(path).stem if video_id is None else video_id
-        with RowBuffer(num_rows, self.encoder.channels) as buffer:
-            for start, rows, count in encode_video(self.encoder, os.fspath(path), fps, self.device):
-                stop = min(start + count, num_rows)
-                buffer.rows[start:stop] = rows[: stop - start]
-                if on_progress is not None:
-                    on_progress(stop, num_rows)
-            return self._detect(name, buffer.rows, grid.rows_at(fps), info.duration_s)
+        with encode_whole(self.encoder, path, fps, num_rows, self.device, on_progress) as rows:
+            return self._detect(name, rows, grid.rows_at(fps), info.duration_s)
 
     def predict_store(self, store: FeatureStore, video_id: str) -> pd.DataFrame:
         """The same from a store's rows, without looking at the video.
@@ -202,32 +192,6 @@ class Detector:
     ) -> pd.DataFrame:
         config, scores = self.config.windows, self.video_scores
         return detect(self.localizer, rows, grid, config, duration_s, video_id, self.labels, scores, valid)
-
-
-class RowBuffer:
-    """float32 [num_rows, channels], zeros at first: in memory, or mapped from a temporary file when large.
-
-    A mapped file's pages can leave memory at any time, so a video of hours needs no more of it than a short
-    one.
-    """
-
-    def __init__(self, num_rows: int, channels: int) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self.rows: NDArray[np.float32]
-        if num_rows * channels * 4 <= ROWS_IN_MEMORY_BYTES:
-            self.rows = np.zeros((num_rows, channels), dtype=np.float32)
-            return
-        self._folder = tempfile.TemporaryDirectory(prefix="longtal-")
-        path = Path(self._folder.name) / "rows.f32"
-        self.rows = np.memmap(path, dtype=np.float32, mode="w+", shape=(num_rows, channels))
-
-    def __enter__(self) -> RowBuffer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        del self.rows
-        if self._folder is not None:
-            self._folder.cleanup()
 
 
 def _load(module: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str, source: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-import tal.inference.detector as detector_module
+import tal.encoders.streaming as streaming
 from featstore import FeatureStore
 from featstore.errors import StoreSpecError
 from tal import Detector
@@ -19,7 +19,6 @@ from tal.config import RENAMED_KEYS
 from tal.encoders import EncoderConfig, build_encoder, encode_video, feature_spec
 from tal.errors import CheckpointError, ConfigError, VideoError
 from tal.grid import ClipGrid
-from tal.inference.detector import RowBuffer
 from tal.inference.localize import localize
 from tal.inference.model_folder import read_model
 from tal.localizer import Localizer, LocalizerConfig
@@ -228,10 +227,10 @@ def test_bad_videos_and_devices(model, tmp_path):
 def test_long_videos_use_a_file_and_may_keep_more(model, video, monkeypatch):
     detector = Detector.load(model)
     expected = detector.predict(video)
-    monkeypatch.setattr(detector_module, "ROWS_IN_MEMORY_BYTES", 0)
-    with RowBuffer(5, 3) as buffer:
-        assert isinstance(buffer.rows, np.memmap)
-        assert not buffer.rows.any()
+    monkeypatch.setattr(streaming, "ROWS_IN_MEMORY_BYTES", 0)
+    with streaming.row_buffer(5, 3) as rows:
+        assert isinstance(rows, np.memmap)
+        assert not rows.any()
     assert detector.predict(video).equals(expected)
     short, long = (detector.config.windows.for_length(s) for s in (60.0, 3 * 3600.0))
     assert short.suppression.max_segments == 200
