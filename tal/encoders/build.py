@@ -10,8 +10,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tal.encoders.base import Encoder
 from tal.encoders.config import EncoderConfig
 from tal.encoders.registry import ALIASES, find_entry, list_encoders
-from tal.encoders.weights import check_sha256, state_sha256
 from tal.errors import ConfigError
+from tal.weights import check_sha256, state_sha256
 
 
 def build_encoder(config: EncoderConfig, seed: int = 0) -> Encoder:

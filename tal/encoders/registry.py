@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tal.encoders.weights import PYPI_WEIGHTS
+from tal.weights import PYPI_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)

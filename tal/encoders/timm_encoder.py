@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tal.encoders.base import Encoder
 from tal.encoders.config import EncoderConfig
 from tal.encoders.temporal_shift import TemporalShift
-from tal.encoders.weights import check_sha256, file_sha256, load_in_order, load_strict, pypi_file, read_state
 from tal.errors import ConfigError, WeightsError
+from tal.weights import check_sha256, file_sha256, load_in_order, load_strict, pypi_file, read_state
 
 # Where timm's families keep their stages.
 _STAGE_LISTS = ("stages", "blocks", "layers")

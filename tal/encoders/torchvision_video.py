@@ -19,8 +19,8 @@ from tal.encoders.config import EncoderConfig
 from tal.encoders.convert_swin import convert_mmaction_swin, is_mmaction_swin
 from tal.encoders.mvit import mvit_v2_s
 from tal.encoders.video_base import VideoEncoder, refuse_drop_path, set_drop_path
-from tal.encoders.weights import check_sha256, file_sha256, load_strict, read_state
 from tal.errors import WeightsError
+from tal.weights import check_sha256, file_sha256, load_strict, read_state
 
 # name -> builder, its published weights (the first is the default), prefix of the unused classifier
 NETWORKS: Mapping[str, tuple[Callable[..., nn.Module], Any, str, str]] = {
