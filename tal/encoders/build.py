@@ -65,7 +65,7 @@ def create_encoder(config: EncoderConfig) -> Encoder:
 
         return MvitEncoder(config, name)
     if find_entry(name) is not None:
-        from tal.encoders.torchvision_video import ConvEncoder, SwinEncoder
+        from tal.encoders.swin import ConvEncoder, SwinEncoder
 
         return SwinEncoder(config, name) if name.startswith("swin3d_") else ConvEncoder(config, name)
     known = [e.name for e in list_encoders()]

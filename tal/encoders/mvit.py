@@ -73,7 +73,7 @@ class MvitEncoder(VideoEncoder):
     """
 
     def __init__(self, config: EncoderConfig, name: str) -> None:
-        from tal.encoders.torchvision_video import load_network
+        from tal.encoders.swin import load_network
 
         super().__init__(config, 2, _MEAN, _STD)
         if config.crop % 32 or config.clip_frames % 2:
