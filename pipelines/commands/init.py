@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from tal.defaults import DEFAULT_ENCODER
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -13,9 +15,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--videos", type=_PATH, required=True, help="Folder of the video files.")
 @click.option("--annotations", type=_PATH, required=True, help="Annotation file, in any form that is known.")
 @click.option("--out", type=_PATH, required=True, metavar="PROJECT", help="Folder to make.")
-@click.option(
-    "--encoder", default="timm:tf_efficientnet_lite0", show_default=True, help="See `longtal encoders`."
-)
+@click.option("--encoder", default=DEFAULT_ENCODER, show_default=True, help="See `longtal encoders`.")
 @click.option("--seed", default=0, show_default=True, help="Of a new split.")
 @click.option("--estimate/--no-estimate", default=True, help="Compute a clip and a window to estimate costs.")
 @click.option("--device", help="Device to estimate for: cpu, cuda. Default: the best there is.")

@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from pipelines.config import RunConfig, load_config, nested, parse_config
-from tal.encoders import EncoderConfig
-from tal.encoders.registry import find_entry, has_pypi_weights
+from tal.defaults import DEFAULT_ENCODER
+from tal.encoders.registry import find_entry
+from tal.encoders.timm_encoder import has_pypi_weights
 from tal.errors import ConfigError
 
-DEFAULT_ENCODER = EncoderConfig().name
 # Flag of `longtal extract` -> the key of a run's configuration that it sets.
 FLAGS: Mapping[str, str] = MappingProxyType(
     {

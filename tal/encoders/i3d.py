@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tal.encoders.base import EncoderEntry, EncoderFamily
 from tal.encoders.config import EncoderConfig
 from tal.encoders.video_base import VideoEncoder, refuse_drop_path
 from tal.errors import WeightsError
@@ -114,7 +115,7 @@ class I3d(nn.Module):
 class I3dEncoder(VideoEncoder):
     """Frames scaled to [-1, 1] -> features of Mixed_5c averaged over space: [B, 1024, L / 8]."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, config: EncoderConfig, name: str) -> None:
         super().__init__(config, 8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         refuse_drop_path(config)
         self.model = I3d()
@@ -137,3 +138,9 @@ class I3dEncoder(VideoEncoder):
         state = read_state(weights)
         check_sha256(sha256, {"file": file_sha256(Path(weights))}, weights)
         load_strict(self.model, {k: v for k, v in state.items() if not k.startswith("logits.")}, weights)
+
+
+I3D = EncoderFamily(
+    entries=(EncoderEntry("i3d", 1024, 8, 64, 256, 224, "file in pytorch-i3d's naming", "RGB stream"),),
+    build=I3dEncoder,
+)

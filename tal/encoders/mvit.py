@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.models.video.mvit import MSBlockConfig, MViT
 
+from tal.encoders.base import EncoderEntry, EncoderFamily
 from tal.encoders.config import EncoderConfig
+from tal.encoders.torchvision_networks import TorchvisionNetwork
 from tal.encoders.video_base import VideoEncoder, set_drop_path
 from tal.errors import ConfigError
 
@@ -19,10 +20,10 @@ _COARSER = (1, 3, 14)
 _MEAN, _STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 
 
-def mvit_v2_s(
-    weights: None = None, spatial_size: tuple[int, int] = (224, 224), temporal_size: int = 16
-) -> MViT:
-    """torchvision's `mvit_v2_s`, which it builds for one size only."""
+def mvit_v2_s(weights: None, spatial_size: tuple[int, int], temporal_size: int) -> nn.Module:
+    """torchvision's `mvit_v2_s`, which it builds for one size only; ``weights`` as its builders take them."""
+    from torchvision.models.video.mvit import MSBlockConfig, MViT
+
     blocks = []
     channels, heads, kv = 96, 1, 8
     for index in range(_DEPTH):
@@ -73,13 +74,13 @@ class MvitEncoder(VideoEncoder):
     """
 
     def __init__(self, config: EncoderConfig, name: str) -> None:
-        from tal.encoders.swin import load_network
-
         super().__init__(config, 2, _MEAN, _STD)
         if config.crop % 32 or config.clip_frames % 2:
             raise ConfigError(f"{name} needs encoder.crop a multiple of 32 and encoder.clip_frames of 2")
-        size = {"spatial_size": (config.crop, config.crop), "temporal_size": config.clip_frames}
-        model: Any = load_network(name, config, **size)
+        side = (config.crop, config.crop)
+        network = TorchvisionNetwork(name, "KINETICS400_V1", classifier="head.")
+        build = partial(mvit_v2_s, spatial_size=side, temporal_size=config.clip_frames)
+        model: Any = network.load(config, build)
         model.head = nn.Identity()
         self.model: Any = model
         set_drop_path((b.stochastic_depth for b in model.blocks), config.drop_path)
@@ -106,3 +107,21 @@ class MvitEncoder(VideoEncoder):
         blocks = list(self.model.blocks.children())
         edges = (0, *_COARSER, _DEPTH)
         return [[self.model.conv_proj, self.model.pos_encoding], *(blocks[a:b] for a, b in pairwise(edges))]
+
+
+MVIT = EncoderFamily(
+    entries=(
+        EncoderEntry(
+            "mvit_v2_s",
+            768,
+            2,
+            16,
+            256,
+            224,
+            "Kinetics-400",
+            "clips of 16 frames at 224 only, with weights",
+        ),
+    ),
+    build=MvitEncoder,
+    aliases={"torchvision:mvit_v2_s": "mvit_v2_s"},
+)

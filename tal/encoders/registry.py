@@ -1,72 +1,48 @@
-"""The encoders that there are."""
+"""Encoder names -> families. A new family is a file and a line here."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
 
-from tal.weights import PYPI_WEIGHTS
+from tal.encoders.base import EncoderEntry, EncoderFamily
+from tal.encoders.i3d import I3D
+from tal.encoders.mvit import MVIT
+from tal.encoders.r2plus1d import R2PLUS1D
+from tal.encoders.s3d import S3D
+from tal.encoders.swin import SWIN
+from tal.encoders.timm_encoder import TIMM
+from tal.errors import ConfigError
 
-
-@dataclass(frozen=True, slots=True)
-class EncoderEntry:
-    """One encoder: its name, what it needs, and where its weights come from.
-
-    ``channels`` 0: known only after it is built. ``clip_frames``, ``size`` and ``crop`` are what its
-    published weights saw.
-    """
-
-    name: str
-    channels: int
-    frame_stride: int
-    clip_frames: int
-    size: int
-    crop: int
-    weights: str
-    note: str = ""
-
-
-_VIDEO = (
-    EncoderEntry(
-        "swin3d_t", 768, 2, 32, 256, 224, "Kinetics-400", "Video Swin T; mmaction checkpoints load too"
-    ),
-    EncoderEntry(
-        "swin3d_s", 768, 2, 32, 256, 224, "Kinetics-400", "Video Swin S; mmaction checkpoints load too"
-    ),
-    EncoderEntry(
-        "swin3d_b", 1024, 2, 32, 256, 224, "Kinetics-400 (from ImageNet-22k)", "TALLFormer's encoder"
-    ),
-    EncoderEntry(
-        "mvit_v2_s", 768, 2, 16, 256, 224, "Kinetics-400", "clips of 16 frames at 224 only, with weights"
-    ),
-    EncoderEntry("r2plus1d_18", 512, 8, 16, 128, 112, "Kinetics-400"),
-    EncoderEntry("s3d", 1024, 8, 64, 256, 224, "Kinetics-400"),
-    EncoderEntry("i3d", 1024, 8, 64, 256, 224, "file in pytorch-i3d's naming", "RGB stream"),
-)
-_TIMM = (
-    EncoderEntry(
-        "timm:tf_efficientnet_lite0", 1280, 1, 16, 256, 224, "ImageNet: pypi, hub", "the default; light"
-    ),
-    EncoderEntry("timm:tf_efficientnet_lite2", 1280, 1, 16, 288, 260, "ImageNet: pypi, hub"),
-    EncoderEntry("timm:resnet50", 2048, 1, 16, 256, 224, "ImageNet: hub"),
-    EncoderEntry("timm:convnext_tiny", 768, 1, 16, 256, 224, "ImageNet: hub"),
-    EncoderEntry("timm:vit_small_patch16_224", 384, 1, 16, 256, 224, "ImageNet: hub"),
-)
-ALIASES = {
-    **{f"{prefix}_{s}": f"swin3d_{s}" for prefix in ("videoswin", "video_swin") for s in "tsb"},
-    **{f"torchvision:{e.name}": e.name for e in _VIDEO if e.name != "i3d"},
-}
+FAMILIES: tuple[EncoderFamily, ...] = (TIMM, SWIN, MVIT, R2PLUS1D, S3D, I3D)
 
 
 def list_encoders() -> tuple[EncoderEntry, ...]:
     """Named encoders; any other timm image model is ``timm:MODEL``."""
-    return _TIMM + _VIDEO
+    return tuple(entry for family in FAMILIES for entry in family.entries)
 
 
 def find_entry(name: str) -> EncoderEntry | None:
     """The entry of a name or an alias; None for timm models that are not listed."""
-    name = ALIASES.get(name, name)
-    return next((e for e in list_encoders() if e.name == name), None)
+    for family in FAMILIES:
+        listed = family.aliases.get(name, name)
+        for entry in family.entries:
+            if entry.name == listed:
+                return entry
+    return None
 
 
-def has_pypi_weights(name: str) -> bool:
-    return name.removeprefix("timm:") in PYPI_WEIGHTS
+def find_family(name: str) -> tuple[EncoderFamily, str]:
+    """The family of a name or an alias, and the name without alias.
+
+    Raises
+    ------
+    ConfigError
+        there is no such encoder; names the nearest.
+    """
+    for family in FAMILIES:
+        own = family.aliases.get(name, name)
+        if any(e.name == own for e in family.entries) or (family.prefix and own.startswith(family.prefix)):
+            return family, own
+    near = difflib.get_close_matches(name, [e.name for e in list_encoders()], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ConfigError(f"no encoder {name!r}{hint} `longtal encoders` lists them, and any timm:MODEL works")

