@@ -1,16 +1,13 @@
-"""One contract for every encoder: shapes, gradients, switches, and rows that do not depend on the batch."""
+"""What single encoders and their surroundings do: switches, weights, errors, whole videos."""
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from tal.encoders import (
     EncoderConfig,
@@ -20,114 +17,17 @@ from tal.encoders import (
     encode_video,
     feature_spec,
 )
-from tal.encoders.base import Encoder
 from tal.encoders.build import create_encoder
 from tal.encoders.temporal_shift import shift
 from tal.errors import ConfigError, WeightsError
 from tal.video import open_video
+from tests.tal.encoders.tiny import clips, config, plain
 from tests.tal.video.video_corpus import Make, make_video
-
-# name -> the smallest configuration that it works with
-TINY = {
-    "timm:test_resnet": {"clip_frames": 4, "size": 32, "crop": 32, "frame_stride": 2},
-    "timm:test_efficientnet": {"clip_frames": 4, "size": 32, "crop": 32, "temporal_shift": True},
-    "timm:test_vit": {"clip_frames": 4, "size": 32, "crop": 32, "temporal_shift": True},
-    "swin3d_t": {"clip_frames": 8, "size": 32, "crop": 32, "frame_stride": 4},
-    "mvit_v2_s": {"clip_frames": 4, "size": 32, "crop": 32, "frame_stride": 2},
-    "r2plus1d_18": {"clip_frames": 16, "size": 32, "crop": 32, "frame_stride": 8},
-    "s3d": {"clip_frames": 16, "size": 32, "crop": 32, "frame_stride": 8},
-    "i3d": {"clip_frames": 16, "size": 32, "crop": 32, "frame_stride": 8},
-}
-NAMES = list(TINY)
-_HEAVY = ("mvit_v2_s", "r2plus1d_18", "s3d", "i3d")
-SOME_SLOW = [pytest.param(n, marks=pytest.mark.slow) if n in _HEAVY else n for n in NAMES]
-
-
-def config(name: str, **changes: object) -> EncoderConfig:
-    return EncoderConfig.model_validate({"name": name, **TINY[name], **changes})
-
-
-_BUILT: list[Encoder] = []
-
-
-@cache
-def plain(name: str) -> Encoder:
-    _BUILT.append(build_encoder(config(name)))
-    return _BUILT[-1]
-
-
-def clips(name: str, batch: int = 2, seed: int = 0) -> Tensor:
-    length, side = plain(name).grid.clip_frames, plain(name).preprocess.crop
-    return torch.randn(batch, 3, length, side, side, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(autouse=True)
-def _calm():
+def _calm() -> None:
     torch.manual_seed(0)
-    yield
-    for encoder in _BUILT:
-        encoder.eval().zero_grad(set_to_none=True)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_shapes_and_batch_invariance(name: str) -> None:
-    encoder = plain(name)
-    frames = clips(name, 3)
-    with torch.no_grad():
-        rows = encoder(frames)
-        assert rows.shape == (3, encoder.channels, encoder.grid.rows_per_clip)
-        assert torch.isfinite(rows).all()
-        alone = torch.cat([encoder(f[None]) for f in frames])
-    torch.testing.assert_close(rows, alone, atol=1e-4, rtol=1e-4)
-    assert len(encoder.weights_sha256) == 64
-    with pytest.raises(ConfigError, match="takes frames"):
-        encoder(frames[:, :2])
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_gradient_reaches_every_parameter_and_statistics_stay(name: str) -> None:
-    encoder = plain(name).train()
-    before = {k: v.clone() for k, v in encoder.named_buffers()}
-    rows = encoder(clips(name))
-    rows.square().mean().backward()
-    without = [k for k, p in encoder.named_parameters() if p.grad is None]
-    assert not without
-    assert all(torch.equal(v, before[k]) for k, v in encoder.named_buffers())
-    assert not any(m.training for m in encoder.modules() if isinstance(m, _BatchNorm))
-
-
-@pytest.mark.parametrize("name", SOME_SLOW)
-def test_checkpointing_changes_nothing(name: str) -> None:
-    first = plain(name).train()
-    frames = clips(name)
-    rows = first(frames)
-    rows.square().mean().backward()
-    second = create_encoder(config(name, checkpointing=True)).train()
-    second.load_state_dict(first.state_dict())
-    again = second(frames)
-    again.square().mean().backward()
-    torch.testing.assert_close(again, rows)
-    for (key, a), (_, b) in zip(first.named_parameters(), second.named_parameters(), strict=True):
-        torch.testing.assert_close(a.grad, b.grad, msg=key)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_frozen_stages_do_not_learn(name: str) -> None:
-    def parameters(parts: list[list[nn.Module | nn.Parameter]]) -> list[nn.Parameter]:
-        flat = [p for stage in parts for p in stage]
-        return [q for p in flat for q in (p.parameters() if isinstance(p, nn.Module) else [p])]
-
-    with torch.device("meta"):  # no weights are needed to see who learns
-        frozen = create_encoder(config(name, frozen_stages=1))
-    assert len(frozen.stages()) >= 3
-    frozen.freeze(1)
-    frozen.train()
-    early, late = parameters(frozen.stages()[:2]), parameters(frozen.stages()[2:])
-    assert {id(p) for p in early + late} <= {id(p) for p in frozen.parameters()}
-    assert early and not any(p.requires_grad for p in early) and all(p.requires_grad for p in late)
-    assert not any(m.training for s in frozen.stages()[:2] for m in s if isinstance(m, nn.Module))
-    with pytest.raises(ConfigError, match="stages"):
-        frozen.freeze(99)
 
 
 def test_same_seed_same_weights_and_callers_random_state_untouched() -> None:
