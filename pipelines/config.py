@@ -197,8 +197,13 @@ def save_resolved(config: RunConfig, folder: str | Path, name: str = "config.yam
     """Write the whole tree, defaults included, so that it can be run again as it is."""
     path = Path(folder) / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    path.write_text(resolved_text(config), encoding="utf-8")
     return path
+
+
+def resolved_text(config: RunConfig) -> str:
+    """The whole tree as YAML."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def read_tree(path: Path, _children: tuple[Path, ...] = ()) -> dict[str, Any]:

@@ -5,8 +5,6 @@ understand.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +12,12 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from safetensors.torch import save_file
 
-from pipelines.config import RunConfig, parse_config, save_resolved
+from pipelines.config import RunConfig, parse_config, resolved_text
 from pipelines.shared.provenance import provenance
 from tal.decoders.pyramid.config import PyramidConfig
 from tal.errors import CheckpointError, ConfigError
+from tal.inference.model_folder import write_model
 from tal.localizer import Localizer
 from tal.released import (
     SYSTEMS,
@@ -87,7 +85,7 @@ def convert(
 
     localizer = Localizer(run.localizer, channels, classes, run.window.num_rows)
     localizer.decoder.load_state_dict(to_state(system, weights, localizer.decoder.state_dict()))
-    state = {f"localizer.{name}": value.detach().clone() for name, value in localizer.state_dict().items()}
+    state = {f"localizer.{name}": value for name, value in localizer.state_dict().items()}
 
     made = provenance()
     made["features"] = _features(channels, dataset)
@@ -96,7 +94,7 @@ def convert(
         "checkpoint": Path(checkpoint).name,
         "config": config and Path(config).name,
     }
-    _write(out, run, state, names, made)
+    write_model(out, state, resolved_text(run), names, {}, made)
     return Conversion(
         out,
         decoder.name,  # type: ignore[attr-defined]
@@ -184,22 +182,6 @@ def _labels(labels: Sequence[str] | None, classes: int) -> list[str]:
             "give each class one, in order"
         )
     return list(labels)
-
-
-def _write(out: Path, run: RunConfig, state: dict[str, Any], labels: list[str], made: dict[str, Any]) -> None:
-    """Beside its place first: a folder that is there is complete."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
-        save_file(state, temporary / "model.safetensors")
-        save_resolved(run, temporary)
-        for name, value in (("labels", labels), ("thresholds", {}), ("provenance", made)):
-            text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-            (temporary / f"{name}.json").write_text(text, encoding="utf-8")
-        temporary.chmod(0o755)
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tal.annotations.files import read_text, write_text
 from tal.annotations.ids import align_ids
 from tal.annotations.manifest import manifest, read_blocked
 from tal.errors import AnnotationError, EvaluationError
+from tal.inference.thresholds import read_thresholds
 from tal.metrics import Evaluation, Protocol, get_protocol
 
 # Formats that say which subset a video belongs to; in the others one file is one subset.
@@ -100,12 +101,13 @@ def evaluate_files(options: EvaluateOptions) -> Evaluated:
 
     Raises:
         AnnotationError, EvaluationError: see ``load_ground_truth`` and ``tal.metrics.Evaluation``.
+        CheckpointError: a file of thresholds that is none.
     """
     if not options.predictions:
         raise EvaluationError("no prediction file given")
     annotations, protocol = load_ground_truth(options)
     tiou = options.tiou or protocol.tiou
-    chosen = _read_thresholds(options.thresholds_file) if options.thresholds_file else None
+    chosen = read_thresholds(options.thresholds_file) if options.thresholds_file else None
     blocked = {e.video_id for e in annotations.excluded if e.reason == "blocked"}
     notes = list(annotations.notes)
     runs: list[tuple[Path, Evaluation]] = []
@@ -188,19 +190,6 @@ def mean_report(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
         },
         "runs": list(reports),
     }
-
-
-def _read_thresholds(path: Path) -> dict[str, float]:
-    """A thresholds file: ``{label: score}``, or that under the key ``thresholds``."""
-    try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise AnnotationError(f"{path}: not JSON: {error}") from None
-    if isinstance(content, dict) and isinstance(content.get("thresholds"), dict):
-        content = content["thresholds"]
-    if not isinstance(content, dict) or not all(isinstance(v, int | float) for v in content.values()):
-        raise AnnotationError(f"{path}: not a thresholds file: needs {{label: score}}")
-    return {k: float(v) for k, v in content.items()}
 
 
 def write_json(evaluated: Evaluated, path: Path) -> None:

@@ -15,6 +15,7 @@ import yaml
 from pipelines.shared.run_folder import record_kind, validation_predictions
 from tal.annotations import VIDEO_SUFFIXES
 from tal.errors import LongtalError
+from tal.inference.thresholds import thresholds_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +89,7 @@ def read_run(folder: Path) -> RunFolder | None:
         subset=str(data["val_subset"]) if data.get("val_subset") else None,
         videos=path("videos"),
         predictions=_predictions(folder),
-        thresholds=_thresholds(_read_json(folder / "model" / "thresholds.json")),
+        thresholds=thresholds_in(_read_json(folder / "model" / "thresholds.json")) or None,
         log=folder / "log.jsonl",
         memory=folder / "memory.zarr",
     )
@@ -114,7 +115,9 @@ def read_predicted(folder: Path) -> Predicted:
         if isinstance(entry, dict) and isinstance(entry.get("path"), str)
     }
     files = {name: path for name, path in paths.items() if path.suffix.lower() in VIDEO_SUFFIXES}
-    return Predicted({name: path for name, path in files.items() if path.is_file()}, _thresholds(manifest))
+    return Predicted(
+        {name: path for name, path in files.items() if path.is_file()}, thresholds_in(manifest) or None
+    )
 
 
 def _predictions(run: Path) -> Path | None:
@@ -131,15 +134,6 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-
-
-def _thresholds(content: Any) -> dict[str, float] | None:
-    """Label -> score, from the file of a model or a manifest that holds such a table."""
-    try:
-        table = content.get("thresholds", content)
-        return {str(label): float(value) for label, value in table.items()} or None
-    except (ValueError, AttributeError, TypeError):
         return None
 
 

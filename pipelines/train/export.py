@@ -2,69 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
-
-from pipelines.config import RunConfig, save_resolved
+from pipelines.config import RunConfig, resolved_text
 from pipelines.train.validate import Validation
 from tal.annotations import AnnotationSet
+from tal.inference.model_folder import write_model
 from tal.memory.network import MemoryNetwork
 from tal.metrics import calibrate
-from tal.weights import contiguous
 
 
-def write_model(
+def export_model(
     folder: Path,
     network: MemoryNetwork,
     config: RunConfig,
     labels: Sequence[str],
     provenance: dict[str, Any],
     validation: Validation | None,
-    truth: AnnotationSet | None,
+    ground_truth: AnnotationSet | None,
 ) -> Path:
-    """Write weights (``encoder.*``, ``localizer.*``), config, labels, calibrated thresholds and provenance.
+    """Write the network as a model folder, in the place of one that is there.
 
-    The folder is written beside its place and then renamed. Thresholds are those of the best F1 of each class
-    on the validation videos; none without validation.
+    Thresholds are those of the best F1 of each class on the validation videos; none without validation.
     """
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     weights = {k: v for k, v in network.state_dict().items() if k.startswith(("encoder.", "localizer."))}
-    save_file(contiguous(weights), temporary / "model.safetensors")
-    save_resolved(config, temporary)
     thresholds = {}
-    if validation is not None and truth is not None and len(validation.predictions):
-        thresholds = calibrate(truth, validation.predictions)
-    write_json(temporary / "labels.json", list(labels))
-    write_json(temporary / "thresholds.json", thresholds)
-    write_json(temporary / "provenance.json", provenance)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.rename(folder)
-    return folder
-
-
-def link_model(source: Path, target: Path) -> None:
-    """Make ``target`` the same model as ``source``: hard links where possible, else copies."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-
-    def link(a: str, b: str) -> None:
-        try:
-            os.link(a, b)
-        except OSError:
-            shutil.copy2(a, b)
-
-    shutil.copytree(source, temporary, copy_function=link)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
-
-
-def write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if validation is not None and ground_truth is not None and len(validation.predictions):
+        thresholds = calibrate(ground_truth, validation.predictions)
+    return write_model(folder, weights, resolved_text(config), labels, thresholds, provenance, replace=True)

@@ -12,9 +12,10 @@ from typing import Any
 from pipelines.config import RunConfig
 from pipelines.shared.files import write_text
 from pipelines.shared.run_folder import step_name, validation_predictions
-from pipelines.train.export import link_model, write_model
+from pipelines.train.export import export_model
 from pipelines.train.validate import Validation
 from tal.annotations import AnnotationSet, write_predictions
+from tal.inference.model_folder import link_model
 from tal.memory.network import MemoryNetwork
 
 
@@ -85,4 +86,4 @@ class ModelKeeper:
         provenance = self.provenance | {"step": step}
         if validation is not None:
             provenance["validation_mAP"] = validation.result.average_mAP
-        write_model(folder, network, self.config, self.labels, provenance, validation, self.ground_truth)
+        export_model(folder, network, self.config, self.labels, provenance, validation, self.ground_truth)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -15,7 +12,6 @@ import pandas as pd
 import torch
 import yaml
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor
 
 from featstore import FeatureStore
@@ -25,7 +21,7 @@ from tal.encoders.streaming import Progress
 from tal.errors import CheckpointError, WeightsError
 from tal.grid import FeatureGrid, FrameGrid
 from tal.inference.localize import detect
-from tal.inference.model_folder import ModelFolder, read_model
+from tal.inference.model_folder import ModelFolder, read_model, write_model
 from tal.inference.stored_video import read_stored_video
 from tal.localizer import Localizer
 from tal.video import open_video
@@ -153,35 +149,11 @@ class Detector:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model as a new folder; FileExistsError where something stands."""
-        target = Path(path)
-        if target.exists():
-            raise FileExistsError(f"{target} exists already: give another folder")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        try:
-            save_file(self._weights(), temporary / "model.safetensors")
-            (temporary / "config.yaml").write_text(
-                yaml.safe_dump(dict(self.folder.tree), sort_keys=False, allow_unicode=True), encoding="utf-8"
-            )
-            for name, value in (
-                ("labels", list(self.labels)),
-                ("thresholds", dict(self.thresholds)),
-                ("provenance", dict(self.folder.provenance)),
-            ):
-                text = json.dumps(value, indent=2, ensure_ascii=False)
-                (temporary / f"{name}.json").write_text(text, encoding="utf-8")
-            temporary.chmod(0o755)
-            temporary.rename(target)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
-        return target
-
-    def _weights(self) -> dict[str, Tensor]:
+        tree = yaml.safe_dump(dict(self.folder.tree), sort_keys=False, allow_unicode=True)
         weights = {f"localizer.{k}": v for k, v in self.localizer.state_dict().items()}
         if self.encoder is not None:
             weights |= {f"encoder.{k}": v for k, v in self.encoder.state_dict().items()}
-        return {k: v.cpu().contiguous() for k, v in weights.items()}
+        return write_model(path, weights, tree, self.labels, self.thresholds, self.folder.provenance)
 
     def _detect(
         self,

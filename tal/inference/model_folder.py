@@ -1,4 +1,4 @@
-"""A model folder: all that prediction needs, read and checked. It can be moved anywhere.
+"""A model folder: all that prediction needs, written whole, read and checked. It can be moved anywhere.
 
 ``config.yaml`` (sampling, encoder, localizer, inference), ``model.safetensors`` (``encoder.*``,
 ``localizer.*``), ``labels.json`` (class names in order), ``thresholds.json`` (score by class, may be empty),
@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,17 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tal.config import Config, with_current_keys, without_removed_keys
 from tal.encoders import EncoderConfig
 from tal.errors import CheckpointError, ConfigError
+from tal.files import put_in_place
 from tal.inference.localize import InferenceConfig
+from tal.inference.thresholds import read_thresholds
 from tal.localizer import LocalizerConfig
+from tal.weights import contiguous
 
 FILES = ("config.yaml", "model.safetensors", "labels.json", "thresholds.json", "provenance.json")
 
@@ -115,17 +119,70 @@ def read_model(path: str | os.PathLike[str]) -> ModelFolder:
     labels = _json(folder / "labels.json")
     if not (isinstance(labels, list) and labels and all(isinstance(x, str) for x in labels)):
         raise CheckpointError(f"{folder / 'labels.json'}: must be a list of class names")
-    thresholds = _json(folder / "thresholds.json")
-    if isinstance(thresholds, dict) and isinstance(thresholds.get("thresholds"), dict):
-        thresholds = thresholds["thresholds"]  # as `evaluate --calibrate` writes them
-    if not isinstance(thresholds, dict) or not all(isinstance(v, int | float) for v in thresholds.values()):
-        raise CheckpointError(f"{folder / 'thresholds.json'}: must give a score for each class name")
+    thresholds = read_thresholds(folder / "thresholds.json")
     provenance = _json(folder / "provenance.json")
     if not isinstance(provenance, dict):
         raise CheckpointError(f"{folder / 'provenance.json'}: must be a mapping")
     channels = (provenance.get("features") or {}).get("channels", 0)
     config = _detector_config(tree, channels, folder / "config.yaml")
     return ModelFolder(folder, tree, config, tuple(labels), thresholds, provenance)
+
+
+def write_model(
+    folder: str | os.PathLike[str],
+    weights: Mapping[str, Tensor],
+    config: str,
+    labels: Sequence[str],
+    thresholds: Mapping[str, float],
+    provenance: Mapping[str, Any],
+    replace: bool = False,
+) -> Path:
+    """Write a model folder; what stands there is whole, also after a crash.
+
+    Parameters
+    ----------
+    weights
+        ``encoder.*`` (a model of stored features has none) and ``localizer.*``.
+    config
+        text of config.yaml: the run's resolved configuration.
+    provenance
+        where the model comes from; ``features`` says what its rows are.
+    replace
+        put it in the place of a folder that is there.
+
+    Raises
+    ------
+    FileExistsError
+        something stands there and is not to be replaced.
+    """
+    target = Path(folder)
+    if target.exists() and not replace:
+        raise FileExistsError(f"{target} exists already: give another folder")
+    with put_in_place(target, sole_writer=True) as temporary:
+        temporary.mkdir()
+        save_file(contiguous(weights), temporary / "model.safetensors")
+        (temporary / "config.yaml").write_text(config, encoding="utf-8")
+        _write_json(temporary / "labels.json", list(labels))
+        _write_json(temporary / "thresholds.json", dict(thresholds))
+        _write_json(temporary / "provenance.json", dict(provenance))
+    return target
+
+
+def link_model(source: Path, target: Path) -> None:
+    """Make ``target`` the same model as ``source``: hard links where possible, else copies."""
+
+    def link(a: str, b: str) -> None:
+        try:
+            os.link(a, b)
+        except OSError:
+            shutil.copy2(a, b)
+
+    with put_in_place(target, sole_writer=True) as temporary:
+        shutil.copytree(source, temporary, copy_function=link)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _detector_config(tree: Mapping[str, Any], channels: int, source: Path) -> DetectorConfig:

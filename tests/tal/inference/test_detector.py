@@ -20,7 +20,8 @@ from tal.encoders import EncoderConfig, build_encoder, encode_video, feature_spe
 from tal.errors import CheckpointError, ConfigError, VideoError
 from tal.grid import ClipGrid
 from tal.inference.localize import localize
-from tal.inference.model_folder import read_model
+from tal.inference.model_folder import FILES, link_model, read_model, write_model
+from tal.inference.thresholds import read_thresholds
 from tal.localizer import Localizer, LocalizerConfig
 
 LABELS = ["bow", "jump", "wave"]
@@ -42,9 +43,8 @@ TREE = {
 }
 
 
-def write_model(folder, tree=TREE, channels=None, seed=0):
+def random_model(folder, tree=TREE, channels=None, seed=0):
     """A model folder with random weights."""
-    folder.mkdir(parents=True)
     torch.manual_seed(seed)
     weights = {}
     if tree.get("encoder"):
@@ -54,12 +54,8 @@ def write_model(folder, tree=TREE, channels=None, seed=0):
     config = LocalizerConfig.model_validate(tree["localizer"])
     localizer = Localizer(config, channels, len(LABELS), tree["window"]["num_rows"])
     weights |= {f"localizer.{k}": v for k, v in localizer.state_dict().items()}
-    save_file(weights, folder / "model.safetensors")
-    (folder / "config.yaml").write_text(yaml.safe_dump(tree))
-    (folder / "labels.json").write_text(json.dumps(LABELS))
-    (folder / "thresholds.json").write_text(json.dumps({"bow": 0.2, "jump": 0.6}))
-    (folder / "provenance.json").write_text(json.dumps({"features": {"channels": channels}}))
-    return folder
+    thresholds, provenance = {"bow": 0.2, "jump": 0.6}, {"features": {"channels": channels}}
+    return write_model(folder, weights, yaml.safe_dump(tree), LABELS, thresholds, provenance)
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +72,7 @@ def video(tmp_path_factory):
 
 @pytest.fixture
 def model(tmp_path):
-    return write_model(tmp_path / "model")
+    return random_model(tmp_path / "model")
 
 
 def test_prediction_equals_encoding_then_localizing(model, video):
@@ -108,7 +104,7 @@ def test_each_clip_is_encoded_once_under_overlapping_windows(model, video, monke
 
 def test_a_run_folder_and_a_file_of_the_folder_load_too(tmp_path, video):
     run = tmp_path / "run"
-    write_model(run / "model")
+    random_model(run / "model")
     a = Detector.load(run).predict(video)
     b = Detector.load(run / "model" / "model.safetensors").predict(video)
     assert a.equals(b)
@@ -146,7 +142,7 @@ def test_rows_from_a_store_give_the_same_and_another_store_is_refused(model, vid
 
 
 def test_a_model_without_encoder_needs_a_store(tmp_path, video):
-    folder = write_model(tmp_path / "m", {**TREE, "encoder": None}, channels=6)
+    folder = random_model(tmp_path / "m", {**TREE, "encoder": None}, channels=6)
     detector = Detector.load(folder)
     with pytest.raises(CheckpointError, match="no encoder"):
         detector.predict(video)
@@ -239,4 +235,41 @@ def test_long_videos_use_a_file_and_may_keep_more(model, video, monkeypatch):
 
 def test_importing_tal_does_not_load_torch():
     code = "import sys, tal; assert 'torch' not in sys.modules; assert 'Detector' in tal.__all__"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_model_folder_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    weights = {"localizer.a": torch.arange(6.0).view(2, 3).t()}
+
+    def write(labels, **options):
+        return write_model(tmp_path / "m", weights, "a: 1\n", labels, {"x": 0.5}, {"step": 1}, **options)
+
+    write(["x"])
+    with pytest.raises(FileExistsError, match="exists already"):
+        write(["y"])
+    with pytest.raises(TypeError):  # what cannot be written leaves the model that stands
+        write([object()], replace=True)
+    assert json.loads((tmp_path / "m" / "labels.json").read_text()) == ["x"]
+    write(["y"], replace=True)
+    link_model(tmp_path / "m", tmp_path / "copy")
+    link_model(tmp_path / "m", tmp_path / "copy")
+    for name in ("m", "copy"):
+        assert {p.name for p in (tmp_path / name).iterdir()} == set(FILES)
+        assert json.loads((tmp_path / name / "labels.json").read_text()) == ["y"]
+        assert torch.equal(
+            load_file(tmp_path / name / "model.safetensors")["localizer.a"], weights["localizer.a"]
+        )
+    assert {p.name for p in tmp_path.iterdir()} == {"m", "copy"}
+
+
+def test_thresholds_of_a_model_and_of_a_calibration_are_read_alike(tmp_path):
+    path = tmp_path / "thresholds.json"
+    for content in ({"bow": 0.5, "jump": 1}, {"tiou": 0.5, "thresholds": {"bow": 0.5, "jump": 1}}):
+        path.write_text(json.dumps(content))
+        assert read_thresholds(path) == {"bow": 0.5, "jump": 1.0}
+    for text in ("[0.5]", '{"bow": "high"}', '{"bow": ', ""):
+        path.write_text(text)
+        with pytest.raises(CheckpointError, match=r"thresholds\.json"):
+            read_thresholds(path)
+    code = "import sys, pipelines.evaluate.run; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
