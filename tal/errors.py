@@ -34,4 +34,4 @@ class VideoError(LongtalError, OSError):
 
 
 class WeightsError(LongtalError, ValueError):
-    """Weights that do not fit the model, or are not to be had."""
+    """Weights that do not fit the model, or are not available."""

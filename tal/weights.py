@@ -126,7 +126,13 @@ def _listed(names: Sequence[str], what: str, prefix: str) -> str:
 
 
 def load_in_order(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Load tensors whose names differ but whose order is the module's; every shape must agree."""
+    """Load tensors whose names differ but whose order is the module's.
+
+    Raises
+    ------
+    WeightsError
+        another number of tensors, or a shape that does not agree; nothing was loaded.
+    """
     own = {k: v for k, v in module.state_dict().items() if not k.endswith("num_batches_tracked")}
     theirs = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     if len(own) != len(theirs):

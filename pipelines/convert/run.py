@@ -1,6 +1,4 @@
-"""A checkpoint of a released code base -> a model folder that `predict`, `train` and `Detector.load`
-understand.
-"""
+"""A checkpoint of a released code base becomes a model folder for `predict`, `train` and `Detector.load`."""
 
 from __future__ import annotations
 
@@ -59,7 +57,7 @@ def convert(
     Raises
     ------
     CheckpointError
-        the file is no checkpoint of that system, or does not fit the configuration.
+        the file is not a checkpoint of that system, or does not fit the configuration.
     ConfigError
         the configuration cannot be read, or ``out`` exists already.
     """
@@ -146,13 +144,13 @@ def _run_config(
 
 
 def _features(channels: int, dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of the rows that the model was trained on."""
-    found: dict[str, Any] = {"channels": channels}
+    """What the configuration says about the rows that the model was trained on."""
+    facts: dict[str, Any] = {"channels": channels}
     if "feat_stride" in dataset:
-        found["frame_stride"] = int(dataset["feat_stride"]) * int(dataset.get("downsample_rate", 1))
+        facts["frame_stride"] = int(dataset["feat_stride"]) * int(dataset.get("downsample_rate", 1))
     if "num_frames" in dataset:
-        found["window_frames"] = int(dataset["num_frames"])
-    return found
+        facts["window_frames"] = int(dataset["num_frames"])
+    return facts
 
 
 def read_labels(path: str | Path) -> list[str]:
@@ -167,7 +165,7 @@ def read_labels(path: str | Path) -> list[str]:
     try:
         names = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{path} is no JSON: {error}") from error
+        raise ConfigError(f"{path} is not JSON: {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"{path} must hold a list of class names")
     return names
@@ -191,7 +189,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read as YAML: {_first_line(error)}") from error
     if not isinstance(tree, dict) or "dataset" not in tree:
         raise CheckpointError(
-            f"{path} is no configuration of a released code base: it has no section `dataset`"
+            f"{path} is not a configuration of a released code base: it has no section `dataset`"
         )
     return _numbers(tree)
 

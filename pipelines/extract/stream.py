@@ -1,6 +1,4 @@
-"""Decode and encode at once: worker processes fill clips, batches of clips across videos go through the
-encoder.
-"""
+"""Decode and encode at once: workers fill clips, the encoder takes batches of clips across videos."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from tal.video.pool import Decoded, DecodeTask, Finished, decode_all
 
 @dataclass(frozen=True, slots=True)
 class EncodedClip:
-    """Rows of one clip, float32 [rows a clip, C]; those behind the end of the video are still in it."""
+    """Rows of one clip, float32 [R, C]; those behind the end of the video are still among them."""
 
     key: str
     clip: int
@@ -28,8 +26,10 @@ class EncodedClip:
 
 @dataclass(slots=True)
 class _Batch:
-    """A batch on its way: uint8 [B, L_c, crop, crop, 3] on the host, who is in it, and its rows once
-    launched.
+    """A batch on its way.
+
+    ``frames`` uint8 [B, L_c, crop, crop, 3] on the host; ``places``: video and clip of each; ``rows`` once
+    they are launched.
     """
 
     frames: torch.Tensor

@@ -1,6 +1,4 @@
-"""Encoders: clips of frames -> feature rows, each with its own preprocessing; and features of whole
-videos.
-"""
+"""Encoders: clips of frames -> feature rows, each with its own preprocessing; rows of whole videos."""
 
 from tal.encoders.base import Encoder, EncoderEntry
 from tal.encoders.build import build_encoder

@@ -17,8 +17,8 @@ from tal.video.clips import ClipShape
 class Encoder(nn.Module):
     """Clips of frames -> feature rows.
 
-    Children give `encode` (rows at their own stride) and `stages`; freezing, frozen statistics and the
-    averaging of rows to the configured stride are the same for all.
+    Children set ``channels`` and ``model`` and give `encode` (rows at their own stride) and `stages`;
+    freezing, frozen statistics and the averaging of rows to the configured stride are the same for all.
 
     Attributes
     ----------
@@ -66,11 +66,17 @@ class Encoder(nn.Module):
         raise NotImplementedError
 
     def stages(self) -> list[list[nn.Module | nn.Parameter]]:
-        """The network in order: stem, then each stage; what is left (final norm) belongs to none."""
+        """The network in order: stem, then each stage; the rest (a final norm) belongs to no stage."""
         raise NotImplementedError
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Normalised frames [B, 3, L_c, H, W] -> rows [B, C, L_c / s_e]."""
+        """Normalised frames [B, 3, L_c, H, W] -> rows [B, C, L_c / s_e].
+
+        Raises
+        ------
+        ConfigError
+            frames of another shape.
+        """
         if frames.dim() != 5 or frames.shape[1] != 3 or frames.shape[2] % self.grid.frame_stride:
             raise ConfigError(
                 f"{self.name} takes frames [B, 3, L, H, W] with L a multiple of {self.grid.frame_stride}, "
@@ -81,7 +87,13 @@ class Encoder(nn.Module):
         return rows.unflatten(2, (-1, group)).mean(3) if group > 1 else rows
 
     def freeze(self, num_stages: int) -> None:
-        """Stop the stem and the first stages from learning; they also run in eval mode from now on."""
+        """Stop the stem and the first stages from learning; they also run in eval mode from now on.
+
+        Raises
+        ------
+        ConfigError
+            the network has fewer stages.
+        """
         if num_stages == 0:
             return
         stages = self.stages()
@@ -98,7 +110,7 @@ class Encoder(nn.Module):
                 part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Encoder:
-        """Training mode, but for frozen stages and (by default) batch-norm statistics."""
+        """Training mode, except for frozen stages and (by default) batch-norm statistics."""
         super().train(mode)
         if mode:
             if self.config.norm_frozen:

@@ -25,7 +25,7 @@ def build_encoder(config: EncoderConfig, seed: int = 0) -> Encoder:
     ConfigError
         no such encoder, or settings that it cannot take; names the nearest encoder.
     WeightsError
-        weights that do not fit (lists what is missing and unexpected), are not to be had, or have another
+        weights that do not fit (lists what is missing and unexpected), are not available, or have another
         digest.
     """
     with torch.random.fork_rng(devices=[]):
@@ -46,8 +46,6 @@ def build_encoder(config: EncoderConfig, seed: int = 0) -> Encoder:
 
 
 def create_encoder(config: EncoderConfig) -> Encoder:
-    """The network with its weights; nothing frozen, no digest, random weights from the caller's random
-    state.
-    """
+    """The network with its weights: nothing frozen, no digest, random ones from the caller's random state."""
     family, name = find_family(config.name)
     return family.build(config, name)

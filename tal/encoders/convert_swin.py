@@ -1,5 +1,4 @@
-"""Video Swin checkpoints as mmaction-style code bases write them (TALLFormer, Video-Swin-Transformer) ->
-torchvision's names.
+"""Video Swin checkpoints of mmaction-style code bases (TALLFormer and others), by torchvision's names.
 
 `backbone.layers.i.blocks.j` becomes `features.2i.j`, `layers.i.downsample` becomes `features.2i+1`, the
 MLP's `fc1`, `fc2` become `0`, `3`; classifier and index tables, which follow from the window size, are left

@@ -1,5 +1,4 @@
-"""I3D, the RGB stream (Carreira & Zisserman, CVPR 2017), with the parameter names of the PyTorch weights in
-circulation.
+"""I3D, the RGB stream (Carreira & Zisserman, CVPR 2017), with pytorch-i3d's parameter names.
 
 Inception-v1 inflated to 3-D with TensorFlow's "same" padding, which depends on the input size and is uneven.
 """
@@ -59,8 +58,9 @@ class Unit(nn.Module):
 
 
 class Pool(nn.Module):
-    """Largest value of each window, the border padded with zeros as in TensorFlow (inputs are not
-    negative).
+    """Largest value of each window; the border is padded with zeros, as in TensorFlow.
+
+    Inputs are not negative.
     """
 
     def __init__(self, kernel: Size, stride: Size) -> None:
@@ -133,7 +133,7 @@ class I3dEncoder(VideoEncoder):
     def _load(self, weights: str, sha256: str | None) -> None:
         if weights in ("pretrained", "pypi"):
             raise WeightsError(
-                "i3d has no weights on a hub here: name a file in pytorch-i3d's naming (rgb_imagenet.pt)"
+                "i3d has no published weights on a hub: name a file in pytorch-i3d's naming (rgb_imagenet.pt)"
             )
         state = read_state(weights)
         check_sha256(sha256, {"file": file_sha256(Path(weights))}, weights)

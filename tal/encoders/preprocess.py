@@ -14,8 +14,14 @@ from tal.video.clips import crop_square
 
 @dataclass(frozen=True, slots=True)
 class Preprocess:
-    """Short side at ``size``, a square of ``crop``, channels normalised by ``mean`` and ``std`` (of values 0
-    to 1).
+    """How pictures are fed to an encoder.
+
+    Attributes
+    ----------
+    size, crop
+        short side of the decoded pictures, and side of the square cut from their middle; pixels.
+    mean, std
+        of each channel, of values from 0 to 1.
     """
 
     size: int

@@ -7,8 +7,9 @@ from tal.encoders.base import Encoder
 
 
 def feature_spec(encoder: Encoder, fps: float, max_frames: int = 0, dtype: str = "float16") -> FeatureSpec:
-    """The FeatureSpec of rows that ``encoder`` makes at ``fps`` (of videos capped at ``max_frames``, 0 =
-    never).
+    """The FeatureSpec of rows that ``encoder`` makes at ``fps``.
+
+    ``max_frames``: longer videos are sampled more slowly, to so many frames; 0: never.
     """
     prepare = encoder.preprocess
     extra = {"temporal_shift": True} if encoder.config.temporal_shift else {}

@@ -26,8 +26,9 @@ Progress = Callable[[int, int], None]
 
 
 def clips_at_once(encoder: Encoder, device: torch.device) -> int:
-    """Clips in a batch without gradient: 4 on a CPU, 16 elsewhere; of short clips as many pictures as that
-    is of clips of 8 frames.
+    """Clips in a batch without gradient: 4 on a CPU, 16 elsewhere.
+
+    Of clips below 8 frames more: as many pictures as that many clips of 8 frames have.
     """
     clips = 4 if device.type == "cpu" else 16
     return max(clips, -(-8 * clips // encoder.grid.clip_frames))
@@ -61,12 +62,28 @@ def encode_video(
 ) -> Iterator[tuple[int, NDArray[np.float32], int]]:
     """Rows of a whole video: clips at absolute multiples of the clip length, ``batch_clips`` at once.
 
-    ``batch_clips`` 0: `clips_at_once`. The encoder is put in eval mode. Frames behind the end are black; rows
-    that hold none but those are not given.
+    The encoder is put in eval mode. Frames behind the video's end are black; rows of such frames alone are
+    left out.
+
+    Parameters
+    ----------
+    video
+        a file, or a reader that stays open.
+    fps
+        sampling rate, frames a second.
+    batch_clips
+        0: as many as `clips_at_once` says.
+    precision
+        of the arithmetic: fp32, fp16 or bf16.
 
     Yields
     ------
     (start_row, rows float32 [n, C], n)
+
+    Raises
+    ------
+    VideoError
+        the file cannot be decoded.
     """
     encoder.eval()
     device = torch.device(device)

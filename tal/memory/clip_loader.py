@@ -27,10 +27,18 @@ from tal.video import open_video
 
 @dataclass(frozen=True)
 class ClipReading:
-    """How clips become tensors. ``every_clip``: decode all of the window's clips, learn from the sampled
-    ones.
+    """How clips become tensors.
 
-    ``clean``: also give the clips without augmentation, for canonical write-back.
+    Attributes
+    ----------
+    grid, preprocess
+        the encoder's clips and pictures.
+    augment
+        what is drawn for each window.
+    every_clip
+        decode all of the window's clips, learn from the sampled ones.
+    clean
+        also give the clips without augmentation, for canonical write-back.
     """
 
     grid: ClipGrid
@@ -56,8 +64,7 @@ class SampleFrames:
 class Batch:
     """A micro-batch: samples in order, their clips together (None: nothing is encoded), decoding seconds.
 
-    ``error`` says which video could not be decoded; an exception would lose its message on the way from a
-    worker.
+    ``error`` says which video could not be decoded: an exception would lose its message between processes.
     """
 
     samples: list[Sample]

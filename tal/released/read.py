@@ -18,13 +18,13 @@ def read_weights(path: str | Path, ema: bool = True) -> dict[str, Tensor]:
     """Parameter name -> tensor. ``ema``: the averaged weights where the file has both.
 
     Pickled files are read with ``weights_only``: nothing in them is executed. CheckpointError for a file
-    that is missing, is no checkpoint, or holds no tensors.
+    that is missing, is not a checkpoint, or holds no tensors.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     if not path.name.endswith(_SUFFIXES):
-        raise CheckpointError(f"{path} is no checkpoint by its name; known endings: {' '.join(_SUFFIXES)}")
+        raise CheckpointError(f"{path} is not a checkpoint by its name; known endings: {' '.join(_SUFFIXES)}")
     order = _WRAPPERS if ema else sorted(_WRAPPERS, key=lambda name: "ema" in name)
     try:
         weights = read_state(path, order)

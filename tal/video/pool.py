@@ -29,7 +29,7 @@ from tal.video.info import VideoInfo
 from tal.video.reader import open_video
 
 _SLOTS = 6
-# For tasks that only look at videos: the smallest clips that there are.
+# For tasks that only look at videos.
 LOOK_ONLY = ClipShape(ClipGrid(1, 1), 1, 1)
 
 
@@ -62,8 +62,20 @@ class Finished:
 
 
 def decode_all(tasks: Iterable[DecodeTask], shape: ClipShape, workers: int) -> Iterator[Decoded | Finished]:
-    """Decode videos in parallel; clips of one video come in order, videos mix. ``workers`` 0: in this
-    process. A task is taken when a worker is free for it.
+    """Decode videos in parallel; clips of one video come in order, videos mix.
+
+    Parameters
+    ----------
+    tasks
+        taken one by one, when a worker is free.
+    shape
+        of the clips (`LOOK_ONLY` where no task wants any).
+    workers
+        processes; 0: none, this one decodes.
+
+    Yields
+    ------
+    Decoded for each clip, Finished at the end of each video, whether it could be read or not.
     """
     if workers == 0:
         for task in tasks:

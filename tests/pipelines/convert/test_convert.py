@@ -125,7 +125,7 @@ def test_what_is_wrong_is_said(shared, tmp_path):
     wide = {**config, "model": {**config["model"], "embd_dim": 128, "fpn_dim": 128}}
     refused(CheckpointError, "needs", config=released_yaml(wide, tmp_path / "wide.yaml"))
     (tmp_path / "other.yaml").write_text("a: 1\n")
-    refused(CheckpointError, "no configuration of a released", config=tmp_path / "other.yaml")
+    refused(CheckpointError, "not a configuration of a released", config=tmp_path / "other.yaml")
     refused(ConfigError, "class names", labels=["one"])
     (tmp_path / "model").mkdir()
     with pytest.raises(ConfigError, match="exists already"):
