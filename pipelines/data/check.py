@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from featstore import FeatureStore
-from pipelines.data.videos import ANNOTATED, Sources, find_sources, open_videos, pair_with_files
+from pipelines.data.videos import ANNOTATED, Opened, Sources, find_sources, open_videos, pair_with_files
 from tal.annotations import AnnotationSet, VideoAnnotation, read_annotations
 from tal.annotations.ids import match_ids
 from tal.annotations.types import drop_duplicates
@@ -52,9 +52,20 @@ class CheckReport:
 
 
 def check(
-    annotations: Path | None, videos: Path | None = None, store: Path | None = None, workers: int = 0
+    annotations: Path | None,
+    videos: Path | None = None,
+    store: Path | None = None,
+    workers: int = 0,
+    opened: Opened | None = None,
 ) -> CheckReport:
     """Look at all of it, decode nothing but one picture a video.
+
+    Parameters
+    ----------
+    workers
+        processes that open videos; 0: this one.
+    opened
+        what `open_videos` gave for these very videos, if they were opened already.
 
     Raises
     ------
@@ -69,7 +80,7 @@ def check(
         sources = pair_with_files(videos, named) if named is not None else find_sources(videos)
         notes += sources.matches.bent(ANNOTATED)
         problems += _missing(sources, videos)
-        infos, failed = open_videos(sources.by_annotation, workers)
+        infos, failed = opened or open_videos(sources.by_annotation, workers)
         problems += [Problem("unreadable", name, "error", reason) for name, reason in failed.items()]
     if named is not None:
         problems += _labels(named)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 from featstore import UnknownVideoError
 from pipelines.shared import console
@@ -116,14 +117,19 @@ def tell(matches: IdMatches, what: str = ANNOTATED) -> None:
         console.log.warning("%s", note)
 
 
-def open_videos(
-    paths: Mapping[str, Path], workers: int = 0, title: str = "opening videos"
-) -> tuple[dict[str, VideoInfo], dict[str, str]]:
-    """Index each file -> what it is, or why it cannot be read, by id. ``workers``: processes that do it."""
+class Opened(NamedTuple):
+    """Videos by id: what each is, and why the others cannot be read."""
+
+    infos: dict[str, VideoInfo]
+    failed: dict[str, str]
+
+
+def open_videos(paths: Mapping[str, Path], workers: int = 0, title: str = "opening videos") -> Opened:
+    """Index each file. ``workers``: processes that do it."""
     infos: dict[str, VideoInfo] = {}
     failed: dict[str, str] = {}
     if not paths:
-        return infos, failed
+        return Opened(infos, failed)
     tasks = [DecodeTask(video_id, path) for video_id, path in paths.items()]
     with console.progress("videos") as bar:
         task = bar.add_task(title, total=len(tasks))
@@ -134,7 +140,7 @@ def open_videos(
             else:
                 infos[event.key] = event.info
             bar.advance(task)
-    return infos, failed
+    return Opened(infos, failed)
 
 
 def find_videos(given: Iterable[str | Path]) -> dict[str, Path]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from pipelines.config import nested, parse_config
 from pipelines.data.check import CheckReport, Problem, check
+from pipelines.data.videos import Opened
 from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, choose, validate_every, with_epochs
 from pipelines.init.split import Split, split
 from pipelines.init.survey import Survey, survey
@@ -100,12 +101,8 @@ def init_project(options: InitOptions) -> Project:
         cost = estimate(config, Sizes(seen.durations_s, num_train, _some(seen.paths)), options.device)
         choices, cost, late = in_time(choices, cost, options.hours)
         settings = settings | choices.by_key
-    notes = [
-        *late,
-        *seen.annotations.notes,
-        *seen.notes,
-        *_notes(check(options.annotations, options.videos), seen, options),
-    ]
+    checked = check(options.annotations, options.videos, opened=Opened(seen.infos, seen.broken))
+    notes = [*late, *seen.annotations.notes, *seen.notes, *_notes(checked, seen, options)]
     with output_errors(annotations_path):
         write_annotations(_with_durations(parts.annotations, seen), annotations_path)
     write_text(config_path, yaml_text(_head(options, seen, cost, notes), settings), options.overwrite)

@@ -24,6 +24,7 @@ from pipelines.init.yaml_text import yaml_text
 from pipelines.shared.files import OutputError, OutputExistsError
 from tal.annotations import AnnotationSet, Segment, VideoAnnotation, read_annotations
 from tal.errors import AnnotationError, ConfigError, VideoError
+from tal.video import open_video
 from tests.pipelines.report.report_data import make_video
 
 
@@ -208,6 +209,18 @@ def test_missing_and_broken_videos_are_named_and_left_out(data, tmp_path):
     text = " ".join(line.lstrip("# ") for line in project.config.read_text().splitlines())
     assert "missing: 1, such as nowhere" in text and "unreadable: 1, such as broken" in text
     assert "2 videos without a usable file are left out" in text and "longtal check" in text
+
+
+def test_every_video_is_opened_once(data, tmp_path, monkeypatch):
+    opened = Counter()
+
+    def counted(path, *args, **kwargs):
+        opened[path.name] += 1
+        return open_video(path, *args, **kwargs)
+
+    monkeypatch.setattr("tal.video.pool.open_video", counted)
+    init_project(InitOptions(data / "videos", data / "truth.json", tmp_path / "p", estimate=False))
+    assert opened == {f"v{i}.mp4": 1 for i in range(6)}
 
 
 def test_wrong_input(data, tmp_path):
