@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tal.defaults import DEFAULT_ENCODER
+from tal.shared.defaults import DEFAULT_ENCODER
 
 _PATH = click.Path(path_type=Path)
 

@@ -10,10 +10,10 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from pipelines.config import RunConfig, load_config, nested, parse_config
-from tal.defaults import DEFAULT_ENCODER
 from tal.encoders.registry import find_entry
 from tal.encoders.timm_encoder import has_pypi_weights
 from tal.errors import ConfigError
+from tal.shared.defaults import DEFAULT_ENCODER
 
 # Flag of `longtal extract` -> the key of a run's configuration that it sets.
 FLAGS: Mapping[str, str] = MappingProxyType(

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 import numpy as np
 
 from pipelines.init.survey import Survey
-from tal.defaults import DEFAULT_ENCODER
 from tal.grid import ClipGrid, FrameGrid
 from tal.memory.clip_sampling import num_sampled
+from tal.shared.defaults import DEFAULT_ENCODER
 
 # Sampling rates offered: round numbers, so that frames fall on the pictures of usual videos.
 RATES = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.5, 10.0, 12.5, 15.0, 20.0, 25.0, 30.0)

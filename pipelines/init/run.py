@@ -19,8 +19,8 @@ from pipelines.init.survey import Survey, survey
 from pipelines.init.yaml_text import yaml_text
 from pipelines.shared.files import output_errors, require_folder, require_new, write_text
 from tal.annotations import AnnotationSet, read_annotations, write_annotations
-from tal.defaults import DEFAULT_ENCODER
 from tal.errors import ConfigError
+from tal.shared.defaults import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
     from pipelines.budget.estimate import Estimate

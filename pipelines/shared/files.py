@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tal.errors import LongtalError
-from tal.files import put_in_place
+from tal.shared.files import put_in_place
 
 # Windows refuses these as stems, whatever the extension.
 _RESERVED = {

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from pipelines.shared.run_folder import step_name
 from tal.errors import CheckpointError
-from tal.files import put_in_place
-from tal.weights import contiguous
+from tal.shared.files import put_in_place
+from tal.shared.weights import contiguous
 
 KEEP = 2
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.train.checkpoint import list_checkpoints
-from tal.files import put_in_place
 from tal.memory.sampler import TrainingVideo
 from tal.memory.store_reader import AgeSnapshot, RowStore
+from tal.shared.files import put_in_place
 
 
 @dataclass(frozen=True)

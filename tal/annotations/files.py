@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tal.errors import AnnotationError
-from tal.files import put_in_place
+from tal.shared.files import put_in_place
 
 
 def read_bytes(path: Path) -> bytes:

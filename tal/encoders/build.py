@@ -9,7 +9,7 @@ from tal.encoders.base import Encoder
 from tal.encoders.config import EncoderConfig
 from tal.encoders.registry import find_family
 from tal.errors import ConfigError
-from tal.weights import check_sha256, state_sha256
+from tal.shared.weights import check_sha256, state_sha256
 
 
 def build_encoder(config: EncoderConfig, seed: int = 0) -> Encoder:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from tal.config import Config
-from tal.defaults import DEFAULT_ENCODER
 from tal.grid import ClipGrid
+from tal.shared.defaults import DEFAULT_ENCODER
 
 
 class EncoderConfig(Config):

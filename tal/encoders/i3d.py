@@ -15,7 +15,7 @@ from tal.encoders.base import EncoderEntry, EncoderFamily
 from tal.encoders.config import EncoderConfig
 from tal.encoders.video_base import VideoEncoder, refuse_drop_path
 from tal.errors import WeightsError
-from tal.weights import check_sha256, file_sha256, load_strict, read_state
+from tal.shared.weights import check_sha256, file_sha256, load_strict, read_state
 
 Size = tuple[int, int, int]
 

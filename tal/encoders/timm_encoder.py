@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tal.defaults import DEFAULT_ENCODER
 from tal.encoders.base import Encoder, EncoderEntry, EncoderFamily
 from tal.encoders.config import EncoderConfig
 from tal.encoders.temporal_shift import TemporalShift
 from tal.errors import ConfigError, WeightsError
-from tal.weights import check_sha256, file_sha256, load_in_order, load_strict, read_state
+from tal.shared.defaults import DEFAULT_ENCODER
+from tal.shared.weights import check_sha256, file_sha256, load_in_order, load_strict, read_state
 
 # Where timm's families keep their stages.
 _STAGE_LISTS = ("stages", "blocks", "layers")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tal.encoders.config import EncoderConfig
 from tal.encoders.convert_swin import convert_mmaction_swin, is_mmaction_swin
 from tal.errors import WeightsError
-from tal.weights import check_sha256, file_sha256, load_strict, read_state
+from tal.shared.weights import check_sha256, file_sha256, load_strict, read_state
 
 # Tables that follow from the size of the window; checkpoints may or may not carry them.
 _DERIVED = "relative_position_index"

@@ -24,8 +24,8 @@ from tal.inference.localize import detect
 from tal.inference.model_folder import ModelFolder, read_model, write_model
 from tal.inference.stored_video import read_stored_video
 from tal.localizer import Localizer
+from tal.shared.weights import load_strict
 from tal.video import open_video
-from tal.weights import load_strict
 
 
 class Detector:

@@ -25,11 +25,11 @@ from torch import Tensor
 from tal.config import Config, with_current_keys, without_removed_keys
 from tal.encoders import EncoderConfig
 from tal.errors import CheckpointError, ConfigError
-from tal.files import put_in_place
 from tal.inference.localize import InferenceConfig
 from tal.inference.thresholds import read_thresholds
 from tal.localizer import LocalizerConfig
-from tal.weights import contiguous
+from tal.shared.files import put_in_place
+from tal.shared.weights import contiguous
 
 FILES = ("config.yaml", "model.safetensors", "labels.json", "thresholds.json", "provenance.json")
 

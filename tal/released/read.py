@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from tal.errors import CheckpointError, WeightsError
-from tal.weights import read_state
+from tal.shared.weights import read_state
 
 # Most trusted first: the releases evaluate the averaged weights.
 _WRAPPERS = ("state_dict_ema", "state_dict", "model_ema", "model")

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tal.files import put_in_place
+from tal.shared.files import put_in_place
 
 
 def names(folder):

@@ -1,0 +1,1 @@
+"""What several parts of tal need: files, weights, defaults."""
