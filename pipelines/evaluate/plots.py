@@ -152,11 +152,11 @@ def plot_precision_recall(evaluated: Evaluated) -> Figure:
     figure, axes = _figure(4.6, 4)
     run = evaluated.runs[0][1]
     tiou = evaluated.options.operating_tiou
-    found = run.found_at(tiou)
+    matched = run.matched_at(tiou)
     for c in range(run.table.num_labels):
-        recall, precision = precision_recall_curve(run.table, found, c)
+        recall, precision = precision_recall_curve(run.table, matched, c)
         axes.plot(*_thinned(100 * recall, 100 * precision), color=_GREY, lw=0.6, alpha=0.5)
-    recall, precision = precision_recall_curve(run.table, found)
+    recall, precision = precision_recall_curve(run.table, matched)
     axes.plot(*_thinned(100 * recall, 100 * precision), color=_BLUE, lw=2, label="all classes")
     micro = evaluated.report.get("runs", [evaluated.report])[0]["operating_point"]["micro"]
     point = (100 * micro["recall"], 100 * micro["precision"])

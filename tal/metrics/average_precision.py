@@ -31,8 +31,8 @@ def average_precisions(table: Table, matches: Sequence[Match]) -> FloatArray:
 def _monotonous(precision: FloatArray, group: IntArray, num_groups: int) -> FloatArray:
     """Running maximum from the right within each of the ascending groups, [n].
 
-    An offset that grows by 2 a group keeps groups apart; it only chooses the place of each maximum, so that
-    the value keeps its last digit.
+    An offset that grows by 2 per group keeps groups apart; it only chooses the place of each maximum, so
+    that the value keeps its last digit.
     """
     raised = (precision + 2.0 * (num_groups - group))[::-1]
     place = np.where(np.maximum.accumulate(raised) == raised, np.arange(len(raised)), 0)
@@ -48,23 +48,28 @@ def weighted_average_precisions(
 ) -> FloatArray:
     """AP of every label at one threshold when each prediction counts ``weight`` times; all labels at once.
 
-    A prediction of weight 0 is as good as absent; whole numbers stand for copies (bootstrap samples of
-    videos).
+    A prediction of weight 0 is as good as absent; whole numbers stand for copies, as in bootstrap samples
+    of videos.
 
-    Args:
-        true: [N] ascending positions of the predictions that found an instance.
-        weight: [P].
-        instances: [C], the (weighted) instances to be found; labels with 0 get AP 0.
-        normal: instances that precision pretends there were, for AP_N (Hoiem et al. 2012), which compares
-        groups of
-            unequal size; None: plain AP.
+    Parameters
+    ----------
+    true
+        [N] ascending positions of the predictions that found an instance.
+    weight
+        [P], of each prediction.
+    instances
+        [C], the (weighted) instances to be found; labels with 0 get AP 0.
+    normal
+        instances that precision pretends there were, for AP_N (Hoiem et al. 2012), which compares groups
+        of unequal size; None: plain AP.
 
-    Returns:
-        [C].
+    Returns
+    -------
+    AP of every label, [C].
     """
     label = table.pred_label[true]
     cumulative = np.concatenate(([0.0], np.cumsum(weight)))
-    seen = cumulative[true + 1] - cumulative[table.label_start[label]]
+    counted = cumulative[true + 1] - cumulative[table.label_start[label]]
     hit_weight = weight[true]
     hit_sum = np.concatenate(([0.0], np.cumsum(hit_weight)))
     hits = hit_sum[1:] - hit_sum[np.searchsorted(label, label, "left")]
@@ -73,7 +78,7 @@ def weighted_average_precisions(
         per_label = np.broadcast_to(np.asarray(normal, dtype=np.float64), instances.shape)
         safe = np.where(instances > 0, instances, 1.0)
         pretended = hits * (per_label / safe)[label]
-    below = pretended + (seen - hits)
+    below = pretended + (counted - hits)
     precision = np.divide(pretended, below, out=np.zeros_like(below), where=below > 0)
     envelope = _monotonous(precision, label, table.num_labels)
     area = np.bincount(label, hit_weight * envelope, table.num_labels)

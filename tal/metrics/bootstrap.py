@@ -2,8 +2,7 @@
 
 Videos are drawn with replacement, the same ones for both detectors, and average mAP is computed anew. A
 video drawn k times counts k times: as weights on predictions and instances that were matched once, which is
-what makes a
-thousand samples a matter of seconds.
+what makes a thousand samples a matter of seconds.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from tal.metrics.table import FloatArray
 
 @dataclass(frozen=True)
 class Comparison:
-    """Average mAP of A and B (means of several trainings), and what the samples say of B − A; fractions."""
+    """Average mAP of A and B (means of several trainings) and the samples' difference B − A; fractions."""
 
     average_mAP_a: float
     average_mAP_b: float
@@ -61,8 +60,10 @@ def paired_bootstrap(
     of the videos. Labels without an instance in a sample are left out of that sample's mean. Predictions in
     unknown videos are in every sample once.
 
-    Raises:
-        EvaluationError: the two do not share ground truth and thresholds, or there are under two videos.
+    Raises
+    ------
+    EvaluationError
+        the two do not share ground truth and thresholds, or there are fewer than two videos.
     """
     left, right = _as_runs(a), _as_runs(b)
     first = left[0]
@@ -76,7 +77,7 @@ def paired_bootstrap(
                 "the evaluations differ in ground truth or tIoU thresholds: nothing to pair"
             )
     if samples < 1:
-        raise EvaluationError(f"{samples} samples are none")
+        raise EvaluationError(f"a bootstrap needs at least 1 sample, got {samples}")
     with_truth = np.unique(first.table.gt_video)
     if len(with_truth) < 2:
         raise EvaluationError("a bootstrap over videos needs at least two videos with ground truth")

@@ -2,8 +2,7 @@
 
 False positives by kind and what each kind costs; false negatives and AP by length, coverage and number of
 instances. All of it looks at the 10 G best predictions of each label, G being the label's instances; matches
-and AP come
-from the evaluation's own pass.
+and AP come from the evaluation's own pass.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ ERROR_KINDS = (
 )
 _TRUE, _DOUBLE, _LOCALIZATION, _WRONG_LABEL, _CONFUSION, _BACKGROUND = range(len(ERROR_KINDS))
 
-# Less overlap than this is no overlap (DETAD's lower bound).
+# Less overlap than this does not count as overlap (DETAD's lower bound).
 _LOW_TIOU = 0.1
 _LIMIT = 10
 
@@ -55,21 +54,25 @@ def best_overlaps(table: Table, looked_at: NDArray[np.bool_]) -> Overlaps:
     return Overlaps(same, other)
 
 
-def error_kinds(found: IntArray, overlaps: Overlaps, tiou: float) -> IntArray:
+def error_kinds(matched: IntArray, overlaps: Overlaps, tiou: float) -> IntArray:
     """Index into ERROR_KINDS of each prediction, [P].
 
     In this order: it found an instance; it reaches ``tiou`` with an instance of its label that a better one
     took (double detection); else the instance it overlaps most decides: of its label (localization), of
-    another
-    label with at least ``tiou`` (wrong label) or less (confusion); under 0.1 with all (background).
+    another label with at least ``tiou`` (wrong label) or less (confusion); under 0.1 with all (background).
+
+    Parameters
+    ----------
+    matched
+        the instance that each prediction found at ``tiou``, [P], -1 for none.
     """
-    kinds = np.full(len(found), _BACKGROUND)
+    kinds = np.full(len(matched), _BACKGROUND)
     nearer_other = overlaps.other > overlaps.same
     kinds[nearer_other & (overlaps.other >= _LOW_TIOU)] = _CONFUSION
     kinds[nearer_other & (overlaps.other >= tiou)] = _WRONG_LABEL
     kinds[~nearer_other & (overlaps.same >= _LOW_TIOU)] = _LOCALIZATION
     kinds[overlaps.same >= tiou] = _DOUBLE
-    kinds[found >= 0] = _TRUE
+    kinds[matched >= 0] = _TRUE
     return kinds
 
 
@@ -80,18 +83,23 @@ def diagnose(
     thresholds: Sequence[float],
     protocol: Protocol,
     tiou: float,
-    found: IntArray,
+    matched: IntArray,
 ) -> dict[str, Any]:
     """False-positive profile, false negatives and sensitivity.
 
-    Args:
-        matches: the evaluation's, at ``thresholds``.
-        tiou: threshold of the profile and of the false negatives; impact and sensitivity average over all.
-        found: the instance of each prediction at ``tiou``, [P], -1 for none.
+    Parameters
+    ----------
+    matches
+        the evaluation's, at ``thresholds``.
+    tiou
+        threshold of the profile and of the false negatives; impact and sensitivity average over all.
+    matched
+        the instance that each prediction found at ``tiou``, [P], -1 for none.
 
-    Returns:
-        JSON-ready: ``false_positives``, ``false_negatives``, ``sensitivity``; no nan: what has no instance
-        is None.
+    Returns
+    -------
+    A JSON-ready dictionary: ``false_positives``, ``false_negatives``, ``sensitivity``; never NaN: the value
+    of a bucket without instances is None.
     """
     instances = table.num_instances()
     position = np.arange(len(table.pred_label)) - table.label_start[table.pred_label]
@@ -100,13 +108,13 @@ def diagnose(
     overlaps = best_overlaps(table, looked_at)
     characteristics = instance_buckets(annotations, table, protocol)
     missed = np.ones(len(table.gt_label), dtype=bool)
-    missed[found[looked_at & (found >= 0)]] = False
+    missed[matched[looked_at & (matched >= 0)]] = False
     return {
         "tiou": tiou,
         "predictions_looked_at": int(looked_at.sum()),
         "false_positives": {
             "profile": _profile(
-                error_kinds(found, overlaps, tiou), position, instances[table.pred_label], looked_at
+                error_kinds(matched, overlaps, tiou), position, instances[table.pred_label], looked_at
             ),
             "impact": _impact(table, matches, thresholds, overlaps, weight),
         },
@@ -147,9 +155,9 @@ def _impact(
     """Average mAP gained when all errors of one kind vanish; taking away what is false changes no match."""
     instances = table.num_instances().astype(np.float64)
     gain = dict.fromkeys(ERROR_KINDS[1:], 0.0)
-    for found, threshold in zip(matches, thresholds, strict=True):
-        true = found.pred
-        kinds = error_kinds(found.dense(len(weight)), overlaps, threshold)
+    for match, threshold in zip(matches, thresholds, strict=True):
+        true = match.pred
+        kinds = error_kinds(match.dense(len(weight)), overlaps, threshold)
         base = weighted_average_precisions(table, true, weight, instances).mean()
         for kind, name in enumerate(ERROR_KINDS[1:], start=1):
             without = weighted_average_precisions(table, true, weight * (kinds != kind), instances).mean()
@@ -159,8 +167,9 @@ def _impact(
 
 @dataclass(frozen=True)
 class Buckets:
-    """Instances by size: names of the buckets, what each holds, and the bucket of every instance [G] (-1:
-    unknown)."""
+    """Instances by size: names of the buckets, what each holds, and every instance's bucket [G] (-1:
+    unknown size).
+    """
 
     names: tuple[str, ...]
     ranges: tuple[str, ...]
@@ -169,7 +178,8 @@ class Buckets:
 
 def instance_buckets(annotations: AnnotationSet, table: Table, protocol: Protocol) -> dict[str, Buckets]:
     """Buckets by length in seconds, by coverage (share of the video) where durations are known, and by the
-    number of instances of the same label in the same video."""
+    number of instances of the same label in the same video.
+    """
     length = table.gt_end_s - table.gt_start_s
     durations = np.array([v.duration_s or 0.0 for v in annotations.videos.values()])[table.gt_video]
     key = table.gt_video * table.num_labels + table.gt_label
@@ -251,10 +261,10 @@ def _normalized(
     inside: NDArray[np.bool_] | None,
 ) -> float:
     values = []
-    for found in matches:
-        own = found.pred if inside is None else found.pred[inside[found.gt]]
+    for match in matches:
+        own = match.pred if inside is None else match.pred[inside[match.gt]]
         counted = weight.copy()
-        counted[found.pred] = 0.0
+        counted[match.pred] = 0.0
         counted[own] = weight[own]
         ap = weighted_average_precisions(table, own, counted, instances, normal)
         values.append(ap[instances > 0].mean())

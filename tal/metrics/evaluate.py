@@ -23,7 +23,7 @@ from tal.metrics.table import FloatArray, IntArray, Table, build_table
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What was measured; fractions, not percent. ``extra`` holds what was asked for beside mAP, by name."""
+    """The figures of an evaluation; fractions, not percent. ``extra``: other figures than mAP, by name."""
 
     tiou: list[float]
     mAP: list[float]
@@ -55,13 +55,19 @@ def check_thresholds(tiou: Sequence[float]) -> list[float]:
 class Evaluation:
     """One file of predictions, matched once; every metric reads the same matches.
 
-    Args:
-        annotations: the subset to measure on.
-        predictions: columns video_id, start_s, end_s, label, score.
-        tiou: thresholds in (0, 1].
+    Parameters
+    ----------
+    annotations
+        the subset to measure on.
+    predictions
+        columns video_id, start_s, end_s, label, score.
+    tiou
+        thresholds in (0, 1].
 
-    Raises:
-        EvaluationError: nothing can be measured (see ``build_table``), or a threshold makes no sense.
+    Raises
+    ------
+    EvaluationError
+        nothing can be measured (see `build_table`), or a threshold makes no sense.
     """
 
     def __init__(self, annotations: AnnotationSet, predictions: pd.DataFrame, tiou: Sequence[float]) -> None:
@@ -77,15 +83,18 @@ class Evaluation:
         """AP by label and threshold, [C, T]."""
         return average_precisions(self.table, self.matches)
 
-    def found_at(self, tiou: float) -> IntArray:
-        """Matches [P] at one threshold, taken from the evaluation's where it is one of them."""
+    def matched_at(self, tiou: float) -> IntArray:
+        """The instance that each prediction finds at one threshold, [P], -1 for none.
+
+        Taken from the evaluation's own matches where the threshold is one of its own.
+        """
         if tiou in self.tiou:
-            found = self.matches[self.tiou.index(tiou)]
+            matches = self.matches[self.tiou.index(tiou)]
         else:
             (tiou,) = check_thresholds([tiou])
             pairs = self.pairs if tiou >= min(self.tiou) else candidate_pairs(self.table, tiou)
-            found = match(pairs, tiou, len(self.table.gt_label))
-        return found.dense(len(self.table.pred_label))
+            matches = match(pairs, tiou, len(self.table.gt_label))
+        return matches.dense(len(self.table.pred_label))
 
     def counts(self) -> dict[str, Any]:
         """How many videos, instances, labels and predictions there are, and which are not counted."""
@@ -116,16 +125,16 @@ class Evaluation:
 
     def diagnosis(self, protocol: Protocol = PROTOCOLS["generic"], tiou: float = 0.5) -> dict[str, Any]:
         """Error diagnosis after DETAD, see ``tal.metrics.diagnosis``."""
-        found = self.found_at(tiou)
-        return diagnose(self.annotations, self.table, self.matches, self.tiou, protocol, tiou, found)
+        matched = self.matched_at(tiou)
+        return diagnose(self.annotations, self.table, self.matches, self.tiou, protocol, tiou, matched)
 
     def thresholds(self, tiou: float = 0.5) -> dict[str, float]:
         """Score thresholds of highest F1, by label."""
-        return best_thresholds(self.table, self.found_at(tiou))
+        return best_thresholds(self.table, self.matched_at(tiou))
 
     def operating_point(self, threshold: float | Mapping[str, float], tiou: float = 0.5) -> dict[str, Any]:
         """Precision, recall, F1 above a score, one for all or by label."""
-        return operating_point(self.table, self.found_at(tiou), threshold, tiou)
+        return operating_point(self.table, self.matched_at(tiou), threshold, tiou)
 
     def recalls(self, protocol: Protocol) -> dict[str, Any]:
         """Video top-1 and, where the protocol has them, Recall@kx and AR@AN."""
@@ -157,12 +166,18 @@ def evaluate(
     As the official evaluator: predictions of labels without ground truth do not count; predictions for videos
     without ground truth are false; a label without predictions has AP 0; an instance is found once.
 
-    Args:
-        annotations: the subset to measure on.
-        predictions: columns video_id, start_s, end_s, label, score.
-        tiou: thresholds in (0, 1].
+    Parameters
+    ----------
+    annotations
+        the subset to measure on.
+    predictions
+        columns video_id, start_s, end_s, label, score.
+    tiou
+        thresholds in (0, 1].
 
-    Raises:
-        EvaluationError: nothing can be measured (see ``build_table``), or a threshold makes no sense.
+    Raises
+    ------
+    EvaluationError
+        nothing can be measured (see `build_table`), or a threshold makes no sense.
     """
     return Evaluation(annotations, predictions, tiou).result()

@@ -20,7 +20,7 @@ def judge(predictions: pd.DataFrame, ground_truth: Sequence[Segment] | None, tio
     predictions
         columns start_s, end_s, label, score of one video.
     ground_truth
-        its annotated segments; None where nobody knows.
+        its annotated segments; None where there is no annotation.
     tiou
         overlap from which a detection finds an instance, in (0, 1].
 
@@ -36,6 +36,6 @@ def judge(predictions: pd.DataFrame, ground_truth: Sequence[Segment] | None, tio
     if labels & set(predictions["label"].astype(str)):
         video = VideoAnnotation("", "", tuple(ground_truth))
         table = build_table(AnnotationSet({"": video}, tuple(labels)), predictions.assign(video_id=""))
-        found = match(candidate_pairs(table, tiou), tiou, len(table.gt_label))
-        right[table.pred_row[found.pred]] = True
+        matches = match(candidate_pairs(table, tiou), tiou, len(table.gt_label))
+        right[table.pred_row[matches.pred]] = True
     return predictions.iloc[order].assign(right=right[order]).reset_index(drop=True)

@@ -2,10 +2,9 @@
 
 The official rule walks through a label's predictions by falling score; each takes the instance of its video
 with the highest tIoU that is not taken yet, if that tIoU reaches the threshold. So instances all prefer the
-higher
-score and predictions prefer the higher tIoU: the outcome is the one stable matching of the two, and deferred
-acceptance (Gale and Shapley 1962) finds it in a few vectorised rounds. Most predictions have a single
-candidate.
+higher score and predictions prefer the higher tIoU: the outcome is the one stable matching of the two, and
+deferred acceptance (Gale and Shapley 1962) finds it in a few vectorised rounds. Most predictions have a
+single candidate.
 """
 
 from __future__ import annotations
@@ -59,9 +58,9 @@ class Match:
 
     def dense(self, num_predictions: int) -> IntArray:
         """The instance of each prediction, [num_predictions], -1 for none."""
-        found = np.full(num_predictions, -1, dtype=np.int64)
-        found[self.pred] = self.gt
-        return found
+        matched = np.full(num_predictions, -1, dtype=np.int64)
+        matched[self.pred] = self.gt
+        return matched
 
 
 def candidate_pairs(
@@ -96,15 +95,15 @@ def candidate_pairs(
     return _by_preference(*(np.concatenate(p) for p in zip(*parts, strict=True)))
 
 
-def _spans(keys: IntArray, wanted: IntArray, num_keys: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Where each of ``wanted`` stands in the sorted ``keys``: first position and count."""
+def _spans(keys: IntArray, queries: IntArray, num_keys: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Where each of ``queries`` stands in the sorted ``keys``: first position and count."""
     if num_keys > _DENSE_KEYS:
-        first = np.searchsorted(keys, wanted, "left")
-        return first, np.searchsorted(keys, wanted, "right") - first
+        first = np.searchsorted(keys, queries, "left")
+        return first, np.searchsorted(keys, queries, "right") - first
     counts = np.bincount(keys, minlength=num_keys).astype(np.int32)
     starts = np.cumsum(counts, dtype=np.int32) - counts
     # a negative key (unknown video) wraps around; the caller leaves it out
-    return starts[wanted], counts[wanted]
+    return starts[queries], counts[queries]
 
 
 def _overlapping(
@@ -130,7 +129,7 @@ def _by_preference(pred: IntArray, gt: IntArray, overlap: FloatArray) -> Pairs:
 
 
 def match(pairs: Pairs, threshold: float, num_instances: int) -> Match:
-    """Who finds what at one threshold.
+    """Which prediction finds which instance at one threshold.
 
     Predictions must be numbered by falling score within a label, as a Table numbers them.
     """
@@ -138,9 +137,8 @@ def match(pairs: Pairs, threshold: float, num_instances: int) -> Match:
     pred, gt = (pairs.pred, pairs.gt) if keep.all() else (pairs.pred[keep], pairs.gt[keep])
     if not len(pred):
         return Match(pred, gt)
-    first = np.concatenate(
-        ([True], pred[1:] != pred[:-1], [True])
-    )  # of a prediction's pairs; and one past the end
+    # of a prediction's pairs; and one past the end
+    first = np.concatenate(([True], pred[1:] != pred[:-1], [True]))
     holds = np.full(num_instances, len(pred))  # the pair that holds an instance so far
     # Round one: every prediction proposes its favourite. Written backwards, so that of several that want one
     # instance the first, of best score, is what remains.
@@ -149,11 +147,11 @@ def match(pairs: Pairs, threshold: float, num_instances: int) -> Match:
     asking = asking[~first[asking + 1]]  # those that have a second choice
     asking = asking[holds[gt[asking]] != asking] + 1
     while len(asking):
-        wanted = gt[asking]
-        before = holds[wanted]
+        proposed = gt[asking]
+        before = holds[proposed]
         better = asking[before > asking][::-1]
         holds[gt[better]] = better
-        after = holds[wanted]
+        after = holds[proposed]
         outbid = before[(before < len(pred)) & (before != after)]
         again = np.concatenate((asking[after != asking], outbid)) + 1
         asking = np.unique(again[~first[again]])
@@ -163,9 +161,9 @@ def match(pairs: Pairs, threshold: float, num_instances: int) -> Match:
 
 def match_all(table: Table, pairs: Pairs, thresholds: Sequence[float]) -> list[Match]:
     """``match`` for several thresholds, in their order."""
-    found: dict[float, Match] = {}
+    by_threshold: dict[float, Match] = {}
     for threshold in sorted(set(thresholds)):  # what reaches a threshold reached all lower ones
         keep = np.flatnonzero(pairs.tiou >= threshold)
         pairs = Pairs(pairs.pred[keep], pairs.gt[keep], pairs.tiou[keep])
-        found[threshold] = match(pairs, threshold, len(table.gt_label))
-    return [found[t] for t in thresholds]
+        by_threshold[threshold] = match(pairs, threshold, len(table.gt_label))
+    return [by_threshold[t] for t in thresholds]

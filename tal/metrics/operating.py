@@ -1,4 +1,4 @@
-"""Precision, recall and F1 where a user stands: predictions above a score; and how to choose that score.
+"""Precision, recall and F1 of the predictions above a score, and how to choose that score.
 
 A label's predictions take their instances by falling score, so leaving out the tail changes no earlier
 match: every threshold's numbers are one point of the same cumulative sums.
@@ -18,28 +18,30 @@ from tal.metrics.table import FloatArray, IntArray, Table, build_table
 
 
 def calibrate(annotations: AnnotationSet, predictions: pd.DataFrame, tiou: float = 0.5) -> dict[str, float]:
-    """Score thresholds, one a label, that give the highest F1 at ``tiou``; choose them on a validation set.
+    """Score thresholds, one per label, of the highest F1 at ``tiou``; choose them on a validation set.
 
     A label that no prediction finds takes the threshold that is best for all labels together. A threshold
     lies midway between the last score accepted and the next lower one.
 
-    Raises:
-        EvaluationError: nothing can be measured.
+    Raises
+    ------
+    EvaluationError
+        nothing can be measured.
     """
     table = build_table(annotations, predictions)
-    found = match(candidate_pairs(table, tiou), tiou, len(table.gt_label))
-    return best_thresholds(table, found.dense(len(table.pred_label)))
+    matches = match(candidate_pairs(table, tiou), tiou, len(table.gt_label))
+    return best_thresholds(table, matches.dense(len(table.pred_label)))
 
 
-def best_thresholds(table: Table, found: IntArray) -> dict[str, float]:
-    """``calibrate`` for matches that are known already, [P]."""
+def best_thresholds(table: Table, matched: IntArray) -> dict[str, float]:
+    """`calibrate` with the matches at hand: ``matched`` [P] is the instance of each prediction, or -1."""
     instances = table.num_instances()
-    everywhere = _best(table.pred_score, found >= 0, int(instances.sum()))
+    everywhere = _best(table.pred_score, matched >= 0, int(instances.sum()))
     fallback = float(table.pred_score.max()) if everywhere is None else everywhere
     thresholds = {}
     for c, name in enumerate(table.labels):
         part = slice(table.label_start[c], table.label_start[c + 1])
-        best = _best(table.pred_score[part], found[part] >= 0, int(instances[c]))
+        best = _best(table.pred_score[part], matched[part] >= 0, int(instances[c]))
         thresholds[name] = fallback if best is None else best
     return thresholds
 
@@ -60,16 +62,19 @@ def _best(score: FloatArray, true: np.ndarray, num_instances: int) -> float | No
 
 
 def operating_point(
-    table: Table, found: IntArray, threshold: float | Mapping[str, float], tiou: float
+    table: Table, matched: IntArray, threshold: float | Mapping[str, float], tiou: float
 ) -> dict[str, Any]:
     """Counts, precision, recall and F1 of the predictions that reach ``threshold`` (one, or by label).
 
-    Args:
-        found: matches [P] at ``tiou``.
+    Parameters
+    ----------
+    matched
+        the instance that each prediction found at ``tiou``, [P], -1 for none.
 
-    Returns:
-        ``micro`` over all instances, ``macro`` the mean over labels, ``per_class``; a precision without any
-        prediction is 0.
+    Returns
+    -------
+    A dictionary: ``micro`` over all instances, ``macro`` the mean over labels, ``per_class``. A precision
+    without any prediction is 0.
     """
     instances = table.num_instances()
     if isinstance(threshold, Mapping):
@@ -78,7 +83,7 @@ def operating_point(
         floor = np.full(table.num_labels, float(threshold))
     kept = table.pred_score >= floor[table.pred_label]
     predicted = np.bincount(table.pred_label[kept], minlength=table.num_labels)
-    hits = np.bincount(table.pred_label[kept & (found >= 0)], minlength=table.num_labels)
+    hits = np.bincount(table.pred_label[kept & (matched >= 0)], minlength=table.num_labels)
     per_class = {
         name: {"threshold": float(floor[c]), **_scores(int(hits[c]), int(predicted[c]), int(instances[c]))}
         for c, name in enumerate(table.labels)
@@ -104,11 +109,14 @@ def _scores(hits: int, predicted: int, instances: int) -> dict[str, Any]:
 
 
 def precision_recall_curve(
-    table: Table, found: IntArray, label: int | None = None
+    table: Table, matched: IntArray, label: int | None = None
 ) -> tuple[FloatArray, FloatArray]:
-    """Recall and precision [n] along falling score, of one label or of all together."""
+    """Recall and precision [n] along falling score, of one label or of all together.
+
+    ``matched`` [P] is the instance of each prediction, or -1.
+    """
     part = slice(None) if label is None else slice(table.label_start[label], table.label_start[label + 1])
     order = np.argsort(-table.pred_score[part], kind="stable")
-    hits = np.cumsum(found[part][order] >= 0)
+    hits = np.cumsum(matched[part][order] >= 0)
     total = len(table.gt_label) if label is None else int(table.num_instances()[label])
     return hits / total, hits / np.arange(1, len(hits) + 1)

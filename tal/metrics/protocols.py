@@ -24,15 +24,17 @@ def tiou_range(start: float, stop: float, step: float) -> tuple[float, ...]:
     return tuple(round(start + i * step, 10) for i in range(count))
 
 
-# What a detection is judged by where no benchmark says otherwise; THUMOS14's.
+# The thresholds where no benchmark sets others; THUMOS14's.
 DEFAULT_TIOU = tiou_range(0.3, 0.7, 0.1)
 
 
 def parse_tiou(text: str) -> tuple[float, ...]:
     """``0.3:0.7:0.1`` (start:stop:step, both ends included), ``0.5`` or ``0.5,0.75,0.95``.
 
-    Raises:
-        EvaluationError: not of that form, or a threshold outside (0, 1].
+    Raises
+    ------
+    EvaluationError
+        not of that form, or a threshold outside (0, 1].
     """
     try:
         if ":" in text:
@@ -54,7 +56,7 @@ def parse_tiou(text: str) -> tuple[float, ...]:
 
 @dataclass(frozen=True)
 class Protocol:
-    """One benchmark's way of measuring.
+    """The way one benchmark is measured.
 
     ``*_edges`` split instances into XS, S, M, L, XL for the diagnosis: upper ends, inclusive, of the first
     four (fewer edges, fewer buckets); None: quintiles of the ground truth at hand.
@@ -70,7 +72,7 @@ class Protocol:
     coverage_edges: tuple[float, ...] | None = (0.2, 0.4, 0.6, 0.8)  # of the video's duration
     instances_edges: tuple[int, ...] | None = (1, 4, 8)  # of one label in one video
     recall_at: tuple[int, ...] = ()  # k of Recall@kx
-    proposals: bool = False  # average recall at 100 proposals a video
+    proposals: bool = False  # average recall at 100 proposals per video
     note: str = ""
 
     @property
@@ -152,7 +154,7 @@ PROTOCOLS["thumos14-opentad"] = replace(
 
 
 def get_protocol(name: str) -> Protocol:
-    """A protocol by name; EvaluationError listing all when there is none."""
+    """The protocol of a name; EvaluationError, listing all, when there is none."""
     if name not in PROTOCOLS:
         raise EvaluationError(f"no protocol {name!r}; there are {', '.join(sorted(PROTOCOLS))}")
     return PROTOCOLS[name]

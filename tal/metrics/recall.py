@@ -37,7 +37,7 @@ def first_hits(pairs: Pairs, rank: IntArray, num_instances: int, thresholds: Seq
 
 @dataclass(frozen=True)
 class ProposalRecall:
-    """Average recall against the average number of proposals a video (ActivityNet's proposal task)."""
+    """Average recall against the average number of proposals per video (ActivityNet's proposal task)."""
 
     proposals_per_video: list[float]  # 100 points
     average_recall: list[float]
@@ -52,15 +52,14 @@ def proposal_recall(table: Table, thresholds: Sequence[float], max_average: int 
     """AR@AN, labels disregarded.
 
     As the official evaluator: each video may use the same share of its proposals, by falling score, so that
-    the average over videos with ground truth is AN = 1 % … 100 % of ``max_average``. Recall is averaged over
-    thresholds.
+    the average over videos with ground truth is AN = 1 % … 100 % of ``max_average``. Recall is the mean
+    over the thresholds.
     """
     videos = np.unique(table.gt_video)
     pairs = candidate_pairs(table, min(thresholds), across_labels=True)
     rank = rank_in_group(table.pred_video, table.pred_score, table.pred_row)
     hits = first_hits(pairs, rank, len(table.gt_label), thresholds)
-    known = table.pred_video[table.pred_video >= 0]
-    size = np.bincount(known, minlength=len(table.videos))
+    size = np.bincount(table.pred_video[table.pred_video >= 0], minlength=len(table.videos))
     total = size[videos].sum()
     if not total:
         return ProposalRecall([0.0] * 100, [0.0] * 100, 0.0)
@@ -77,24 +76,27 @@ def proposal_recall(table: Table, thresholds: Sequence[float], max_average: int 
 
 
 def recall_at_kx(table: Table, pairs: Pairs, thresholds: Sequence[float], k: int) -> list[float]:
-    """Recall@kx by threshold: the mean over labels of the share of instances that one of the k * n best
-    predictions of their label overlaps enough, n being the label's instances in that video (Ego4D's moment
-    queries)."""
+    """Recall@kx by threshold, as Ego4D's moment queries are measured.
+
+    The mean over labels of the share of instances that one of the k * n best predictions of their label
+    overlaps enough, n being the label's instances in that video.
+    """
     group = table.pred_video * table.num_labels + table.pred_label
     rank = rank_in_group(group, table.pred_score, table.pred_row)
     hits = first_hits(pairs, rank, len(table.gt_label), thresholds)
     key = table.gt_video * table.num_labels + table.gt_label
     _, inverse, counts = np.unique(key, return_inverse=True, return_counts=True)
-    found = hits < k * counts[inverse]  # [T, G]
-    per_label = [np.bincount(table.gt_label, row, table.num_labels) / table.num_instances() for row in found]
+    recalled = hits < k * counts[inverse]  # [T, G]
+    instances = table.num_instances()
+    per_label = [np.bincount(table.gt_label, row, table.num_labels) / instances for row in recalled]
     return [float(r.mean()) for r in per_label]
 
 
 def video_top1(annotations: AnnotationSet, predictions: pd.DataFrame) -> tuple[int, int]:
     """Videos whose best-scored prediction carries one of their labels, and videos with ground truth."""
-    truth = {name: {s.label for s in v.counted} for name, v in annotations.videos.items() if v.counted}
+    labels = {name: {s.label for s in v.counted} for name, v in annotations.videos.items() if v.counted}
     best = predictions.iloc[::-1].sort_values("score", ascending=False, kind="stable")
     best = best.drop_duplicates("video_id")
     pairs = zip(best["video_id"].astype(str), best["label"].astype(str), strict=True)
-    right = sum(label in truth.get(video, ()) for video, label in pairs)
-    return right, len(truth)
+    right = sum(label in labels.get(video, ()) for video, label in pairs)
+    return right, len(labels)

@@ -35,7 +35,7 @@ class Table:
     gt_label: IntArray
     gt_start_s: FloatArray
     gt_end_s: FloatArray
-    pred_video: IntArray  # -1: a video that the ground truth does not know
+    pred_video: IntArray  # -1: a video that the ground truth does not have
     pred_label: IntArray
     pred_start_s: FloatArray
     pred_end_s: FloatArray
@@ -57,9 +57,10 @@ class Table:
 def build_table(annotations: AnnotationSet, predictions: pd.DataFrame) -> Table:
     """Code and sort; the cases in which nothing can be measured are errors.
 
-    Raises:
-        EvaluationError: no ground truth, no predictions, no video or no label in common, scores or times that
-            are not finite.
+    Raises
+    ------
+    EvaluationError
+        no ground truth, no predictions, no video or no label in common, scores or times that are not finite.
     """
     missing = [c for c in PREDICTION_COLUMNS if c not in predictions.columns]
     if missing:
@@ -124,8 +125,8 @@ def build_table(annotations: AnnotationSet, predictions: pd.DataFrame) -> Table:
 def by_label_and_score(label: IntArray, score: FloatArray) -> IntArray:
     """Rows [n] by label, then falling score, then falling row; rows of label -1 are left out.
 
-    Not a lexsort: numpy's unstable sort of floats and its radix sort of small integers are five times as
-    fast.
+    Not a lexsort, because numpy's unstable sort of floats and its radix sort of small integers are five
+    times as fast.
     """
     order = np.argsort(-score)
     ranked = score[order]
@@ -141,14 +142,14 @@ def by_label_and_score(label: IntArray, score: FloatArray) -> IntArray:
     return order[by[np.count_nonzero(labels < 0) :]]
 
 
-def _codes(column: pd.Series, known: dict[str, int]) -> tuple[IntArray, dict[str, int]]:
-    """Codes [n] of a column's values, -1 where unknown; and the unknown values with their counts."""
+def _codes(column: pd.Series, codes: dict[str, int]) -> tuple[IntArray, dict[str, int]]:
+    """Codes [n] of a column's values, -1 where they have none; and the values without one, counted."""
     categories = column if isinstance(column.dtype, pd.CategoricalDtype) else column.astype("category")
     local = categories.cat.codes.to_numpy()
     names: Sequence[str] = [str(v) for v in categories.cat.categories]
-    lookup = np.array([known.get(n, -1) for n in names] + [-1], dtype=np.int64)
+    lookup = np.array([codes.get(n, -1) for n in names] + [-1], dtype=np.int64)
     unknown: dict[str, int] = {}
     if (lookup[:-1] < 0).any():
         counts = np.bincount(local[local >= 0], minlength=len(names))
-        unknown = {n: int(k) for n, k in zip(names, counts, strict=True) if n not in known and k}
+        unknown = {n: int(k) for n, k in zip(names, counts, strict=True) if n not in codes and k}
     return lookup[local], unknown

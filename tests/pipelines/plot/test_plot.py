@@ -39,7 +39,7 @@ def test_judging_agrees_with_the_evaluator():
     found = frame(*rows)
     truth = AnnotationSet({"v": VideoAnnotation("v", "test", TRUTH)}, ("jump", "wave"))
     evaluation = Evaluation(truth, found, [0.5])
-    expected = int((evaluation.found_at(0.5) >= 0).sum())
+    expected = int((evaluation.matched_at(0.5) >= 0).sum())
     assert judge(found, TRUTH, 0.5)["right"].sum() == expected > 0
 
 

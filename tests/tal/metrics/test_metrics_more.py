@@ -126,7 +126,7 @@ def test_precision_and_recall_at_a_score_equal_an_evaluation_of_what_is_left(see
     run = Evaluation(truth_of(rows), frame_of(found), [0.5])
     point = run.operating_point(threshold)["micro"]
     kept = [p for p in found if p[4] >= threshold and p[1] in {r[1] for r in rows}]
-    hits = int((Evaluation(truth_of(rows), frame_of(kept), [0.5]).found_at(0.5) >= 0).sum()) if kept else 0
+    hits = int((Evaluation(truth_of(rows), frame_of(kept), [0.5]).matched_at(0.5) >= 0).sum()) if kept else 0
     assert (point["true"], point["false"], point["missed"]) == (hits, len(kept) - hits, len(rows) - hits)
     assert point["recall"] == pytest.approx(hits / len(rows))
     assert point["precision"] == pytest.approx(hits / len(kept) if kept else 0.0)
@@ -277,7 +277,7 @@ def test_impact_is_the_map_gained_when_errors_of_a_kind_are_taken_away(seed):
     run_limit = np.ones(len(run.table.pred_label), dtype=bool)
     diagnosis = run.diagnosis()
     assert diagnosis["predictions_looked_at"] == 60
-    kinds = error_kinds(run.found_at(0.5), best_overlaps(run.table, run_limit), 0.5)
+    kinds = error_kinds(run.matched_at(0.5), best_overlaps(run.table, run_limit), 0.5)
     for kind, name in enumerate(ERROR_KINDS[1:], start=1):
         left = [found[i] for i in sorted(run.table.pred_row[kinds != kind])]
         gained = evaluate(truth_of(rows), frame_of(left), tiou).average_mAP - run.result().average_mAP
