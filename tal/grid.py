@@ -1,4 +1,4 @@
-"""The one owner of conversions between seconds, frames, rows and clips.
+"""Conversions between seconds, frames, rows and clips: all of them are made here.
 
 A video is sampled at ``fps`` frames a second: frame k is the picture on screen at k / fps seconds. A clip
 is ``clip_frames`` consecutive frames, at absolute multiples of the clip length; a row is the encoder's

@@ -1,4 +1,4 @@
-"""Classification losses on logits; every function returns one value an element, the caller sums.
+"""Classification losses on logits; every function returns one value per element, the caller sums.
 
 Computed in float32 at least: under autocast the logits arrive in half precision.
 """
@@ -10,10 +10,9 @@ from torch import Tensor
 
 
 def sigmoid_focal(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Focal loss (Lin et al., 2017), logits and targets in [0, 1] of one shape; ``alpha`` < 0 leaves
-    classes unweighted.
+    """Focal loss (Lin et al., 2017) of logits and targets in [0, 1], of one shape.
 
-    Soft targets y weigh both parts: p_t = p y + (1 - p)(1 - y).
+    Soft targets y weigh both parts: p_t = p y + (1 - p)(1 - y). ``alpha`` < 0 leaves classes unweighted.
     """
     logits, targets = logits.float(), targets.float()
     probability = logits.sigmoid()

@@ -1,7 +1,7 @@
-"""Timelines: what is in a video and what was found, over its seconds, as a picture.
+"""Timelines: ground truth and detections of a video over its seconds, as a picture.
 
-Truth stands above; below it every class has a lane with its detections, as high as their score. Right and
-wrong are told by fill pattern and mark, not by colour alone; the colours are those of Okabe and Ito.
+Ground truth stands above; below it every class has a lane with its detections, as high as their score.
+Right and wrong are told by fill pattern and mark, not by colour alone; the colours are those of Okabe and Ito.
 """
 
 from __future__ import annotations
@@ -33,16 +33,18 @@ def timeline(
     title: str = "",
     tiou: float = 0.5,
 ) -> Figure:
-    """Draw one video's timeline; ``figure.savefig("timeline.png")`` keeps it, a notebook shows it.
+    """Draw one video's timeline.
+
+    ``figure.savefig("timeline.png")`` keeps the figure that is returned, a notebook shows it.
 
     Parameters
     ----------
     predictions
         columns start_s, end_s, label, score of one video, those worth drawing.
     ground_truth
-        annotated segments; None where nobody knows.
+        annotated segments; None where there is no annotation.
     duration_s
-        of the video; None: to the last segment's end.
+        duration of the video; None: to the last segment's end.
     tiou
         overlap from which a detection is right, by the evaluator's rule.
     """
@@ -144,8 +146,9 @@ def _draw_detection(axes: Axes, item: dict[Hashable, Any], lane: int, end_s: flo
 
 
 def _draw_score(axes: Axes, item: dict[Hashable, Any], lane: int, end_s: float, others: list[float]) -> None:
-    """The number in the middle of its bar, unless a better detection's stands there (``others``: their
-    middles).
+    """The number in the middle of its bar, unless a better detection's stands there.
+
+    ``others`` are the middles of the numbers that were drawn, in seconds.
     """
     middle = (item["start_s"] + item["end_s"]) / 2
     room = _NUMBER_LETTERS / _letters(1.0, end_s)
@@ -158,7 +161,7 @@ def _draw_score(axes: Axes, item: dict[Hashable, Any], lane: int, end_s: float, 
 
 
 def _letters(seconds: float, end_s: float) -> float:
-    """Letters that have room in so many seconds of a picture of ``end_s``; about 13 an inch at this size."""
+    """Letters that have room in so many seconds of a picture of ``end_s``; about 13 per inch at this size."""
     return seconds / end_s * _WIDTH_INCHES * 0.86 * 13
 
 

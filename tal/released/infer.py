@@ -1,4 +1,4 @@
-"""What the shapes of a checkpoint's tensors say about its configuration."""
+"""The configuration of a checkpoint, as far as the shapes of its tensors tell it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from tal.errors import CheckpointError
 def infer_config(system: str, weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """Released model options that can be read off the shapes; the others stay at the released defaults.
 
-    Not to be seen: ActionFormer's number of heads and window, the training length, position codes,
-    regression ranges beyond doubling, and everything about losses and post-processing.
+    The shapes do not tell ActionFormer's number of heads and window, the training length, position codes,
+    regression ranges other than doubling, nor anything about losses and post-processing.
     """
     try:
         return _infer(system, weights)
     except KeyError as error:
-        raise CheckpointError(f"the checkpoint has no {error.args[0]!r}: it is none of {system}") from error
+        raise CheckpointError(
+            f"the checkpoint has no {error.args[0]!r}: it is not a checkpoint of {system}"
+        ) from error
 
 
 def _infer(system: str, weights: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def _infer(system: str, weights: Mapping[str, Tensor]) -> dict[str, Any]:
     if projections:
         parts = [weights[f"backbone.proj.{i}.conv.weight"] for i in range(projections)]
         inputs, width = [part.shape[1] for part in parts], [part.shape[0] for part in parts]
-    found: dict[str, Any] = {
+    options: dict[str, Any] = {
         "input_dim": inputs,
         "num_classes": output.shape[0],
         "max_seq_len": 2304,
@@ -54,21 +56,21 @@ def _infer(system: str, weights: Mapping[str, Tensor]) -> dict[str, Any]:
         "regression_range": _doubling(depth + 1 - levels, levels),
     }
     if system == "temporalmaxer":
-        found["fpn_norm"] = "layernorm" if "neck.fpn_norms.0.weight" in weights else "groupnorm"
+        options["fpn_norm"] = "layernorm" if "neck.fpn_norms.0.weight" in weights else "groupnorm"
     else:
-        found["fpn_with_ln"] = "neck.fpn_norms.0.weight" in weights
+        options["fpn_with_ln"] = "neck.fpn_norms.0.weight" in weights
         scaled = any(name.endswith("drop_path_mlp.scale") for name in weights)
-        found["train_cfg"] = {"droppath": 0.1 if scaled else 0.0}
+        options["train_cfg"] = {"droppath": 0.1 if scaled else 0.0}
     if system in ("tridet", "cltdr"):
-        found.update(_convolutional(system, weights, branch))
-    return found
+        options.update(_convolutional(system, weights, branch))
+    return options
 
 
 def _convolutional(system: str, weights: Mapping[str, Tensor], branch: int) -> dict[str, Any]:
     windows = [weights[f"backbone.branch.{i}.convw.weight"].shape[2] for i in range(branch)]
     bins = weights["reg_head.offset_head.conv.weight"].shape[0]
     trident = "start_head.cls_head.conv.weight" in weights
-    found: dict[str, Any] = {
+    options: dict[str, Any] = {
         "n_sgp_win_size": (windows[0], *windows) if windows else 1,
         "sgp_mlp_dim": weights["backbone.branch.0.mlp.0.weight"].shape[0],
         "use_trident_head": trident,
@@ -76,16 +78,16 @@ def _convolutional(system: str, weights: Mapping[str, Tensor], branch: int) -> d
         "downsample_type": "avg" if "backbone.branch.0.downsample.1.weight" in weights else "max",
     }
     if trident:
-        found["boudary_kernel_size"] = weights["start_head.cls_head.conv.weight"].shape[2]
+        options["boudary_kernel_size"] = weights["start_head.cls_head.conv.weight"].shape[2]
     if system == "tridet":
         # any k that gives the wide kernel will do
-        found["k"] = weights["backbone.branch.0.convkw.weight"].shape[2] / (windows[0] + 1)
-    return found
+        options["k"] = weights["backbone.branch.0.convkw.weight"].shape[2] / (windows[0] + 1)
+    return options
 
 
 def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
-    found = [int(match[1]) for name in weights if (match := re.fullmatch(pattern, name))]
-    return max(found, default=-1) + 1
+    numbers = [int(match[1]) for name in weights if (match := re.fullmatch(pattern, name))]
+    return max(numbers, default=-1) + 1
 
 
 def _doubling(first: int, levels: int) -> tuple[tuple[int, int], ...]:

@@ -33,7 +33,7 @@ _COMMON = [
     (r"cls_head\.cls_head\.conv\.(\w+)", r"class_head.output.\1"),
     *_tower("reg_head", "offset_head"),
     (r"reg_head\.offset_head\.conv\.(\w+)", r"offset_head.output.\1"),
-    # one number a level there, one vector here
+    # one number per level there, one vector here
     (r"reg_head\.scale\.(\d+)\.scale", r"offset_head.scales[\1]"),
 ]
 _BLOCK = r"(backbone\.(?:stem|branch)\.\d+)\."
@@ -118,7 +118,7 @@ def locate(system: str, name: str) -> Place | None:
             element = re.fullmatch(r"(.*)\[(\d+)\]", target)
             return Place(element[1], int(element[2])) if element else Place(target)
     raise CheckpointError(
-        f"{name!r} is no parameter of {system}'s released code: is this a checkpoint of another system?"
+        f"{name!r} is not a parameter of {system}'s released code: is this a checkpoint of another system?"
     )
 
 

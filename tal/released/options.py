@@ -86,11 +86,10 @@ _TEST = {
 
 
 def complete_options(system: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Model options of a released YAML file (sections dataset, model, train_cfg, test_cfg) with the
-    loader's defaults.
+    """Model options of a released YAML file, completed with its loader's defaults.
 
-    A mapping that is the model section already (with ``input_dim`` and the two ``_cfg`` in it) is
-    completed too.
+    ``options`` has the sections dataset, model, train_cfg and test_cfg, or is the model section itself
+    (with ``input_dim`` and the two ``_cfg`` in it).
     """
     model = dict(options.get("model", options))
     dataset = options.get("dataset", {})
@@ -109,8 +108,9 @@ def complete_options(system: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def decoder_config(system: str, options: Mapping[str, Any]) -> PyramidConfig:
-    """Configuration of the decoder that computes as the released one; ``options`` as `complete_options`
-    gives them.
+    """Configuration of the decoder that computes as the released one.
+
+    ``options`` are completed ones, see `complete_options`.
     """
     expected = _OF_SYSTEM[system]["backbone_type"]
     if options["backbone_type"] != expected:
@@ -151,7 +151,7 @@ def decoder_config(system: str, options: Mapping[str, Any]) -> PyramidConfig:
 
 
 def suppression_config(system: str, options: Mapping[str, Any]) -> SuppressionConfig:
-    """What the released code does with candidates."""
+    """Suppression as the released code does it."""
     test = options["test_cfg"]
     method = {"soft": "soft_nms", "hard": "nms", "none": "none"}[test["nms_method"]]
     return SuppressionConfig(

@@ -1,4 +1,4 @@
-"""What suppression does with overlapping candidates."""
+"""Configuration of suppression: what becomes of overlapping candidates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SuppressionConfig(Config):
     sigma: float = Field(0.5, gt=0, description="soft_nms: a score is multiplied by exp(-IoU^2 / sigma)")
     iou_threshold: float = Field(0.5, ge=0, le=1, description="nms, nmw: overlap from which two are one")
     min_score: float = Field(0.001, ge=0, description="candidates whose score falls below are dropped")
-    max_segments: int = Field(200, ge=0, description="best detections kept of a video; 0: all")
+    max_segments: int = Field(200, ge=0, description="best detections kept per video; 0: all")
     multiclass: bool = Field(True, description="each class by itself; false: all labels compete")
     voting_threshold: float = Field(
         0.0,

@@ -9,11 +9,11 @@ from torch import Tensor
 def fuse_video_scores(
     segments: Tensor, scores: Tensor, class_scores: Tensor, topk: int = 2
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Each proposal once a class of the video's ``topk`` best, score sqrt(proposal x class).
+    """Each proposal once per class of the video's ``topk`` best, with score sqrt(proposal x class).
 
-    segments [n, 2], scores [n], class_scores [C] in [0, 1] -> segments [n k, 2], scores [n k], labels [n
-    k], the proposals in order for the best class, then for the next. The rule of ActivityNet results with
-    external classifiers (ActionFormer, TriDet, CLTDR-GMG).
+    segments [n, 2], scores [n], class_scores [C] in [0, 1] -> segments [n k, 2], scores [n k],
+    labels [n k], the proposals in order for the best class, then for the next. The rule of ActivityNet
+    results with external classifiers (ActionFormer, TriDet, CLTDR-GMG).
     """
     best, labels = torch.topk(class_scores.to(scores), min(topk, len(class_scores)))
     fused = torch.sqrt(best[:, None] * scores[None])  # [k, n]

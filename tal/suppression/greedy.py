@@ -1,7 +1,7 @@
 """Greedy suppression of all classes at once: each step takes the best candidate of every class.
 
 Candidates of K classes stand in padded matrices [K, N]; a taken, removed or absent candidate has score
--1. The work is a few passes over one matrix a step, so Python's overhead is shared by all classes.
+-1. The work is a few passes over one matrix per step, so Python's overhead is shared by all classes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ _LENGTH_SLACK = 1e-6
 
 @dataclass
 class Picks:
-    """What was taken, in order of taking within each class: index into the candidates and score at that
-    time. ``segment`` [n, 2]: where the detections lie, if not where the candidates do.
+    """The candidates taken, in order of taking within each class.
+
+    ``index`` and ``score`` [n]: into the candidates, and at the time of taking; ``segment`` [n, 2]: of the
+    detections, None where they lie where the candidates do.
     """
 
     index: NDArray[np.intp]
@@ -48,7 +50,7 @@ def gaussian(sigma: float) -> Decay:
 
 
 def hard(threshold: float) -> Decay:
-    """Candidates that overlap by the threshold or more go."""
+    """NMS: candidates that overlap the one taken by the threshold or more are removed."""
 
     def decay(overlap: Array, table: Table) -> None:
         np.putmask(table.score, overlap >= threshold, _GONE)
@@ -57,8 +59,10 @@ def hard(threshold: float) -> Decay:
 
 
 def merging(threshold: float) -> Decay:
-    """Non-maximum weighting, as TALLFormer's release: candidates that overlap by the threshold or more go,
-    and the detection lies at their mean, weighted by score x IoU. So each votes once.
+    """Non-maximum weighting, as in TALLFormer's release.
+
+    Candidates that overlap the one taken by the threshold or more are removed, and the detection lies at
+    their mean, weighted by score x IoU. So each votes once.
     """
 
     def decay(overlap: Array, table: Table) -> Array:
@@ -91,9 +95,9 @@ def greedy(
     is below the limit-th best pick so far is done. ``slack``, more than 0, is added to each length.
     """
     table = Table.build(start, end, score, group, slack)
-    found_index: list[NDArray[np.intp]] = []
-    found_score: list[Array] = []
-    found_segment: list[Array] = []
+    picked_index: list[NDArray[np.intp]] = []
+    picked_score: list[Array] = []
+    picked_segment: list[Array] = []
     # gone candidates stay below 0, or reach -0 after many decays
     least = max(min_score, float(np.finfo(score.dtype).tiny))
     step = 0
@@ -104,26 +108,26 @@ def greedy(
         # a score only falls, so dropping what is below the least score can wait until it would be taken;
         # the first of a group is taken whatever its score, as in the releases
         active = best >= (least if step else 0.0)
-        found_index.append(table.index[rows, column][active])
-        found_score.append(best[active])
+        picked_index.append(table.index[rows, column][active])
+        picked_score.append(best[active])
         segments = decay(table.overlap(rows, column), table)
         if segments is not None:
-            found_segment.append(segments[active])
+            picked_segment.append(segments[active])
         table.score[rows, column] = _GONE
         step += 1
         if step % _STEPS_BETWEEN_PACKING == 0 or not active.any():
-            table = table.packed(least, _limit_th(found_score, limit))
-    if not found_index:
+            table = table.packed(least, _limit_th(picked_score, limit))
+    if not picked_index:
         return Picks(np.zeros(0, np.intp), score[:0])
-    found = np.concatenate(found_segment) if found_segment else None
-    return Picks(np.concatenate(found_index), np.concatenate(found_score), found)
+    segment = np.concatenate(picked_segment) if picked_segment else None
+    return Picks(np.concatenate(picked_index), np.concatenate(picked_score), segment)
 
 
-def _limit_th(found: list[Array], limit: int) -> float:
+def _limit_th(scores: list[Array], limit: int) -> float:
     """Score of the limit-th best pick so far; below every score while there are fewer."""
-    if not limit or sum(map(len, found)) < limit:
+    if not limit or sum(map(len, scores)) < limit:
         return _GONE
-    every = np.concatenate(found)
+    every = np.concatenate(scores)
     return float(np.partition(every, len(every) - limit)[len(every) - limit])
 
 

@@ -1,4 +1,4 @@
-"""`suppress`: candidates of one video in, detections out. Seconds or grid units, as given."""
+"""Suppression: candidates of one video in, detections out; in seconds or grid units, as given."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ def suppress(
     picks = _picks(place, score, group, config)
     order = np.argsort(-picks.score, kind="stable")
     order = order[: config.max_segments] if config.max_segments else order
-    index, found_score = picks.index[order], picks.score[order]
+    index, picked_score = picks.index[order], picks.score[order]
 
-    found = place[index]
+    picked = place[index]
     if picks.segment is not None:
-        found = picks.segment[order]
+        picked = picks.segment[order]
     elif config.voting_threshold > 0 and (config.voting_per_class or not config.multiclass):
         with_iou = config.voting_weight == "score_iou"
-        found = _weighted(place, score, group, index, config.voting_threshold, with_iou)
+        picked = _weighted(place, score, group, index, config.voting_threshold, with_iou)
     return (
-        torch.from_numpy(found).to(segments),
-        torch.from_numpy(found_score).to(scores),
+        torch.from_numpy(picked).to(segments),
+        torch.from_numpy(picked_score).to(scores),
         torch.from_numpy(label[index]).to(labels),
     )
 
 
 def _picks(place: Array, score: Array, group: NDArray[np.integer], config: SuppressionConfig) -> Picks:
-    """What the method takes of the candidates, in no order; indices are those of the candidates given."""
+    """The candidates that the method takes, in no order; indices are those of the candidates given."""
     start, end = np.ascontiguousarray(place[:, 0]), np.ascontiguousarray(place[:, 1])
     limit = config.max_segments
     if config.method == "soft_nms":
@@ -83,10 +83,10 @@ def _weighted(
     threshold: float,
     with_iou: bool,
 ) -> Array:
-    """Each pick's segment replaced by the mean of the candidates of its group that overlap it by the
-    threshold.
+    """Each pick's segment, moved by the votes of its group.
 
-    Weights are the candidates' own scores, times the overlap when ``with_iou``. A block of picks at a time.
+    It becomes the mean of the candidates that overlap it by the threshold or more, weighted by their own
+    scores, times the overlap when ``with_iou``. A block of picks at a time.
     """
     result = place[index].copy()
     for name in np.unique(group[index]):

@@ -113,7 +113,7 @@ def test_what_is_wrong_is_said(shared, tmp_path):
         assert not (tmp_path / "model").exists()
 
     refused(CheckpointError, "no checkpoint at", tmp_path / "absent.pth")
-    refused(CheckpointError, "is none of cltdr|no parameter of cltdr|no place", system="cltdr")
+    refused(CheckpointError, "is not a checkpoint of cltdr|not a parameter of cltdr|no place", system="cltdr")
     torch.save({"state_dict": {}}, tmp_path / "empty.pth")
     refused(CheckpointError, "holds no weights", tmp_path / "empty.pth")
     (tmp_path / "noise.pth").write_bytes(b"no checkpoint at all")
