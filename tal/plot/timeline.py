@@ -1,7 +1,7 @@
 """Timelines: ground truth and detections of a video over its seconds, as a picture.
 
 Ground truth stands above; below it every class has a lane with its detections, as high as their score.
-Right and wrong are told by fill pattern and mark, not by colour alone; the colours are those of Okabe and Ito.
+Right and wrong are told by fill pattern and mark, not by colour alone; colours after Okabe and Ito.
 """
 
 from __future__ import annotations
