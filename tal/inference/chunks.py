@@ -45,18 +45,18 @@ def chunked_candidates(localizer: Localizer, read: ReadRows, num_rows: int, chun
         rows, valid = read(first, stop)
         mask = valid[None, None].to(device)
         features = rows.float().t()[None].to(device) * mask
-        outputs, seen = localizer(features, mask)
-        place = first // factor + torch.arange(seen.shape[2], device=device)
-        inside = seen & (place >= start // factor) & (place < (start + chunk) // factor)
-        found = [
+        outputs, level_mask = localizer(features, mask)
+        place = first // factor + torch.arange(level_mask.shape[2], device=device)
+        inside = level_mask & (place >= start // factor) & (place < (start + chunk) // factor)
+        levels = [
             Candidates(
                 level.segments.cpu().double() + first // factor, level.scores.cpu(), level.labels.cpu()
             )
             for level in decoder.level_candidates(outputs, inside)[0]
         ]
         if best is not None:
-            found = [joined_candidates(pair) for pair in zip(best, found, strict=True)]
-        best = [level.best(decoder.config.topk_per_level) for level in found]
+            levels = [joined_candidates(pair) for pair in zip(best, levels, strict=True)]
+        best = [level.best(decoder.config.topk_per_level) for level in levels]
     if best is None:
         return Candidates(torch.zeros(0, 2).double(), torch.zeros(0), torch.zeros(0, dtype=torch.long))
     return decoder.merged(best)

@@ -29,8 +29,22 @@ from tal.video import open_video
 
 
 class Detector:
-    """Made by `Detector.load`. ``labels`` are class names in the model's order, ``thresholds`` scores by
-    class.
+    """A trained model that finds actions; made by `Detector.load`.
+
+    Attributes
+    ----------
+    folder, config
+        the model folder that it was read from, and what of its configuration prediction needs.
+    labels
+        class names in the model's order.
+    thresholds
+        calibrated scores by class; may be empty.
+    encoder
+        None: the model was trained on stored features and sees no videos.
+    localizer, device
+        the network that finds segments in rows, and where both are.
+    video_scores
+        video-level class scores that name the segments, if there are any.
     """
 
     def __init__(
@@ -73,8 +87,9 @@ class Detector:
         return cls(folder, encoder, localizer.to(where).eval(), where)
 
     def for_videos(self, video_ids: Iterable[str]) -> tuple[Detector, list[str]]:
-        """This detector with its video-level class scores, if it has any, under the ids of these videos;
-        notes on ids that are written otherwise there.
+        """This detector with its video-level class scores, if it has any, under the ids of these videos.
+
+        Beside it notes on ids that are written otherwise there.
         """
         if self.video_scores is None:
             return self, []
@@ -85,15 +100,24 @@ class Detector:
     def predict(
         self, path: str | os.PathLike[str], video_id: str | None = None, on_progress: Progress | None = None
     ) -> pd.DataFrame:
-        """Everything found in a video file: columns video_id, start_s, end_s, label, score; best first.
+        """All detections in a video file: columns video_id, start_s, end_s, label, score; best first.
 
         The file is decoded and encoded once, clip by clip; memory does not grow with its length. `confident`
         leaves what passes the calibrated thresholds.
+
+        Parameters
+        ----------
+        video_id
+            None: the file's name without suffix.
+        on_progress
+            called with (rows done, rows in all).
 
         Raises
         ------
         VideoError
             the file cannot be decoded.
+        CheckpointError
+            the model has no encoder.
         """
         if self.encoder is None:
             raise CheckpointError(
@@ -135,8 +159,7 @@ class Detector:
     def confident(
         self, predictions: pd.DataFrame, threshold: float | Mapping[str, float] | None = None
     ) -> pd.DataFrame:
-        """Rows whose score reaches the threshold: one for all, by class, or (None) the model's calibrated
-        ones.
+        """Detections whose score reaches the threshold: one for all, by class, or (None) the calibrated ones.
 
         A class without a calibrated threshold takes the median of the others, or 0.5 where there are none.
         """

@@ -65,10 +65,10 @@ class InferenceConfig(Config):
 
     def for_length(self, duration_s: float) -> InferenceConfig:
         """As a video of this length needs it: more detections than ``max_segments`` of a long one."""
-        limit, wanted = self.suppression.max_segments, math.ceil(duration_s / 60 * SEGMENTS_PER_MINUTE)
-        if not limit or wanted <= limit:
+        limit, needed = self.suppression.max_segments, math.ceil(duration_s / 60 * SEGMENTS_PER_MINUTE)
+        if not limit or needed <= limit:
             return self
-        suppression = self.suppression.model_copy(update={"max_segments": wanted})
+        suppression = self.suppression.model_copy(update={"max_segments": needed})
         return self.model_copy(update={"suppression": suppression})
 
     def read_video_scores(self, labels: Sequence[str], one_class: bool = False) -> VideoScores | None:
@@ -83,9 +83,11 @@ class InferenceConfig(Config):
             )
         return VideoScores.read(self.video_scores, labels) if self.video_scores else None
 
-    def named(self, found: pd.DataFrame, video_id: str, scores: VideoScores | None) -> pd.DataFrame:
+    def named(self, detections: pd.DataFrame, video_id: str, scores: VideoScores | None) -> pd.DataFrame:
         """Detections of `localize` with the labels that video-level scores give them, when there are any."""
-        return found if scores is None else scores.name(found, video_id, self.video_top, self.video_rule)
+        if scores is None:
+            return detections
+        return scores.name(detections, video_id, self.video_top, self.video_rule)
 
 
 def window_starts(num_rows: int, window_rows: int, overlap: float, multiple: int = 1) -> list[int]:
@@ -117,10 +119,11 @@ def detect(
     `localize` with as many detections as a video of this length may have, class names from ``labels`` (or
     from ``video_scores``): columns of PREDICTION_COLUMNS, best first.
     """
-    found = localize(localizer, rows, grid, config.for_length(duration_s), duration_s, valid)
-    found = config.named(found, video_id, video_scores)
-    names = [labels[index] for index in found["label_index"]]
-    return prediction_frame([video_id] * len(found), found["start_s"], found["end_s"], names, found["score"])
+    unnamed = localize(localizer, rows, grid, config.for_length(duration_s), duration_s, valid)
+    detections = config.named(unnamed, video_id, video_scores)
+    names = [labels[index] for index in detections["label_index"]]
+    start_s, end_s, score = (detections[name] for name in ("start_s", "end_s", "score"))
+    return prediction_frame([video_id] * len(detections), start_s, end_s, names, score)
 
 
 @torch.inference_mode()
@@ -134,18 +137,30 @@ def localize(
 ) -> pd.DataFrame:
     """Detections from rows [T, C]: DataFrame start_s, end_s, label_index, score, best first.
 
-    ``grid`` places row 0; segments are clipped to [0, duration_s]. ``valid`` bool [T] marks rows that hold
-    something. The localizer is put in evaluation mode and stays where it is. ConfigError when ``config.long``
-    is "chunks" for a localizer that looks at the whole sequence.
+    The localizer is put in evaluation mode and stays on its device.
+
+    Parameters
+    ----------
+    grid
+        places row 0 in time.
+    duration_s
+        of the video; segments are clipped to it.
+    valid
+        bool [T]: rows that hold something; None: all do.
+
+    Raises
+    ------
+    ConfigError
+        ``config.long`` is "chunks" for a localizer that looks at the whole sequence, or ``config.row_weight``
+        is above 0 for one without a row classifier.
     """
     localizer.eval()
-    find = _in_chunks if config.long == "chunks" else _candidates
-    found = [*find(localizer, rows, config, valid)]
-    step = grid.downsampled(localizer.downsample)
-    segments = torch.cat([c.segments for c in found]) if found else torch.zeros(0, 2)
-    seconds = step.to_seconds(segments.double())
-    scores = torch.cat([c.scores for c in found]) if found else torch.zeros(0)
-    labels = torch.cat([c.labels for c in found]) if found else torch.zeros(0, dtype=torch.long)
+    find = _in_chunks if config.long == "chunks" else _in_windows
+    candidates = [*find(localizer, rows, config, valid)]
+    segments = torch.cat([c.segments for c in candidates])  # of one window or chunk at least
+    seconds = grid.downsampled(localizer.downsample).to_seconds(segments.double())
+    scores = torch.cat([c.scores for c in candidates])
+    labels = torch.cat([c.labels for c in candidates])
     keep = seconds.clamp(0.0, duration_s).diff(dim=1)[:, 0] > 0
     seconds, scores, labels = suppress(seconds[keep], scores[keep], labels[keep], config.suppression)
     # only now, as published: what reaches beyond the video competes at its full length
@@ -175,14 +190,14 @@ def _with_row_scores(
     """Geometric mean of the decoder's and the row classifier's scores; segments [N, 2] in rows."""
     if localizer.rows is None:
         raise ConfigError(
-            f"inference.row_weight is {config.row_weight}, but the localizer was trained without row "
-            f"classifier (localizer.row_loss 0)"
+            f"inference.row_weight is {config.row_weight}, but the localizer was trained without a "
+            f"row classifier (localizer.row_loss 0)"
         )
-    found = localizer.rows.segment_scores(rows, segments.numpy(), labels.numpy(), valid)
-    return scores.double() ** (1 - config.row_weight) * torch.from_numpy(found) ** config.row_weight
+    by_rows = localizer.rows.segment_scores(rows, segments.numpy(), labels.numpy(), valid)
+    return scores.double() ** (1 - config.row_weight) * torch.from_numpy(by_rows) ** config.row_weight
 
 
-def _candidates(
+def _in_windows(
     localizer: Localizer,
     rows: NDArray[np.floating] | Tensor,
     config: InferenceConfig,
@@ -202,15 +217,11 @@ def _candidates(
         for index, start in enumerate(chosen):
             part = torch.as_tensor(rows[start : start + length]).float()  # [n, C]
             features[index, :, : len(part)] = part.t()
-            seen = (
-                torch.ones(len(part), dtype=torch.bool)
-                if valid is None
-                else torch.as_tensor(valid[start : start + length])
-            )
-            mask[index, 0, : len(part)] = seen
+            written = True if valid is None else torch.as_tensor(valid[start : start + length])
+            mask[index, 0, : len(part)] = written
         outputs = localizer((features * mask).to(device), mask.to(device))
-        for start, found in zip(chosen, localizer.candidates(outputs), strict=True):
-            yield _best(found, start / multiple, config)
+        for start, candidates in zip(chosen, localizer.candidates(outputs), strict=True):
+            yield _best(candidates, start / multiple, config)
 
 
 def _in_chunks(
@@ -222,15 +233,18 @@ def _in_chunks(
     """Candidates of the whole video, one chunk in memory at a time."""
 
     def read(start: int, stop: int) -> tuple[Tensor, Tensor]:
-        seen = np.ones(stop - start, np.bool_) if valid is None else valid[start:stop]
-        return torch.as_tensor(rows[start:stop]), torch.as_tensor(seen)
+        mask = np.ones(stop - start, np.bool_) if valid is None else valid[start:stop]
+        return torch.as_tensor(rows[start:stop]), torch.as_tensor(mask)
 
     chunk = config.window_rows or max(1, len(rows))
     yield _best(chunked_candidates(localizer, read, len(rows), chunk), 0, config)
 
 
-def _best(found: Candidates, offset: float, config: InferenceConfig) -> Candidates:
-    segments = found.segments if found.segments.dtype == torch.float64 else found.segments.float()
-    found = Candidates(segments.cpu(), found.scores.float().cpu(), found.labels.cpu())
-    found = found[found.scores >= config.min_score].best(config.max_candidates)
-    return Candidates(found.segments + offset, found.scores, found.labels)
+def _best(candidates: Candidates, offset: float, config: InferenceConfig) -> Candidates:
+    """The best of a window's candidates on the CPU, moved by ``offset`` positions."""
+    segments = candidates.segments
+    if segments.dtype != torch.float64:
+        segments = segments.float()
+    here = Candidates(segments.cpu(), candidates.scores.float().cpu(), candidates.labels.cpu())
+    best = here[here.scores >= config.min_score].best(config.max_candidates)
+    return Candidates(best.segments + offset, best.scores, best.labels)

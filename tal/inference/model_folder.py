@@ -80,10 +80,12 @@ class ModelFolder:
 
 
 def find_model(path: str | os.PathLike[str]) -> Path:
-    """The model folder that ``path`` means: itself, ``path/model`` of a run, or the folder of a named file
-    of it.
+    """The model folder that ``path`` means: itself, ``path/model`` of a run, or that of a file in it.
 
-    Raises CheckpointError that says what is missing.
+    Raises
+    ------
+    CheckpointError
+        there is none, or it is not complete: the message says what is missing.
     """
     given = Path(path)
     if given.is_file():
@@ -92,18 +94,19 @@ def find_model(path: str | os.PathLike[str]) -> Path:
         raise CheckpointError(f"{path}: there is no such model folder")
     for folder in (given / "model", given):
         if (folder / "model.safetensors").is_file():
-            missing = [name for name in FILES if not (folder / name).is_file()]
-            if missing:
-                raise CheckpointError(f"{folder} is no complete model folder: it lacks {', '.join(missing)}")
+            if missing := _missing(folder):
+                raise CheckpointError(f"{folder} is not a complete model folder: it lacks {missing}")
             return folder
     if (given / "config.yaml").is_file() and (given / "log.jsonl").is_file():
         raise CheckpointError(
             f"{given} is a run without a model yet: it has not validated once; go on with "
             f"`longtal train --resume --out {given}`"
         )
-    raise CheckpointError(
-        f"{given} is no model folder: it lacks {', '.join(n for n in FILES if not (given / n).is_file())}"
-    )
+    raise CheckpointError(f"{given} is not a model folder: it lacks {_missing(given)}")
+
+
+def _missing(folder: Path) -> str:
+    return ", ".join(name for name in FILES if not (folder / name).is_file())
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelFolder:

@@ -33,14 +33,16 @@ class VideoScores:
 
     @classmethod
     def read(cls, path: str | Path, labels: Sequence[str]) -> VideoScores:
-        """Read JSON: ``{"results": {video: {label: score}}}``, or lists of scores beside a list ``"class"``
-        of labels (the form in which the CUHK classifier's scores are passed around); without ``results``
-        the whole object.
+        """Read JSON, with the scores of each video in the order of ``labels``.
+
+        The file holds ``{"results": {video: {label: score}}}``, or lists of scores beside a list ``"class"``
+        of labels (the form in which the CUHK classifier's scores are passed around); without ``results`` the
+        whole object is taken.
 
         Raises
         ------
         AnnotationError
-            no such file, another form, a score that is no number in [0, 1], or labels none of which is known.
+            no such file, another form, a score that is not a number in [0, 1], or none of the run's labels.
         """
         try:
             tree = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -65,10 +67,10 @@ class VideoScores:
         scores = {video_id: self.scores[here] for video_id, here in matches.pairs.items()}
         return VideoScores(scores, self.source), matches.notes("video id")
 
-    def name(self, found: pd.DataFrame, video_id: str, top: int, rule: FusionRule) -> pd.DataFrame:
+    def name(self, detections: pd.DataFrame, video_id: str, top: int, rule: FusionRule) -> pd.DataFrame:
         """Each segment once for each of the video's ``top`` best classes, best first.
 
-        ``found`` has columns start_s, end_s, label_index, score (`tal.inference.localize`), so has the
+        ``detections`` has columns start_s, end_s, label_index, score (`tal.inference.localize`), as has the
         result. ``rule``: score × class score (TALLFormer, AFSD), or the square root of that (ActionFormer's
         family).
 
@@ -85,8 +87,8 @@ class VideoScores:
             raise AnnotationError(f"{self.source} has no scores for video {video_id!r}: {why}")
         values = self.scores[matches.pairs[video_id]]
         segments, fused, labels = fuse_video_scores(
-            torch.from_numpy(found[["start_s", "end_s"]].to_numpy(dtype=np.float64, copy=True)),
-            torch.from_numpy(found["score"].to_numpy(dtype=np.float64, copy=True)),
+            torch.from_numpy(detections[["start_s", "end_s"]].to_numpy(dtype=np.float64, copy=True)),
+            torch.from_numpy(detections["score"].to_numpy(dtype=np.float64, copy=True)),
             torch.from_numpy(values),
             top,
         )
@@ -111,13 +113,13 @@ def _in_order(value: Any, names: Any, index: Mapping[str, int], where: str) -> N
             f'{where}: write {{label: score}}, or a list of scores as long as the list "class" of the file'
         )
     ordered = np.zeros(len(index))
-    known = [label for label in value if label in index]
-    if not known:
+    own = [label for label in value if label in index]
+    if not own:
         raise AnnotationError(
             f"{where}: none of the labels ({', '.join(map(str, list(value)[:3]))} …) is one of the run's "
             f"({', '.join(list(index)[:3])} …)"
         )
-    for label in known:
+    for label in own:
         score = value[label]
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
             raise AnnotationError(f"{where}: the score of {label!r} is {score!r}, not a number from 0 to 1")
