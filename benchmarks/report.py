@@ -62,7 +62,7 @@ _PARTS = {"TaskDuration": "in all", "ScriptDuration": "script", "LayoutDuration"
 
 
 def work_ms(page: Any, cdp: Any, cuts: list[float], plain: bool) -> dict[str, float]:
-    """Processor time of the page's main thread, milliseconds a move; the tables that follow are left out."""
+    """Processor time of the page's main thread, in milliseconds per move, without the tables that follow."""
 
     def metrics() -> dict[str, float]:
         return {m["name"]: m["value"] for m in cdp.send("Performance.getMetrics")["metrics"]}
@@ -84,14 +84,14 @@ def made_up(videos: int, detections: int, labels: int) -> Report:
         start = np.sort(rng.uniform(0, _SECONDS - 20, _ACTIONS))
         action = np.stack([start, start + rng.uniform(3, 15, _ACTIONS), rng.integers(labels, size=_ACTIONS)])
         begin = rng.uniform(0, _SECONDS - 15, count)
-        found = np.stack([begin, begin + rng.uniform(2, 15, count), rng.integers(labels, size=count)])
+        detected = np.stack([begin, begin + rng.uniform(2, 15, count), rng.integers(labels, size=count)])
         score, near = rng.beta(1, 4, count), rng.uniform(size=count) < 0.25
-        found[:, near] = action[:, rng.integers(_ACTIONS, size=near.sum())]
-        found[:2, near] += rng.normal(0, 1, (2, near.sum()))
+        detected[:, near] = action[:, rng.integers(_ACTIONS, size=near.sum())]
+        detected[:2, near] += rng.normal(0, 1, (2, near.sum()))
         score[near] **= 0.5
         columns = (
-            np.round(np.maximum(found[:2], 0), 3).tolist(),
-            found[2].astype(int).tolist(),
+            np.round(np.maximum(detected[:2], 0), 3).tolist(),
+            detected[2].astype(int).tolist(),
             score.round(5),
         )
         rows = sorted(zip(*columns[0], columns[1], columns[2].tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Prediction files against each other: average mAP, and a paired bootstrap of each against the first."""
+"""Comparison of prediction files: average mAP, and a paired bootstrap of each against the first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tal.metrics import Comparison, paired_bootstrap
 
 @dataclass(frozen=True)
 class Compared:
-    """The files in their order; the first is what the others are compared with."""
+    """A comparison of prediction files, in their order; the others are compared with the first."""
 
     paths: list[Path]
     comparisons: list[Comparison]
@@ -27,8 +27,10 @@ class Compared:
 def compare_files(options: EvaluateOptions, samples: int = 1000, seed: int = 0) -> Compared:
     """Evaluate all files on the same ground truth and compare each with the first.
 
-    Raises:
-        EvaluationError: fewer than two files, or nothing to be measured in one.
+    Raises
+    ------
+    EvaluationError
+        fewer than two files, or one in which nothing can be measured.
     """
     if len(options.predictions) < 2:
         raise EvaluationError("comparing needs two prediction files or more")
@@ -53,7 +55,7 @@ def compare_files(options: EvaluateOptions, samples: int = 1000, seed: int = 0) 
 
 
 def comparison_table(compared: Compared) -> pd.DataFrame:
-    """One row a file: average mAP, difference to the first with its 95 % interval, p."""
+    """One row per file: average mAP, difference to the first with its 95 % interval, p."""
     rows = [[str(compared.paths[0]), f"{100 * compared.average_mAP[0]:.2f}", "", "", ""]]
     for path, value, c in zip(
         compared.paths[1:], compared.average_mAP[1:], compared.comparisons, strict=True
@@ -65,7 +67,7 @@ def comparison_table(compared: Compared) -> pd.DataFrame:
 
 
 def verdict(compared: Compared) -> list[str]:
-    """One sentence a comparison."""
+    """One sentence per comparison: which file is better, or that the videos do not tell."""
     lines = []
     for path, c in zip(compared.paths[1:], compared.comparisons, strict=True):
         if c.low > 0 or c.high < 0:

@@ -38,7 +38,7 @@ def _plain(label: str, limit: int = 28) -> str:
 
 
 def plot_map(evaluated: Evaluated) -> Figure:
-    """mAP by tIoU, a line a file; the band is ± sd."""
+    """mAP by tIoU, one line per file; the band is ± sd."""
     figure, axes = _figure(6, 3.6)
     report = evaluated.report
     tiou = report["tiou"]
@@ -177,7 +177,7 @@ def _thinned(x: np.ndarray, y: np.ndarray, points: int = 400) -> tuple[np.ndarra
 
 
 def figures(evaluated: Evaluated) -> dict[str, Callable[[Evaluated], Figure]]:
-    """Name -> figure, those that the evaluation has data for."""
+    """Name -> function that draws the figure, for those that the evaluation has data for."""
     drawn: dict[str, Callable[[Evaluated], Figure]] = {
         "map_by_tiou": plot_map,
         "ap_by_class": plot_classes,

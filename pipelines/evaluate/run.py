@@ -24,21 +24,19 @@ _WITH_SUBSETS = ("activitynet", "multithumos", "thumos14")
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """What to measure, and where it lies."""
+    """What to measure, where the files are, and how."""
 
     annotations: Path
     predictions: tuple[Path, ...]
     subset: str | None = None
     protocol: str = "generic"
-    tiou: tuple[float, ...] = ()  # () = the protocol's
+    tiou: tuple[float, ...] = ()  # (): the protocol's
     blocked: Path | None = None
     ignore_labels: tuple[str, ...] = ("Ambiguous",)
     keep_duplicates: bool = False
     drop_empty: bool = False  # leave out instances whose end is not after their start
     annotation_format: str = "auto"
-    threshold: float | None = (
-        None  # None: thresholds of highest F1 by label, chosen on these very predictions
-    )
+    threshold: float | None = None  # None: of highest F1 by label, chosen on these very predictions
     thresholds_file: Path | None = None  # thresholds chosen elsewhere
     operating_tiou: float = 0.5
     diagnosis: bool = True
@@ -46,7 +44,7 @@ class EvaluateOptions:
 
 @dataclass
 class Evaluated:
-    """What ``evaluate_files`` found; ``runs`` in the order of the prediction files."""
+    """The result of `evaluate_files`; ``runs`` in the order of the prediction files."""
 
     options: EvaluateOptions
     protocol: Protocol
@@ -57,10 +55,14 @@ class Evaluated:
 
 
 def load_ground_truth(options: EvaluateOptions) -> tuple[AnnotationSet, Protocol]:
-    """The subset to measure on, without blocked videos; and the protocol with the thresholds asked for.
+    """The subset to measure on, without blocked videos, and the protocol.
 
-    Raises:
-        AnnotationError, EvaluationError: file, subset or protocol make no sense.
+    Raises
+    ------
+    AnnotationError
+        a file cannot be read, or there is no such subset.
+    EvaluationError
+        there is no such protocol, or the subset has to be named.
     """
     protocol = get_protocol(options.protocol)
     whole = read_annotations(
@@ -70,13 +72,13 @@ def load_ground_truth(options: EvaluateOptions) -> tuple[AnnotationSet, Protocol
         ignore_labels=options.ignore_labels,
     )
     subset = options.subset if options.subset is not None else protocol.subset
-    known = whole.subsets
+    subsets = whole.subsets
     if subset is None:
-        if len(known) > 1:
-            listing = ", ".join(f"{k!r} ({n} videos)" for k, n in known.items())
+        if len(subsets) > 1:
+            listing = ", ".join(f"{name!r} ({n} videos)" for name, n in subsets.items())
             raise EvaluationError(f"{whole.source}: say which subset to measure on (--subset): {listing}")
         annotations = whole
-    elif list(known) == [""] and whole.format not in _WITH_SUBSETS:
+    elif list(subsets) == [""] and whole.format not in _WITH_SUBSETS:
         note = f"{whole.source} names no subset: all {len(whole)} videos are taken as {subset!r}"
         annotations = replace(whole, notes=(*whole.notes, note))
     else:
@@ -97,11 +99,14 @@ def load_ground_truth(options: EvaluateOptions) -> tuple[AnnotationSet, Protocol
 
 
 def evaluate_files(options: EvaluateOptions) -> Evaluated:
-    """Evaluate each prediction file; one error names the file and what is wrong.
+    """Evaluate each prediction file; an error names the file and what is wrong.
 
-    Raises:
-        AnnotationError, EvaluationError: see ``load_ground_truth`` and ``tal.metrics.Evaluation``.
-        CheckpointError: a file of thresholds that is none.
+    Raises
+    ------
+    AnnotationError, EvaluationError
+        see `load_ground_truth` and `tal.metrics.Evaluation`.
+    CheckpointError
+        the file of thresholds is damaged.
     """
     if not options.predictions:
         raise EvaluationError("no prediction file given")
@@ -170,8 +175,10 @@ def _run_notes(run: Evaluation) -> list[str]:
 
 
 def mean_report(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Several runs' mean under the usual keys, their sample standard deviation under ``sd``, each one under
-    ``runs``."""
+    """The mean of several runs under the usual keys; their sample standard deviation under ``sd``.
+
+    The report of each run is under ``runs``.
+    """
 
     def stack(key: str) -> np.ndarray:
         return np.array([r[key] for r in reports])
@@ -193,12 +200,12 @@ def mean_report(reports: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def write_json(evaluated: Evaluated, path: Path) -> None:
-    """The whole report as JSON; nan is an error, never written."""
+    """Write the whole report as JSON; NaN is an error and never written."""
     write_text(path, json.dumps(evaluated.report, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_thresholds(evaluated: Evaluated, path: Path) -> None:
-    """Thresholds of highest F1 by label, as a model folder stores them; from the first prediction file."""
+    """Write the first file's thresholds of highest F1 by label, in the form of a model folder."""
     tiou = evaluated.options.operating_tiou
     content = {"tiou": tiou, "thresholds": evaluated.runs[0][1].thresholds(tiou)}
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

@@ -26,7 +26,7 @@ def _percent(value: float, sd: float | None = None) -> str:
 
 
 def paper_table(evaluated: Evaluated) -> pd.DataFrame:
-    """mAP in percent by tIoU and on average; a row a file, and mean ± sd (sample) of several."""
+    """mAP in percent by tIoU and on average; one row per file, and mean ± sd (sample) of several."""
     shown = columns_shown(evaluated)
     report = evaluated.report
     heads = [f"{report['tiou'][i]:g}" for i in shown]
@@ -62,8 +62,10 @@ def class_table(evaluated: Evaluated) -> pd.DataFrame:
 
 
 def write_csv(evaluated: Evaluated, path: Path) -> None:
-    """One row a file and label (first ``mAP``), fractions with every digit; labels that a spreadsheet would
-    take for a formula get a leading apostrophe."""
+    """Write one row per file and label (first ``mAP``), as fractions with every digit.
+
+    Labels that a spreadsheet would take for a formula get a leading apostrophe.
+    """
     report = evaluated.report
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -88,7 +90,7 @@ def _no_formula(label: str) -> str:
 
 
 def summary_lines(evaluated: Evaluated) -> list[str]:
-    """What was counted, and the few numbers beside mAP that say most."""
+    """Counts of videos and instances, and the most telling numbers beside mAP, as lines to print."""
     report = evaluated.report
     lines = []
     runs = report.get("runs", [report])

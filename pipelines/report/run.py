@@ -1,4 +1,4 @@
-"""What a report shows, gathered from predictions, annotations and a run folder."""
+"""The contents of a report, gathered from predictions, annotations and a run folder."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tal.annotations import AnnotationSet, VideoAnnotation, VideoFolder, read_an
 from tal.annotations.ids import align_ids, match_ids
 from tal.errors import EvaluationError, LongtalError
 
-# Detections of a video that the page holds; the rest have the lowest scores.
+# Detections per video that the page holds; those left out have the lowest scores.
 MAX_PER_VIDEO = 200
 
 
 class ReportError(LongtalError, ValueError):
-    """A source that no report can be made of."""
+    """A report cannot be made of this source."""
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,19 @@ class ReportVideo:
     id: str
     duration_s: float
     file: Path | None
-    truth: list[tuple[float, float, int]] | None  # start, end, label; None: not annotated
-    found: list[tuple[float, float, int, float]]  # start, end, label, score; by time
+    ground_truth: list[tuple[float, float, int]] | None  # start, end, label; None: not annotated
+    detections: list[tuple[float, float, int, float]]  # start, end, label, score; by time
 
     def to_json(self) -> dict[str, Any]:
         def columns(rows: Sequence[tuple[float, ...]], names: Sequence[str]) -> dict[str, list[float]]:
             return {name: [row[i] for row in rows] for i, name in enumerate(names)}
 
+        annotated = self.ground_truth
         return {
             "id": self.id,
             "duration": round(self.duration_s, 3),
-            "truth": None if self.truth is None else columns(self.truth, ("start", "end", "label")),
-            "found": columns(self.found, ("start", "end", "label", "score")),
+            "truth": None if annotated is None else columns(annotated, ("start", "end", "label")),
+            "found": columns(self.detections, ("start", "end", "label", "score")),
         }
 
 
@@ -96,7 +97,7 @@ class Report:
 
     def _calm_threshold(self) -> float:
         """0.5, or lower so that a video shows ten detections on average."""
-        scores = sorted((row[3] for video in self.videos for row in video.found), reverse=True)
+        scores = sorted((row[3] for video in self.videos for row in video.detections), reverse=True)
         few = scores[: 10 * len(self.videos)]
         return min(0.5, math.floor(100 * few[-1]) / 100) if few else 0.5
 
@@ -117,24 +118,24 @@ def collect(
     source
         a run folder, a predictions file, or a folder that `predict` wrote.
     annotations, subset, videos_dir
-        truth to compare with and where the video files are; for a run they come from its configuration.
+        ground truth to compare with, and the folder of video files; a run's configuration names its own.
     tiou
-        limits of the mAP; None: 0.3 to 0.7.
+        thresholds of the mAP; None: 0.3 to 0.7.
     ground_truth
-        what ``annotations`` hold, where the caller has read and cut it: then it is taken as it is.
+        the content of ``annotations``, where the caller has read and cut it: then it is taken as it is.
 
     Raises
     ------
     ReportError
-        when the source is neither, the videos' folder is not there, or truth and predictions are about
-        different videos.
+        the source is neither, the videos' folder does not exist, or ground truth and predictions have no
+        video in common.
     LongtalError
-        what reading predictions or annotations raises.
+        predictions or annotations cannot be read.
     """
     notes: list[str] = []
     run, predicted = read_run(source), read_predicted(source)
     if videos_dir is not None and not videos_dir.is_dir():
-        raise ReportError(f"{videos_dir} is no folder: --videos takes the folder with the video files")
+        raise ReportError(f"{videos_dir} is not a folder: --videos takes the folder with the video files")
     predictions_path = _predictions_of(source, run)
     if run is not None:
         annotations = annotations or run.annotations
@@ -158,7 +159,7 @@ def collect(
                 + "".join(f"; {note}" for note in renamed)
             )
         if not subset and ground_truth is None and predictions_path is not None:
-            truth = _only_known(truth, predictions, notes)
+            truth = _only_predicted(truth, predictions, notes)
     scores = None
     if truth is not None and len(predictions):
         try:
@@ -197,7 +198,7 @@ def _predictions_of(source: Path, run: RunFolder | None) -> Path | None:
             if (source / name).is_file():
                 return source / name
         raise ReportError(
-            f"{source} is no run (config.yaml, log.jsonl) and holds no predictions.json or predictions.csv"
+            f"{source} is not a run (config.yaml, log.jsonl) and holds no predictions.json or predictions.csv"
         )
     return source
 
@@ -207,8 +208,8 @@ def _no_predictions() -> pd.DataFrame:
     return frame.astype({"video_id": str, "label": str})
 
 
-def _only_known(truth: AnnotationSet, predictions: pd.DataFrame, notes: list[str]) -> AnnotationSet:
-    """Without a subset named: the annotated videos that the predictions are about."""
+def _only_predicted(truth: AnnotationSet, predictions: pd.DataFrame, notes: list[str]) -> AnnotationSet:
+    """The annotated videos that the predictions are about; for when no subset is named."""
     about = set(predictions.attrs.get("videos") or predictions["video_id"].astype(str).unique())
     drop = [video_id for video_id in truth.videos if video_id not in about]
     if not drop or len(drop) == len(truth.videos):
@@ -221,22 +222,21 @@ def _only_known(truth: AnnotationSet, predictions: pd.DataFrame, notes: list[str
 
 
 def _labels(truth: AnnotationSet | None, predictions: pd.DataFrame) -> list[str]:
-    known = list(truth.labels) if truth is not None else []
-    found = sorted(set(predictions["label"].astype(str)) - set(known))
-    return known + found
+    annotated = list(truth.labels) if truth is not None else []
+    return annotated + sorted(set(predictions["label"].astype(str)) - set(annotated))
 
 
 @dataclass(frozen=True)
 class _Files:
-    """Where video files are: a folder, else the paths that `predict` noted."""
+    """Where video files are: in a folder, else at the paths that `predict` noted."""
 
     folder: Path | None
-    known: dict[str, Path]
+    noted: dict[str, Path]
 
     def find(self, video_ids: Sequence[str], notes: list[str]) -> dict[str, Path]:
-        """Files of the videos that have one; notes on ids that differ."""
-        pairs = match_ids(video_ids, self.known).pairs
-        files = {ours: self.known[theirs] for ours, theirs in pairs.items()}
+        """Id -> file, of the videos that have one; ``notes`` gets a line on each id that differs."""
+        pairs = match_ids(video_ids, self.noted).pairs
+        files = {ours: self.noted[theirs] for ours, theirs in pairs.items()}
         if self.folder is not None:
             listed = VideoFolder(self.folder)
             matches = listed.match(video_ids)
@@ -263,21 +263,21 @@ def _videos(
     for video_id in ids:
         annotated = truth.videos.get(video_id) if truth is not None else None
         rows = groups.get(video_id)
-        found: list[tuple[float, float, int, float]] = []
+        detections: list[tuple[float, float, int, float]] = []
         if rows is not None:
             cut += max(0, len(rows) - most)
-            found = _rows(rows.nlargest(most, "score"), code)
-        ends = [segment[1] for segment in found]
+            detections = _rows(rows.nlargest(most, "score"), code)
+        ends = [segment[1] for segment in detections]
         if annotated is not None:
             ends += [segment.end_s for segment in annotated.counted]
-        known = annotated.duration_s if annotated is not None else None
+        duration_s = annotated.duration_s if annotated is not None else None
         videos.append(
             ReportVideo(
                 id=video_id,
-                duration_s=known or max(ends, default=0.0),
+                duration_s=duration_s or max(ends, default=0.0),
                 file=paths.get(video_id),
-                truth=_truth(annotated, code) if annotated is not None else None,
-                found=found,
+                ground_truth=_segments(annotated, code) if annotated is not None else None,
+                detections=detections,
             )
         )
     if cut:
@@ -297,7 +297,7 @@ def _rows(frame: pd.DataFrame, code: dict[str, int]) -> list[tuple[float, float,
     return sorted(rows)
 
 
-def _truth(video: VideoAnnotation, code: dict[str, int]) -> list[tuple[float, float, int]]:
+def _segments(video: VideoAnnotation, code: dict[str, int]) -> list[tuple[float, float, int]]:
     return sorted((round(s.start_s, 3), round(s.end_s, 3), code[s.label]) for s in video.counted)
 
 

@@ -1,4 +1,4 @@
-"""What a run folder tells a report: configuration, training log, thresholds, the age of its memory."""
+"""The parts of a run folder that a report shows: configuration, training log, thresholds, memory's age."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _FIRST = (
     "epoch: drift_cosine",
     "epoch: peak_memory_mib",
 )
-# Numbers of a log line that are no curve.
+# Numbers of a log line that are not a curve.
 _NOT_CURVES = {"step", "epoch", "time", "time_s", "seed"}
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths and contents of a run that a report needs; what is missing is None."""
+    """Paths and contents of a run that a report needs; None for what is missing."""
 
     name: str
     annotations: Path | None
@@ -68,7 +68,7 @@ class Series:
 
 
 def read_run(folder: Path) -> RunFolder | None:
-    """A run folder's parts; None when ``folder`` is no run."""
+    """A run folder's parts; None when ``folder`` is not a run."""
     config_path = folder / "config.yaml"
     if not config_path.is_file() or not (folder / "log.jsonl").is_file():
         return None
@@ -97,7 +97,7 @@ def read_run(folder: Path) -> RunFolder | None:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What the manifest of a folder that `predict` wrote says: the videos' files, the thresholds used."""
+    """The manifest of a folder that `predict` wrote: the videos' files and the thresholds used."""
 
     videos: dict[str, Path]
     thresholds: dict[str, float] | None
@@ -121,7 +121,7 @@ def read_predicted(folder: Path) -> Predicted:
 
 
 def _predictions(run: Path) -> Path | None:
-    """Validation predictions of the model that the run gives out; without one, of the latest validation."""
+    """Validation predictions of the run's final model; while there is none, of the latest validation."""
     model = _read_json(run / "model" / "provenance.json")
     step = model.get("step") if isinstance(model, dict) else None
     if isinstance(step, int) and (chosen := validation_predictions(run, step)).is_file():
@@ -235,10 +235,10 @@ def _age_histogram(store: FeatureStore, videos: pd.DataFrame) -> tuple[int, list
     table = table[table["video"].isin(videos["video"].tolist())]
     age = table["age" if by_row else "age_mean"].to_numpy(np.float64)
     weight = np.ones(len(table)) if by_row else table["rows"].to_numpy(np.float64)
-    known = np.isfinite(age) & (age >= 0)
-    top = float(age[known].max(initial=1.0))
+    has_age = np.isfinite(age) & (age >= 0)
+    top = float(age[has_age].max(initial=1.0))
     edges = np.linspace(0, top, min(24, max(1, int(top))) + 1)
-    counts, _ = np.histogram(age[known], edges, weights=weight[known])
+    counts, _ = np.histogram(age[has_age], edges, weights=weight[has_age])
     ledger = (
         store.ledger(video_id, 0, store.video(video_id).num_rows)["step"] for video_id in store.video_ids
     )

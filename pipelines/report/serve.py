@@ -55,14 +55,14 @@ class ViewServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}/{self.secret}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that leaves in the middle of a video is no error; anything else is for the log."""
+        """Say nothing when a browser leaves in the middle of a video; the debug log has the rest."""
         import logging
 
         logging.getLogger("longtal").debug("view: a connection ended early", exc_info=True)
 
 
 def serve_report(report: Report, port: int = 0) -> ViewServer:
-    """A server for a report and the video files it found."""
+    """A server for a report and its video files."""
     videos: list[Path] = []
 
     def number(video: Path) -> str:
@@ -81,11 +81,11 @@ def serve_page(path: Path, port: int = 0) -> ViewServer:
     Raises
     ------
     ViewError
-        when the file is no report.
+        the file is not a report.
     """
     try:
-        found = _DATA.search(path.read_text(encoding="utf-8"))
-        document: dict[str, Any] = json.loads(found.group(1)) if found else {}
+        data = _DATA.search(path.read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads(data.group(1)) if data else {}
         entries = document["videos"]
         videos: list[Path] = []
         for entry in entries:
@@ -98,7 +98,7 @@ def serve_page(path: Path, port: int = 0) -> ViewServer:
         raise ViewError(f"{path} cannot be read: {error.strerror or error}") from error
     except (UnicodeDecodeError, json.JSONDecodeError, AttributeError, TypeError, KeyError) as error:
         raise ViewError(
-            f"{path} is no page that `longtal report` wrote, or it is damaged ({error})"
+            f"{path} is not a page that `longtal report` wrote, or it is damaged ({error})"
         ) from error
 
 

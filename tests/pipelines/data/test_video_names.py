@@ -236,8 +236,8 @@ def test_videos_in_folders_from_extraction_to_report(data, flat_run, tmp_path):
     assert [v.id for v in report.videos] == validation
     assert [v.file for v in report.videos] == [videos / f"{name}.mp4" for name in validation]
     other = collect(out, last, "validation", videos)
-    assert [v.id for v in other.videos if v.truth] == ["v06", "v07"]
-    assert all(v.file is not None and v.found for v in other.videos if v.truth)
+    assert [v.id for v in other.videos if v.ground_truth] == ["v06", "v07"]
+    assert all(v.file is not None and v.detections for v in other.videos if v.ground_truth)
 
 
 def test_annotations_that_say_only_the_last_part(data, tmp_path, said):

@@ -78,7 +78,7 @@ def test_page_holds_the_data_and_loads_nothing(files):
 def test_truth_of_other_videos_and_no_folder_are_refused(tmp_path):
     annotations = make_annotations(tmp_path)
     predictions = make_predictions(tmp_path, annotations)
-    with pytest.raises(ReportError, match="is no folder"):
+    with pytest.raises(ReportError, match="is not a folder"):
         collect(predictions, annotations, videos_dir=tmp_path / "nowhere")
     annotations.write_text(annotations.read_text().replace("video_", "other_"))
     with pytest.raises(ReportError, match="'other_00' there, 'video_00' here"):
@@ -123,7 +123,7 @@ def test_the_page_holds_the_best_detections_and_says_what_is_left_out(files):
     frame = read_predictions(predictions)
     for video in report.videos:
         own = frame[frame["video_id"] == video.id]["score"]
-        assert sorted(f[3] for f in video.found) == pytest.approx(sorted(own.nlargest(5)), abs=1e-5)
+        assert sorted(f[3] for f in video.detections) == pytest.approx(sorted(own.nlargest(5)), abs=1e-5)
     assert any("left out" in note for note in report.notes)
 
 
@@ -144,12 +144,12 @@ def test_ids_with_and_without_the_prefix_meet(files):
     content["results"] = {f"v_{k}": v for k, v in content["results"].items()}
     predictions.write_text(json.dumps(content))
     report = collect(predictions, annotations, "validation")
-    assert len(report.videos) == 6 and all(v.truth is not None and v.found for v in report.videos)
+    assert len(report.videos) == 6 and all(v.ground_truth is not None and v.detections for v in report.videos)
 
 
 def test_predictions_alone_make_a_report(files):
     report = collect(files[1])
-    assert report.scores is None and all(video.truth is None for video in report.videos)
+    assert report.scores is None and all(video.ground_truth is None for video in report.videos)
     assert report.to_json()["perClass"] is None
 
 
@@ -263,7 +263,7 @@ def test_empty_predictions_are_said_to_be_so(files, tmp_path):
 
 def test_wrong_sources_are_named(tmp_path):
     assert read_run(tmp_path) is None
-    with pytest.raises(ReportError, match="no run"):
+    with pytest.raises(ReportError, match="is not a run"):
         collect(tmp_path)
     with pytest.raises(AnnotationError, match="no such file"):
         collect(tmp_path / "missing.json")

@@ -124,13 +124,13 @@ def test_nothing_is_asked_for_but_the_page_and_its_video(page, data):
 
 def test_clicks_seek_the_video(page, data):
     video = data[1].videos[0]
-    start, end, _, _ = max(video.found, key=lambda f: f[3])
+    start, end, _, _ = max(video.detections, key=lambda f: f[3])
     button = page.page.locator(".seg.found").filter(has_text=re.compile(r"\d")).first
     described = button.get_attribute("aria-label")
     button.click()
     assert page.page.locator("#selection").inner_text().startswith("Detection")
     score = float(re.search(r"score (\d\.\d+)", described).group(1))
-    chosen = [f for f in video.found if f"{f[3]:.2f}" == f"{score:.2f}"]
+    chosen = [f for f in video.detections if f"{f[3]:.2f}" == f"{score:.2f}"]
     assert any(page.time() == pytest.approx(f[0], abs=0.02) for f in chosen)
     # a click on the axis goes to that share of the duration
     axis = page.page.locator(".tl-axis")
@@ -140,7 +140,7 @@ def test_clicks_seek_the_video(page, data):
     assert float(axis.get_attribute("aria-valuenow")) == pytest.approx(page.time(), abs=0.02)
     # a true action, too
     page.page.locator(".seg.truth").first.click()
-    assert any(page.time() == pytest.approx(t[0], abs=0.02) for t in video.truth)
+    assert any(page.time() == pytest.approx(t[0], abs=0.02) for t in video.ground_truth)
     assert end > start
 
 
@@ -148,7 +148,7 @@ def test_slider_filters_detections(page, data):
     for threshold in (0.05, 0.3, 0.62, 0.97):
         set_threshold(page, threshold)
         shown = page.page.locator("#timeline .seg.found").count()
-        assert shown == sum(f[3] >= threshold for f in data[1].videos[0].found)
+        assert shown == sum(f[3] >= threshold for f in data[1].videos[0].detections)
     assert page.page.locator("#threshold-value").inner_text() == "0.97"
     page.page.locator("#threshold").press("ArrowLeft")
     assert page.page.locator("#threshold-value").inner_text() == "0.96"
