@@ -34,8 +34,7 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-golden: setup  ## compare the decoders with reference tensors: make golden GOLDEN=DIR
-	@[ -n "$(GOLDEN)" ] || { echo "usage: make golden GOLDEN=DIR, a folder of *.safetensors reference files"; exit 2; }
+golden: setup  ## compare the decoders with the reference tensors of tests/golden, or of another folder: make golden GOLDEN=DIR
 	$(BIN)/python -m benchmarks.golden $(GOLDEN)
 
 clean:

@@ -38,9 +38,9 @@ NOT_RUN = {
     "make test": "these tests themselves",
     "make slow": "these tests themselves",
     "make check": "lint and types, which CI runs",
-    "make golden GOLDEN=DIR": "needs files of others; tests/tal/released/test_golden.py compares them",
+    "make golden": "tests/tal/released/test_golden.py compares the same files",
     "python -m benchmarks.loader_video": "a minute, no options; test_video_corpus.py reads both ways",
-    "python -m benchmarks.golden DIR": "as `make golden`",
+    "python -m benchmarks.golden": "as `make golden`",
     "python -m benchmarks.heap": "minutes, and no options",
     "python -m benchmarks.video_backends": "minutes, and no options",
 }
@@ -171,7 +171,7 @@ def test_command(command, here, request, monkeypatch, tmp_path):
         words = arguments(command)
         folder = here(words)
         if words[0] == "convert":
-            released_checkpoint(request.getfixturevalue("shared"), folder)
+            released_checkpoint(folder)
         run_longtal(expanded(words), monkeypatch)
     elif program == "torchrun":
         at = words.index("cli.py") + 1
@@ -187,11 +187,11 @@ def test_command(command, here, request, monkeypatch, tmp_path):
         assert "longtal" in subprocess_of([sys.executable, "-c", code], tmp_path)
 
 
-def released_checkpoint(shared, folder):
+def released_checkpoint(folder):
     """TriDet's reference weights in the form of a release."""
     from tests.pipelines.convert.test_convert import golden, released, released_yaml
 
-    tensors, config = golden(shared, "tridet")
+    tensors, config = golden("tridet")
     torch.save({"state_dict": released(tensors)}, folder / "epoch_040.pth.tar")
     released_yaml(config, folder / "thumos_i3d.yaml")
     (folder / "names.txt").write_text("run\njump\nsit\nstand\nlie\n")

@@ -6,8 +6,9 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from safetensors import safe_open
 
+from benchmarks.golden import FOLDER
+from benchmarks.golden.reference import Reference
 from cli import cli
 from pipelines.convert.run import convert
 from tal.errors import CheckpointError, ConfigError
@@ -17,10 +18,9 @@ from tal.inference.localize import localize
 FILES = {"af": "actionformer", "tmax": "temporalmaxer", "tridet": "tridet", "cltdr": "cltdr"}
 
 
-def golden(shared, name):
-    with safe_open(shared("golden") / f"{name}.safetensors", "pt") as handle:
-        tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
-        return tensors, json.loads(handle.metadata()["config"])
+def golden(name):
+    reference = Reference.read(FOLDER / f"{name}.safetensors")
+    return reference.tensors, reference.config
 
 
 def released(tensors):
@@ -45,10 +45,10 @@ def released_yaml(config, path):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_checkpoint_detects_what_the_release_detects(shared, tmp_path, name):
+def test_a_checkpoint_detects_what_the_release_detects(tmp_path, name):
     from tal.inference.detector import Detector
 
-    tensors, config = golden(shared, name)
+    tensors, config = golden(name)
     checkpoint = tmp_path / "epoch_040.pth.tar"
     weights = {f"module.{key}": value for key, value in released(tensors).items()}
     wrong = {key: torch.zeros_like(value) for key, value in weights.items()}
@@ -69,9 +69,9 @@ def test_a_checkpoint_detects_what_the_release_detects(shared, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_shapes_tell_the_configuration(shared, tmp_path, name):
+def test_shapes_tell_the_configuration(tmp_path, name):
     """Without the YAML file the same weights are found a place for; what was assumed is said."""
-    tensors, _ = golden(shared, name)
+    tensors, _ = golden(name)
     torch.save(released(tensors), tmp_path / "weights.pth")
     made = convert(tmp_path / "weights.pth", FILES[name], tmp_path / "model")
     count = sum(v.numel() for k, v in released(tensors).items() if "refineHead.scale" not in k)
@@ -79,8 +79,8 @@ def test_shapes_tell_the_configuration(shared, tmp_path, name):
     assert any("2304" in item for item in made.assumed)
 
 
-def test_command(shared, tmp_path):
-    tensors, config = golden(shared, "tmax")
+def test_command(tmp_path):
+    tensors, config = golden("tmax")
     torch.save({"state_dict": released(tensors)}, tmp_path / "c.pth")
     (tmp_path / "names.txt").write_text("run\njump\nsit\nstand\nlie\n")
     source = released_yaml(config, tmp_path / "config.yaml")
@@ -101,8 +101,8 @@ class Evil:
         return (print, ("executed",))
 
 
-def test_what_is_wrong_is_said(shared, tmp_path):
-    tensors, config = golden(shared, "tridet")
+def test_what_is_wrong_is_said(tmp_path):
+    tensors, config = golden("tridet")
     weights = released(tensors)
     good = tmp_path / "good.pth"
     torch.save(weights, good)

@@ -1,0 +1,44 @@
+"""A reference file: tensors by key, and the configuration that they were made with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Reference:
+    """``tensors`` under the keys that tests/golden/README.md lists; ``config`` from the metadata."""
+
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Reference:
+        """Everything in a file.
+
+        Raises
+        ------
+        SafetensorError
+            The file is damaged.
+        KeyError
+            Its metadata has no ``config``.
+        """
+        with safe_open(path, "pt") as handle:
+            metadata = handle.metadata() or {}
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+        return cls(tensors, json.loads(metadata["config"]))
+
+    def under(self, prefix: str) -> dict[str, Tensor]:
+        """Tensors whose keys begin with ``prefix``, without it."""
+        return {k.removeprefix(prefix): v for k, v in self.tensors.items() if k.startswith(prefix)}
+
+    @property
+    def samples(self) -> list[int]:
+        """Numbers of the samples ``in/<i>/…``."""
+        return sorted({int(name.split("/")[0]) for name in self.under("in/")})

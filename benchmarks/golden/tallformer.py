@@ -1,0 +1,228 @@
+"""TALLFormer's own modules against its released code: downsampling, consistency module, DaoTAD.
+
+The release decodes DaoTAD's segments without bounds and clamps them to the video afterwards, so what is
+compared is what comes before: scores, offsets and decoded segments of every anchor.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.golden.deviation import LOSS_RTOL, Deviation
+from benchmarks.golden.reference import Reference
+from tal.decoders import Targets
+from tal.decoders.daotad import DaoTAD, DaoTADConfig
+from tal.decoders.daotad.anchors import decode
+from tal.decoders.daotad.assign import assign_max_iou
+from tal.decoders.padded_targets import PaddedTargets
+from tal.localizer.consistency import ConsistencyModule, TcmConfig
+from tal.localizer.downsampling import TemporalDownsampling
+
+# Released names -> names here; the first pattern that matches the whole name decides.
+_TCM = [
+    (r"srm\.conv(\d)\.(\w+)", lambda m: f"0.convs.{int(m[1]) - 1}.{m[2]}"),
+    (r"tcm\.encoder\.layers\.(\d)\.attn\.relative_position_bias_table", r"1.layers.\1.bias.table"),
+    (r"tcm\.encoder\.layers\.(\d)\.attn\.proj\.(\w+)", r"1.layers.\1.project.\2"),
+    (r"tcm\.encoder\.layers\.(\d)\.attn\.qkv\.(\w+)", r"1.layers.\1.qkv.\2"),
+    (r"tcm\.encoder\.layers\.(\d)\.(norm\d|mlp\.fc\d)\.(\w+)", r"1.layers.\1.\2.\3"),
+]
+_STAGE = r"tdm\.trans_layers\.(\d)\."
+_DAOTAD = [
+    (r"tdm\.reductions\.(\d)\.0\.(\w+)", r"pyramid.stages.\1.merge.\2"),
+    (r"tdm\.reductions\.(\d)\.1\.(\w+)", r"pyramid.stages.\1.merge_norm.\2"),
+    (_STAGE + r"self_attn\.in_proj_(\w+)", r"pyramid.stages.\1.attention.qkv.\2"),
+    (_STAGE + r"self_attn\.out_proj\.(\w+)", r"pyramid.stages.\1.attention.out.\2"),
+    (_STAGE + r"linear1\.(\w+)", r"pyramid.stages.\1.mlp.0.\2"),
+    (_STAGE + r"linear2\.(\w+)", r"pyramid.stages.\1.mlp.3.\2"),
+    (_STAGE + r"norm1\.(\w+)", r"pyramid.stages.\1.attention_norm.\2"),
+    (_STAGE + r"norm2\.(\w+)", r"pyramid.stages.\1.mlp_norm.\2"),
+    (r"tdm\.layer(\d)\.0\.conv\.(\w+)", lambda m: f"pyramid.stages.{int(m[1]) - 1}.conv.{m[2]}"),
+    (r"tdm\.layer(\d)\.0\.bn\.(\w+)", lambda m: f"pyramid.stages.{int(m[1]) - 1}.norm.{m[2]}"),
+    (r"fpn\.lateral_convs\.(\d)\.conv\.(\w+)", r"fpn.lateral.\1.conv.\2"),
+    (r"fpn\.lateral_convs\.(\d)\.bn\.(\w+)", r"fpn.lateral.\1.norm.\2"),
+    (r"fpn\.fpn_convs\.(\d)\.conv\.(\w+)", r"fpn.output.\1.conv.\2"),
+    (r"fpn\.fpn_convs\.(\d)\.bn\.(\w+)", r"fpn.output.\1.norm.\2"),
+    (r"head\.cls_convs\.(\d)\.conv\.(\w+)", r"class_tower.blocks.\1.conv.\2"),
+    (r"head\.cls_convs\.(\d)\.bn\.(\w+)", r"class_tower.blocks.\1.norm.\2"),
+    (r"head\.reg_convs\.(\d)\.conv\.(\w+)", r"offset_tower.blocks.\1.conv.\2"),
+    (r"head\.reg_convs\.(\d)\.bn\.(\w+)", r"offset_tower.blocks.\1.norm.\2"),
+    (r"head\.retina_cls\.(\w+)", r"class_head.\1"),
+    (r"head\.retina_reg\.(\w+)", r"offset_head.\1"),
+]
+# What the release makes of its decoded segments; tests/tal/suppression compares that.
+_AFTER_DECODING = ("candidates", "final")
+_Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
+
+
+def _renamed(rules: _Rules, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under the names that the modules have here; KeyError for a name that no rule knows."""
+    found = {}
+    for name, value in tensors.items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        for pattern, replacement in rules:
+            match = re.fullmatch(pattern, name)
+            if match:
+                here = replacement(match) if callable(replacement) else match.expand(replacement)
+                found[here] = value
+                break
+        else:
+            raise KeyError(f"{name} has no place here")
+    return found
+
+
+def _compare_gradients(module: nn.Module, rules: _Rules, reference: Reference, deviation: Deviation) -> None:
+    norms = _renamed(rules, reference.under("gradnorm/"))
+    for name, parameter in module.named_parameters():
+        gradient = torch.zeros(1) if parameter.grad is None else parameter.grad
+        deviation.add(gradient.norm(), norms[name])
+
+
+def compare_consistency(reference: Reference) -> dict[str, Deviation]:
+    """Downsampling by two convolutions (``srm``), the attention layers and what leaves them (``tcm``)."""
+    model = reference.config["model"]
+    config = TcmConfig(
+        layers=model["layers"],
+        heads=model["heads"],
+        mlp_ratio=model["mlp_ratio"],
+        drop_path=0.0,
+        start="random",
+    )
+    modules = nn.ModuleList(
+        [
+            TemporalDownsampling(model["in_channels"], model["width"], model["downsample"]),
+            ConsistencyModule(model["width"], config, model["max_positions"]),
+        ]
+    )
+    modules.load_state_dict(_renamed(_TCM, reference.under("weights/")))
+    found: dict[str, Deviation] = defaultdict(Deviation)
+    for index in reference.samples:
+        features = reference.tensors[f"in/{index}/feats"][None]
+        with torch.no_grad():
+            computed = _consistency_outputs(modules, features)
+        for key, wanted in reference.under(f"out/{index}/").items():
+            found[key.split("/")[0]].add(computed[key][0], wanted)
+    features, weights = reference.tensors["train/feats"], reference.tensors["train/weights"]
+    outputs = _consistency_outputs(modules.train(), features)["tcm"]
+    found["training"].add(outputs, reference.tensors["train/out"])
+    loss = (outputs * weights).sum()
+    found["losses"].add(loss.detach(), reference.tensors["loss/sum"], rtol=LOSS_RTOL)
+    loss.backward()
+    _compare_gradients(modules, _TCM, reference, found["gradients"])
+    return dict(found)
+
+
+def _consistency_outputs(modules: nn.ModuleList, features: Tensor) -> dict[str, Tensor]:
+    """[B, width, T] after downsampling, after each layer, and at the end."""
+    downsampling, consistency = modules
+    mask = torch.ones(len(features), 1, features.shape[2], dtype=torch.bool)
+    x, mask = downsampling(features, mask)
+    found = {"srm": x}
+    y = x.transpose(1, 2)
+    for index, layer in enumerate(consistency.layers):  # type: ignore[arg-type]
+        y = layer(y, mask[:, :, None])
+        found[f"layer/{index}"] = y.transpose(1, 2)
+    return {**found, "tcm": consistency(x, mask)}
+
+
+def compare_daotad(reference: Reference) -> dict[str, Deviation]:
+    """Pyramid, FPN, heads, anchors, decoded segments, assignment, losses and gradient norms."""
+    decoder = _daotad(reference)
+    found: dict[str, Deviation] = defaultdict(Deviation)
+    anchors = torch.cat(list(_by_level(reference.under("anchors/"))))
+    for index in reference.samples:
+        features = reference.tensors[f"in/{index}/feats"][None]
+        with torch.no_grad():
+            computed, own_anchors = _daotad_outputs(decoder, features)
+        found["anchors"].add(own_anchors, anchors)
+        for key, wanted in reference.under(f"out/{index}/").items():
+            module, place = key.split("/")
+            if module not in _AFTER_DECODING:
+                found[module].add(computed[module][int(place)], wanted)
+    _compare_daotad_training(decoder, reference, found)
+    return dict(found)
+
+
+def _daotad(reference: Reference) -> DaoTAD:
+    model = reference.config["model"]
+    config = DaoTADConfig(
+        pyramid=model["pyramid"],
+        channels=model["channels"],
+        num_levels=model["num_levels"],
+        attention_widths=tuple(model["attention_widths"]),
+        num_heads=model["num_heads"],
+        mlp_channels=model["mlp_channels"],
+        dropout=0.0,
+        fpn_channels=model["fpn_channels"],
+        norm="sync_batch",
+        head_layers=model["head_layers"],
+        anchor_scale=model["anchor_scale"],
+        anchors_per_position=model["anchors_per_position"],
+    )
+    decoder = DaoTAD(config, model["in_channels"], model["num_classes"])
+    decoder.load_state_dict(_renamed(_DAOTAD, reference.under("weights/")))
+    return decoder.eval()
+
+
+def _by_level(tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
+    return [tensors[str(level)] for level in range(len(tensors))]
+
+
+def _daotad_outputs(decoder: DaoTAD, features: Tensor) -> tuple[dict[str, Sequence[Tensor]], Tensor]:
+    """Outputs of the parts of one sample by level, without the batch axis; anchors [N, 2]."""
+    mask = torch.ones(1, 1, features.shape[2], dtype=torch.bool)
+    maps, masks = decoder.pyramid(features, mask)
+    levels = decoder.fpn(maps, masks)
+    outputs = decoder(features, mask)
+    classes, offsets = outputs.logits[0].split(outputs.per_level), outputs.offsets[0].split(outputs.per_level)
+    segments = decode(outputs.anchors, outputs.offsets[0], decoder.config.max_log_scale)
+    return {
+        "backbone": [x[0] for x in maps],
+        "fpn": [x[0] for x in levels],
+        "cls": [_channels_first(x, y.shape[2]) for x, y in zip(classes, levels, strict=True)],
+        "reg": [_channels_first(x, y.shape[2]) for x, y in zip(offsets, levels, strict=True)],
+        "decoded": segments.split(outputs.per_level),
+    }, outputs.anchors
+
+
+def _channels_first(values: Tensor, length: int) -> Tensor:
+    """[T A, n] -> [A n, T]."""
+    return values.reshape(length, -1).t()
+
+
+def _compare_daotad_training(decoder: DaoTAD, reference: Reference, found: dict[str, Deviation]) -> None:
+    decoder.train()
+    if reference.config["model"]["conv_norm"] is not None:
+        decoder.pyramid.eval()  # the released convolutional pyramid keeps its statistics in training
+    features = torch.stack([reference.tensors[f"in/{i}/feats"] for i in reference.samples])
+    mask = torch.ones(len(features), 1, features.shape[2], dtype=torch.bool)
+    targets = [
+        Targets(reference.tensors[f"in/{i}/segments"], reference.tensors[f"in/{i}/labels"].long())
+        for i in reference.samples
+    ]
+    outputs = decoder(features, mask)
+    config = decoder.config
+    truth = PaddedTargets.collate(targets, features.device)
+    assigned = assign_max_iou(outputs.anchors, outputs.valid, truth, config.positive_iou, config.negative_iou)
+    for index in reference.samples:
+        # the release's numbers: -1 ignored, 0 negative, otherwise one more than the segment's index
+        number = torch.where(assigned.positive[index], assigned.target[index] + 1, -1)
+        number = number.masked_fill(assigned.negative[index], 0)
+        found["assignment"].add(number, reference.tensors[f"assign/{index}"])
+    losses = decoder.losses(outputs, mask, targets)
+    names = {"loss": "loss", "loss_cls": "classification", "loss_segment": "localization"}
+    for name, ours in names.items():
+        found["losses"].add(losses[ours].detach(), reference.tensors[f"loss/{name}"], rtol=LOSS_RTOL)
+    losses["loss"].backward()
+    _compare_gradients(decoder, _DAOTAD, reference, found["gradients"])
+
+
+COMPARISONS: dict[str, Callable[[Reference], dict[str, Deviation]]] = {
+    "tcm": compare_consistency,
+    "daotad": compare_daotad,
+}
