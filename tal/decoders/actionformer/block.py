@@ -5,7 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from tal.decoders.actionformer.attention import RelativeBias, full_attention, local_attention
-from tal.decoders.layers.masked import ChannelNorm, MaskedConv1d, masked, max_pool, residual_path, strided
+from tal.decoders.layers.convolution import MaskedConv1d
+from tal.decoders.layers.masks import masked, max_pool, strided
+from tal.decoders.layers.norms import ChannelNorm
+from tal.decoders.layers.paths import ResidualPath
 
 
 class ConvAttention(nn.Module):
@@ -24,7 +27,8 @@ class ConvAttention(nn.Module):
                 for n in ("query", "key", "value")
             }
         )
-        self.norms = nn.ModuleDict({name: ChannelNorm(width) for name in self.convs})
+        # what stands in the padding is no key, and as a query it is masked at the end
+        self.norms = nn.ModuleDict({name: ChannelNorm(width, strict=False) for name in self.convs})
         self.projections = nn.ModuleDict({name: nn.Conv1d(width, width, 1) for name in self.convs})
         self.output = nn.Conv1d(width, width, 1)
         self.dropout = nn.Dropout(dropout)
@@ -35,7 +39,7 @@ class ConvAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor, out_mask: Tensor) -> Tensor:
         """x [B, D, T], mask [B, 1, T], out_mask [B, 1, T / stride] -> [B, D, T / stride]."""
         query, key, value = (
-            self._split(self.projections[name](self.norms[name](conv(x, mask))))
+            self._split(self.projections[name](self.norms[name](conv(x, mask), out_mask)))
             for name, conv in self.convs.items()
         )
         if self.window > 1:
@@ -67,8 +71,8 @@ class AttentionBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.stride, self.strict = stride, strict
-        self.norm1 = ChannelNorm(width)
-        self.norm2 = ChannelNorm(width)
+        self.norm1 = ChannelNorm(width, strict)
+        self.norm2 = ChannelNorm(width, strict=False)
         self.attention = ConvAttention(width, heads, window, stride, dropout, relative)
         self.mlp = nn.Sequential(
             nn.Conv1d(width, 4 * width, 1),
@@ -77,17 +81,16 @@ class AttentionBlock(nn.Module):
             nn.Conv1d(4 * width, width, 1),
             nn.Dropout(dropout),
         )
-        self.path1 = residual_path(width, drop_path)
-        self.path2 = residual_path(width, drop_path)
+        self.path1 = ResidualPath(width, drop_path, strict=False)  # attention masks its output
+        self.path2 = ResidualPath(width, drop_path, strict=True)
         for layer in self.mlp:
             if isinstance(layer, nn.Conv1d):
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, mask: Tensor, lengths: list[int] | None = None) -> Tensor:
+        """x [B, D, T], mask bool [B, 1, T] -> [B, D, T / stride], zeros outside the mask."""
         out_mask = strided(mask, self.stride)
-        normal = self.norm1(x)
-        if self.strict:
-            normal = masked(normal, mask)
+        normal = self.norm1(x, mask)
         skip = x if self.stride == 1 else max_pool(x, mask, self.stride, self.strict)
-        x = masked(skip, out_mask) + self.path1(self.attention(normal, mask, out_mask))
-        return x + self.path2(masked(self.mlp(self.norm2(x)), out_mask))
+        x = masked(skip, out_mask) + self.path1(self.attention(normal, mask, out_mask), out_mask)
+        return x + self.path2(self.mlp(self.norm2(x, out_mask)), out_mask)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from tal.decoders.afsd.pooling import boundary_max_pool
-from tal.decoders.layers.conv_pyramid import ConvBlock, ConvStack
+from tal.decoders.layers.convolution import ConvBlock, ConvStack
+from tal.decoders.layers.masks import masked
 from tal.decoders.layers.norms import NormKind
 
 
@@ -75,7 +76,7 @@ class Refinement(nn.Module):
         Returns the merged feature [B, C, T_l] and the boundary feature [B, 2C, T_l] before pooling.
         """
         boundary, _ = self.boundary(tower, mask)
-        pooled = boundary_max_pool(boundary, mask, starts, ends) * mask
+        pooled = masked(boundary_max_pool(boundary, mask, starts, ends), mask)
         own, _ = self.own(tower, mask)
         fine, _ = self.fine(fine_pooled, mask)
         merged, _ = self.merge(torch.cat([fine, pooled, own], dim=1), mask)

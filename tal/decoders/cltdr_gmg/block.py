@@ -8,22 +8,20 @@ from torch import Tensor, nn
 from tal.decoders.actionformer.block import ConvAttention
 from tal.decoders.cltdr_gmg.config import CltdrGmgConfig
 from tal.decoders.cltdr_gmg.spectral import SpectralMixer
-from tal.decoders.layers.blocks import Downsampling, depthwise, feed_forward
-from tal.decoders.layers.masked import ChannelNorm, PositionGroupNorm, masked, residual_path, strided
+from tal.decoders.layers.convolution import depthwise
+from tal.decoders.trident.block import BranchBlock
 
 
-class GMGBlock(nn.Module):
-    """y = u + G + L + I with L = conv(u) gate(G), I = fc(u) gate(L); branches left out are not added and
-    gate nothing.
+class GMGBlock(BranchBlock):
+    """Branches G, L = conv(u) gate(G) and I = fc(u) gate(L) of a `BranchBlock`.
+
+    Branches left out are not added and gate nothing.
     """
 
     def __init__(self, config: CltdrGmgConfig, window: int, stride: int, drop_path: float) -> None:
-        super().__init__()
+        super().__init__(config, stride)
         width, branches = config.embed_dim, config.granularities
-        self.stride, self.strict, self.gate = stride, config.strict, config.gate
-        self.downsampling = Downsampling(width, stride, config.downsampling, config.strict)
-        self.norm = ChannelNorm(width)
-        self.group_norm = PositionGroupNorm(width, config.norm_groups, config.strict)
+        self.gate = config.gate
         self.instant: nn.Conv1d | None = None
         if "instant" in branches:
             dense = config.instant == "dense"
@@ -37,37 +35,23 @@ class GMGBlock(nn.Module):
                 if attention
                 else SpectralMixer(width)
             )
-        self.mlp = feed_forward(width, config.mlp_dim)
-        self.path1 = residual_path(width, drop_path)
-        self.path2 = residual_path(width, drop_path)
+        self.add_feed_forward(config, drop_path)
 
-    def forward(self, x: Tensor, mask: Tensor, lengths: list[int] | None = None) -> Tensor:
-        """x [B, D, T] -> [B, D, T / stride]; ``lengths``: valid positions of each sample at the input's
-        stride.
-        """
-        x, mask = self.downsampling(x, mask), strided(mask, self.stride)
-        u = self.norm(x)
-        u = masked(u, mask) if self.strict else u
-        y = u + self._branches(u, mask, lengths)
-        x = masked(x, mask) + self.path1(masked(y, mask) if self.strict else y)
-        x = x + self.path2(self.mlp(self.group_norm(x, mask)))
-        return masked(x, mask) if self.strict else x
-
-    def _branches(self, u: Tensor, mask: Tensor, lengths: list[int] | None) -> Tensor:
+    def branches(self, u: Tensor, mask: Tensor, lengths: list[int] | None) -> Tensor:
+        """u [B, D, T] -> [B, D, T]; ``lengths`` when padding is to play no part in the spectral filter."""
         total: Tensor | None = None
         gate: Tensor | None = None
         if isinstance(self.mixer, SpectralMixer):
-            valid = [-(-n // self.stride) for n in lengths] if self.strict and lengths is not None else None
-            total = gate = self.mixer(u, valid)
+            total = gate = self.mixer(u, lengths)
         elif self.mixer is not None:
             total = gate = self.mixer(u, mask, mask)
         for branch in (self.local, self.instant):
             if branch is None:
                 continue
-            found = branch(u)
+            value = branch(u)
             if gate is not None and self.gate != "none":
-                found = found * (F.relu(gate) if self.gate == "relu" else gate)
-            gate = found
-            total = found if total is None else total + found
+                value = value * (F.relu(gate) if self.gate == "relu" else gate)
+            gate = value
+            total = value if total is None else total + value
         assert total is not None
         return total

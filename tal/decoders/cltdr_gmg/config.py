@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from tal.decoders.trident.decoder import TridentConfig
+from tal.decoders.trident.config import TridentConfig
 
 Neighbours = Literal["none", "coarser", "finer", "both"]
 Granularity = Literal["instant", "local", "global"]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal.decoders.cltdr_gmg.config import Neighbours
-from tal.decoders.layers.masked import masked, masked_mean
+from tal.decoders.layers.masks import masked, masked_mean
 
 
 def _finer(width: int) -> nn.Conv1d:
@@ -58,7 +58,7 @@ class Decoupling(nn.Module):
                     continue
                 other = move(maps[beside])
                 y = self._fuse(name, y, x, other, mask)
-            found.append(masked(y, mask) if self.strict else y)
+            found.append(masked(y, mask, self.strict))
         return found
 
     def _fuse(self, name: str, y: Tensor, x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class Decoupling(nn.Module):
             return y + other
         if self.fusion == "concat":
             return self.own[name](torch.cat((y, other), dim=1))
-        pooled = masked_mean(F.relu(other + self.own[name](x)), mask if self.strict else None)
+        pooled = masked_mean(F.relu(other + self.own[name](x)), mask, self.strict)
         return y + torch.sigmoid(self.weighing[name](pooled)) * other
 
 
@@ -87,5 +87,5 @@ class CrossLevelFusion(nn.Module):
                 y = y + self.finer(maps[level - 1])
             if level + 1 < len(maps):
                 y = y + self.coarser(maps[level + 1])
-            found.append(masked(y, mask) if self.strict else y)
+            found.append(masked(y, mask, self.strict))
         return found

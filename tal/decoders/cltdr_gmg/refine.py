@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.decoders.layers.masked import MaskedConv1d
+from tal.decoders.layers.convolution import MaskedConv1d
 from tal.decoders.pyramid.heads import Ladder, Tower
 
 # Kernel of the shifts of start and end, as released.

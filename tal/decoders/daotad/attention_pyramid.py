@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tal.decoders.layers.masks import masked, strided
+
 # Added to the scores of keys out of reach; finite, so that a query without any valid key gives no NaN.
 _FAR = -1e9
 
@@ -78,12 +80,12 @@ class MergeStage(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, C, T], mask [B, 1, T] -> ([B, channels, ceil(T/2)], its mask)."""
         batch, channels, length = x.shape
-        x = F.pad(x * mask, (0, length % 2)).transpose(1, 2)  # [B, T even, C]
-        mask = mask[..., ::2]
+        x = F.pad(masked(x, mask), (0, length % 2)).transpose(1, 2)  # [B, T even, C]
+        mask = strided(mask, 2)
         x = self.merge_norm(self.merge(x.reshape(batch, -1, 2 * channels)))
         x = self.attention_norm(x + self.dropout(self.attention(x, mask[:, 0])))
         x = self.mlp_norm(x + self.dropout(self.mlp(x)))
-        return x.transpose(1, 2) * mask, mask
+        return masked(x.transpose(1, 2), mask), mask
 
 
 class AttentionPyramid(nn.Module):
@@ -112,7 +114,7 @@ class AttentionPyramid(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         channels, length = x.shape[1:]
         encoding = sinusoidal_encoding(length, channels, x) / math.sqrt(channels)
-        levels, masks = [self.dropout(x + encoding) * mask], [mask]
+        levels, masks = [masked(self.dropout(x + encoding), mask)], [mask]
         for stage in self.stages:
             x, mask = stage(levels[-1], masks[-1])
             levels.append(x)

@@ -14,7 +14,9 @@ from tal.decoders.daotad.anchors import decode, pyramid_anchors
 from tal.decoders.daotad.assign import Assignment, assign_max_iou
 from tal.decoders.daotad.attention_pyramid import AttentionPyramid
 from tal.decoders.daotad.config import DaoTADConfig
-from tal.decoders.layers.conv_pyramid import FPN, ConvPyramid, ConvStack
+from tal.decoders.layers.conv_pyramid import FPN, ConvPyramid
+from tal.decoders.layers.convolution import ConvStack
+from tal.decoders.layers.masks import strided
 from tal.decoders.padded_targets import PaddedTargets, clamp_to_valid
 from tal.losses import diou, sigmoid_focal
 
@@ -106,7 +108,7 @@ class DaoTAD(Decoder):
         """Number of positive anchors [1], at least one a sample."""
         masks = [mask]
         for _ in range(self.config.num_levels - 1):
-            masks.append(masks[-1][..., ::2])
+            masks.append(strided(masks[-1], 2))
         anchors, valid = self._anchors(masks)
         assigned = self._assign(anchors, valid, PaddedTargets.collate(targets, mask.device))
         return _count(assigned).float().reshape(1)

@@ -1,7 +1,4 @@
-"""Normalisation over valid positions only, so that a sample's output does not depend on its padding.
-
-Shapes: x [B, C, T], mask bool [B, 1, T]. Outputs are zero where the mask is False.
-"""
+"""Normalisations. All are called with x [B, C, T] and mask bool [B, 1, T]."""
 
 from __future__ import annotations
 
@@ -9,10 +6,14 @@ import math
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from tal.decoders.layers.masks import masked
+
 NormKind = Literal["group", "batch", "sync_batch"]
+_GROUPS = 32  # or as many as divide the channels
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
@@ -20,26 +21,62 @@ def _at_least_float32(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
-class MaskedGroupNorm(nn.Module):
-    """Group normalisation whose mean and variance are those of the valid positions of each sample."""
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of each position."""
 
-    def __init__(self, channels: int, groups: int = 32, eps: float = 1e-5) -> None:
+    def __init__(self, channels: int, strict: bool, eps: float = 1e-5) -> None:
         super().__init__()
-        self.groups = math.gcd(groups, channels)
-        self.eps = eps
+        self.strict, self.eps = strict, eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        batch, channels, length = x.shape
-        grouped = _at_least_float32(x).reshape(batch, self.groups, channels // self.groups, length)
-        keep = mask[:, None].to(grouped.dtype)  # [B, 1, 1, T]
-        count = (keep.sum(-1, keepdim=True) * (channels // self.groups)).clamp(min=1)
+        """x [B, C, T], mask bool [B, 1, T] -> [B, C, T]."""
+        centred = x - x.mean(dim=1, keepdim=True)
+        variance = centred.square().mean(dim=1, keepdim=True)
+        normal = centred / torch.sqrt(variance + self.eps) * self.weight[:, None] + self.bias[:, None]
+        return masked(normal, mask, self.strict)
+
+
+class NoNorm(nn.Module):
+    """Stands where a configuration has no normalisation."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x as it is."""
+        return x
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation over time: of each sample's valid positions when strict, of all otherwise.
+
+    Without ``affine`` it has neither scale nor offset.
+    """
+
+    def __init__(
+        self, channels: int, groups: int, strict: bool = True, affine: bool = True, eps: float = 1e-5
+    ) -> None:
+        super().__init__()
+        assert channels % groups == 0, f"{channels} channels in {groups} groups"
+        self.groups, self.strict, self.eps = groups, strict, eps
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B, C, T], mask bool [B, 1, T] -> [B, C, T]."""
+        if self.weight is not None and not self.strict:
+            return F.group_norm(x, self.groups, self.weight, self.bias, self.eps)
+        grouped = _at_least_float32(x).unflatten(1, (self.groups, -1))  # [B, G, C / G, T]
+        keep = mask[:, None].to(grouped.dtype) if self.strict else grouped.new_ones(1, 1, 1, x.shape[2])
+        count = (keep.sum(-1, keepdim=True) * grouped.shape[2]).clamp(min=1)
         mean = (grouped * keep).sum((2, 3), keepdim=True) / count
         centred = (grouped - mean) * keep
-        variance = centred.square().sum((2, 3), keepdim=True) / count
-        normal = (centred * torch.rsqrt(variance + self.eps)).reshape(batch, channels, length)
-        return ((normal * self.weight[:, None] + self.bias[:, None]) * mask).to(x.dtype)
+        scale = torch.rsqrt(centred.square().sum((2, 3), keepdim=True) / count + self.eps)
+        if self.weight is None or self.bias is None:
+            # the difference anew, not `centred`: gradients are summed in the order of version 0.1, to the bit
+            normal = ((grouped - mean) * scale).flatten(1, 2)
+        else:
+            normal = (centred * scale).flatten(1, 2) * self.weight[:, None] + self.bias[:, None]
+        return masked(normal, mask, self.strict).to(x.dtype)
 
 
 class MaskedBatchNorm(nn.Module):
@@ -91,8 +128,8 @@ class MaskedBatchNorm(nn.Module):
         return all_reduce(value)
 
 
-def build_norm(kind: NormKind, channels: int) -> MaskedGroupNorm | MaskedBatchNorm:
+def build_norm(kind: NormKind, channels: int) -> GroupNorm | MaskedBatchNorm:
     """The normalisation of that name for ``channels`` channels."""
     if kind == "group":
-        return MaskedGroupNorm(channels)
+        return GroupNorm(channels, math.gcd(_GROUPS, channels))
     return MaskedBatchNorm(channels, sync=kind == "sync_batch")

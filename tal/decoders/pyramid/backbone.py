@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.decoders.layers.masked import ChannelNorm, MaskedConv1d, masked, sinusoids, strided
+from tal.decoders.layers.convolution import MaskedConv1d
+from tal.decoders.layers.masks import masked, strided
+from tal.decoders.layers.norms import ChannelNorm, NoNorm
+from tal.decoders.layers.positions import sinusoids
 from tal.decoders.pyramid.config import PyramidConfig
 
 # (level, stride, drop path probability) -> a module (x, mask, lengths) -> x; mask and lengths are the input's
@@ -43,7 +46,8 @@ class Backbone(nn.Module):
             for i in range(config.embed_layers)
         )
         self.embedding_norms = nn.ModuleList(
-            ChannelNorm(width) if config.embed_norm else nn.Identity() for _ in range(config.embed_layers)
+            ChannelNorm(width, config.strict) if config.embed_norm else NoNorm()
+            for _ in range(config.embed_layers)
         )
         if config.absolute_position:
             table = sinusoids(config.max_positions, width)
@@ -61,8 +65,7 @@ class Backbone(nn.Module):
             parts = x.split([n for n, _ in config.input_groups], dim=1)
             x = torch.cat([p(part, mask) for p, part in zip(self.projections, parts, strict=True)], dim=1)
         for conv, norm in zip(self.embedding, self.embedding_norms, strict=True):
-            x = F.relu(norm(conv(x, mask)))
-            x = masked(x, mask) if config.strict else x
+            x = F.relu(norm(conv(x, mask), mask))
         if config.absolute_position:
             x = x + masked(self._positions(x), mask)
         lengths = valid_lengths(mask) if self.needs_lengths else None
@@ -95,21 +98,16 @@ def valid_lengths(mask: Tensor) -> list[int]:
     return (mask[:, 0] * place).amax(1).tolist()
 
 
-class Neck(nn.Module):
-    """A norm a level: over channels, over groups of channels and time, or none. One norm alone serves all
-    levels.
-    """
+class LevelNorms(nn.Module):
+    """One norm for each level from ``first_level`` on, or a single one for all of them."""
 
-    def __init__(self, norms: Sequence[nn.Module], strict: bool, first_level: int) -> None:
+    def __init__(self, norms: Sequence[nn.Module], first_level: int) -> None:
         super().__init__()
         self.norms = nn.ModuleList(norms)
-        self.strict, self.first_level = strict, first_level
+        self.first_level = first_level
 
     def forward(self, maps: Sequence[Tensor], masks: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        kept = list(masks[self.first_level :])
-        found = []
-        norms = list(self.norms) if len(self.norms) == len(kept) else [self.norms[0]] * len(kept)
-        for x, mask, norm in zip(maps[self.first_level :], kept, norms, strict=True):
-            y = norm(x) if isinstance(norm, ChannelNorm | nn.Identity) else norm(x, mask)
-            found.append(masked(y, mask) if self.strict else y)
-        return found, kept
+        """Maps [B, D, T_l] and masks of all levels -> those of the levels with heads, maps normalised."""
+        maps, masks = maps[self.first_level :], list(masks[self.first_level :])
+        norms = list(self.norms) if len(self.norms) == len(masks) else [self.norms[0]] * len(masks)
+        return [norm(x, mask) for norm, x, mask in zip(norms, maps, masks, strict=True)], masks

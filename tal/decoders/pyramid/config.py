@@ -85,6 +85,10 @@ class PyramidConfig(Config):
             raise ValueError(
                 f"regression_ranges has {len(self.regression_ranges)} entries for {self.levels} levels"
             )
+        if self.neck_norm == "group" and self.embed_dim % self.neck_groups:
+            raise ValueError(
+                f"embed_dim {self.embed_dim} is not a multiple of neck_groups {self.neck_groups}"
+            )
         for name in ("embed_kernel", "head_kernel"):
             if getattr(self, name) % 2 == 0:
                 raise ValueError(

@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal.decoders.base import Candidates, Decoder, StepTotals, Targets, joined_candidates, over_processes
-from tal.decoders.layers.masked import ChannelNorm, TimeGroupNorm, masked, strided
+from tal.decoders.layers.masks import masked, strided
+from tal.decoders.layers.norms import ChannelNorm, GroupNorm, NoNorm
 from tal.decoders.pyramid.assign import Assignment, BatchAssignment, Points, assign_by_center, assign_sim_ota
-from tal.decoders.pyramid.backbone import Backbone, Neck
+from tal.decoders.pyramid.backbone import Backbone, LevelNorms
 from tal.decoders.pyramid.config import PyramidConfig
 from tal.decoders.pyramid.heads import ClassHead, Ladder, OffsetHead, Tower
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
@@ -42,7 +43,7 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         self.config = config
         self.in_channels, self.num_classes = in_channels, num_classes
         self.backbone = self.build_backbone(in_channels)
-        self.neck = Neck(self.build_norms(), config.strict, config.first_level)
+        self.neck = LevelNorms(self.build_norms(), config.first_level)
         self.class_head = self.build_class_head(config.head_kernel)
         self.offset_head = OffsetHead(
             self.build_tower(config.head_kernel),
@@ -64,9 +65,9 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         """One norm a level with heads."""
         config = self.config
         make: dict[str, Callable[[], nn.Module]] = {
-            "channel": lambda: ChannelNorm(config.embed_dim),
-            "group": lambda: TimeGroupNorm(config.neck_groups, config.strict),
-            "none": nn.Identity,
+            "channel": lambda: ChannelNorm(config.embed_dim, config.strict),
+            "group": lambda: GroupNorm(config.embed_dim, config.neck_groups, config.strict, affine=False),
+            "none": NoNorm,
         }
         return [make[config.neck_norm]() for _ in range(config.levels)]
 
@@ -141,7 +142,7 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         noise = self.config.input_noise
         if self.training and noise > 0:
             features = features + noise * torch.randn_like(features)
-        return (masked(features, mask) if self.config.strict else features), mask
+        return masked(features, mask, self.config.strict), mask
 
     # -- training
 

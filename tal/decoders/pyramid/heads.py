@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.decoders.layers.masked import ChannelNorm, MaskedConv1d, masked
+from tal.decoders.layers.convolution import MaskedConv1d
+from tal.decoders.layers.norms import ChannelNorm, NoNorm
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,14 @@ class Tower(nn.Module):
             MaskedConv1d(in_channels if i == 0 else width, width, kernel, bias=not norm)
             for i in range(layers - 1)
         )
-        self.norms = nn.ModuleList(ChannelNorm(width) if norm else nn.Identity() for _ in range(layers - 1))
+        self.norms = nn.ModuleList(
+            ChannelNorm(width, strict=True) if norm else NoNorm() for _ in range(layers - 1)
+        )
 
     def forward(self, x: Tensor, ladder: Ladder) -> Tensor:
         keep = ladder.mask if self.strict else ladder.inside
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = masked(F.relu(norm(conv(x, ladder.mask))), keep)
+            x = F.relu(norm(conv(x, ladder.mask), keep))
         return x
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from tal.decoders.layers.masked import masked, max_pool, strided
+from tal.decoders.layers.masks import masked, max_pool, strided
 from tal.decoders.pyramid.backbone import Backbone
 from tal.decoders.pyramid.decoder import PyramidDecoder
 from tal.decoders.temporalmaxer.config import TemporalMaxerConfig

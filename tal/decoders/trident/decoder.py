@@ -4,36 +4,16 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from tal.decoders.pyramid.config import PyramidConfig
 from tal.decoders.pyramid.decoder import PyramidDecoder, Where
 from tal.decoders.pyramid.heads import Ladder
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
+from tal.decoders.trident.config import TridentConfig
 from tal.decoders.trident.distances import trident_distances
-
-
-class TridentConfig(PyramidConfig):
-    """`PyramidConfig` and the trident head; without ``trident`` the offset head gives the distances."""
-
-    trident: bool = True
-    num_bins: int = Field(16, ge=1, description="farthest boundary, in strides of the level")
-    boundary_kernel: int = Field(3, ge=1)
-    boundary_input: Literal["detached", "pyramid", "regression"] = Field(
-        "detached", description="maps of the start and end heads; detached: without gradient to the pyramid"
-    )
-    iou_weight_power: float = Field(
-        0.2, ge=0, description="classification loss of positives times IoU to this power"
-    )
-    iou_weight_gradient: bool = Field(False, description="that factor teaches the distances too (releases)")
-    downsampling: Literal["max", "avg"] = "max"
-    mlp_dim: int = Field(768, ge=1, description="hidden width of a block's feed-forward part")
-    norm_groups: int = Field(16, ge=1)
-
 
 TridentConfigT = TypeVar("TridentConfigT", bound=TridentConfig)
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tal.decoders.trident.decoder import TridentConfig
+from tal.decoders.trident.config import TridentConfig
 
 
 class TriDetConfig(TridentConfig):

@@ -13,7 +13,7 @@ from tal.decoders.base import Targets
 from tal.decoders.daotad import DaoTAD, DaoTADConfig
 from tal.decoders.daotad.attention_pyramid import AttentionPyramid, LocalAttention, sinusoidal_encoding
 from tal.decoders.layers.conv_pyramid import FPN, ConvPyramid
-from tal.decoders.layers.norms import MaskedBatchNorm, MaskedGroupNorm
+from tal.decoders.layers.norms import GroupNorm, MaskedBatchNorm
 
 
 def randn(*shape, seed=0):
@@ -25,7 +25,7 @@ def ones(batch, length):
 
 
 def test_group_norm_is_torchs_on_the_valid_part():
-    norm, plain = MaskedGroupNorm(64), nn.GroupNorm(32, 64)
+    norm, plain = GroupNorm(64, 32), nn.GroupNorm(32, 64)
     norm.load_state_dict({"weight": randn(64, seed=1), "bias": randn(64, seed=2)})
     plain.load_state_dict(norm.state_dict())
     x, mask = randn(2, 64, 12) * 3 + 5, ones(2, 12)
@@ -36,8 +36,27 @@ def test_group_norm_is_torchs_on_the_valid_part():
     assert not result[1, :, 7:].any()
 
 
+@pytest.mark.parametrize("affine", [True, False])
+def test_group_norm_over_all_positions_is_torchs(affine):
+    norm, plain = GroupNorm(12, 4, strict=False, affine=affine), nn.GroupNorm(4, 12, affine=affine)
+    assert set(norm.state_dict()) == set(plain.state_dict())
+    x, mask = randn(2, 12, 9) * 2 - 1, ones(2, 9)
+    mask[1, :, 5:] = False
+    torch.testing.assert_close(norm(x, mask), plain(x), rtol=1e-5, atol=1e-5)
+
+
+def test_group_norm_without_scale_is_torchs_on_the_valid_part():
+    norm, x, mask = GroupNorm(12, 4, affine=False), randn(2, 12, 9), ones(2, 9)
+    mask[1, :, 5:] = False
+    result = norm(x, mask)
+    torch.testing.assert_close(
+        result[1:, :, :5], nn.functional.group_norm(x[1:, :, :5], 4), rtol=1e-5, atol=1e-5
+    )
+    assert not result[1, :, 5:].any() and not list(norm.parameters())
+
+
 def test_group_norm_gradient():
-    norm = MaskedGroupNorm(4, groups=2).double()
+    norm = GroupNorm(4, groups=2).double()
     mask = ones(2, 5)
     mask[0, :, 3:] = False
     x = randn(2, 4, 5).double().requires_grad_()

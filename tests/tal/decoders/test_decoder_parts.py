@@ -10,7 +10,8 @@ from tal.decoders.actionformer.attention import full_attention, local_attention
 from tal.decoders.cltdr_gmg.cross_layer import CrossLevelFusion, Decoupling
 from tal.decoders.cltdr_gmg.refine import refined_distances, refined_logits
 from tal.decoders.cltdr_gmg.spectral import SpectralMixer
-from tal.decoders.layers.masked import max_pool, sinusoids
+from tal.decoders.layers.masks import max_pool
+from tal.decoders.layers.positions import sinusoids
 from tal.decoders.pyramid.assign import Points, assign_by_center, assign_sim_ota
 from tal.decoders.trident.distances import trident_distances
 from tal.losses import diou_offsets, sigmoid_focal

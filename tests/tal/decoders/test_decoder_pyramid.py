@@ -375,6 +375,7 @@ def test_one_overfits_a_batch():
         (lambda: CltdrGmgConfig(granularities=()), "at least one"),
         (lambda: CltdrGmgConfig(regression_ranges=((0, 4),)), "1 entries for 6 levels"),
         (lambda: CltdrGmgConfig(head_kernel=2), "odd"),
+        (lambda: TemporalMaxerConfig(neck_norm="group", neck_groups=5), "not a multiple of neck_groups"),
     ],
 )
 def test_impossible_configurations_say_why(config, message):
