@@ -20,27 +20,27 @@ class Deviation:
     count: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def add(self, found: Tensor, wanted: Tensor, rtol: float = RTOL, atol: float = ATOL) -> None:
+    def add(self, computed: Tensor, expected: Tensor, rtol: float = RTOL, atol: float = ATOL) -> None:
         self.count += 1
-        if tuple(found.shape) != tuple(wanted.shape):
-            self.fail(f"shape {list(found.shape)}, reference {list(wanted.shape)}")
+        if tuple(computed.shape) != tuple(expected.shape):
+            self.fail(f"shape {list(computed.shape)}, reference {list(expected.shape)}")
             return
-        if wanted.dtype == torch.bool or not wanted.is_floating_point():
-            wrong = int((found != wanted).sum())
+        if expected.dtype == torch.bool or not expected.is_floating_point():
+            wrong = int((computed != expected).sum())
             if wrong:
-                self.fail(f"{wrong} of {wanted.numel()} values differ")
+                self.fail(f"{wrong} of {expected.numel()} values differ")
             return
-        if wanted.numel() == 0:
+        if expected.numel() == 0:
             return
-        found, wanted = found.detach().double(), wanted.double()
-        same = (found == wanted) | (found.isnan() & wanted.isnan())  # infinities too
-        difference = torch.where(same, torch.zeros_like(found), (found - wanted).abs())
+        computed, expected = computed.detach().double(), expected.double()
+        same = (computed == expected) | (computed.isnan() & expected.isnan())  # infinities too
+        difference = torch.where(same, torch.zeros_like(computed), (computed - expected).abs())
         if not bool(difference.isfinite().all()):
             self.fail("not finite")
             return
         self.absolute = max(self.absolute, float(difference.max()))
-        self.relative = max(self.relative, float((difference / wanted.abs().clamp(min=atol)).max()))
-        self.excess = max(self.excess, float((difference / (atol + rtol * wanted.abs())).max()))
+        self.relative = max(self.relative, float((difference / expected.abs().clamp(min=atol)).max()))
+        self.excess = max(self.excess, float((difference / (atol + rtol * expected.abs())).max()))
 
     def fail(self, note: str) -> None:
         self.excess = float("inf")

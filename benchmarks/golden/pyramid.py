@@ -24,14 +24,14 @@ def compare_pyramid(system: str, reference: Reference) -> dict[str, Deviation]:
     tensors, config = reference.tensors, reference.config
     options = complete_options(system, config["model"])
     decoder = _decoder(system, options, reference.under("weights/"))
-    found: dict[str, Deviation] = defaultdict(Deviation)
+    deviations: dict[str, Deviation] = defaultdict(Deviation)
     for index in reference.samples:
         video = config["video"][index]
         with torch.no_grad():
-            _compare_outputs(decoder, system, options, tensors, index, video, found)
+            _compare_outputs(decoder, system, options, tensors, index, video, deviations)
     if any(name.startswith("loss/") for name in tensors):
-        _compare_training(decoder, system, reference, found)
-    return dict(found)
+        _compare_training(decoder, system, reference, deviations)
+    return dict(deviations)
 
 
 def _decoder(system: str, options: dict[str, Any], weights: dict[str, Tensor]) -> PyramidDecoder[Any]:
@@ -56,7 +56,7 @@ def _compare_outputs(
     tensors: dict[str, Tensor],
     index: int,
     video: dict[str, Any],
-    found: dict[str, Deviation],
+    deviations: dict[str, Deviation],
 ) -> None:
     features = tensors[f"in/{index}/feats"][None]
     mask = torch.ones(1, 1, features.shape[2], dtype=torch.bool)
@@ -64,7 +64,7 @@ def _compare_outputs(
     outputs = decoder.heads(pyramid, features.shape[2])
     parts = _parts(pyramid, outputs)
     prefix = f"out/{index}/"
-    for name, wanted in tensors.items():
+    for name, expected in tensors.items():
         if not name.startswith(prefix) or name.startswith(prefix + "final/"):
             continue
         module, *place = name.removeprefix(prefix).split("/")
@@ -73,11 +73,11 @@ def _compare_outputs(
             for step in place:
                 value = value[int(step)]
         except (TypeError, IndexError, ValueError):
-            found[module].fail(f"{name} is not computed here")
+            deviations[module].fail(f"{name} is not computed here")
             continue
-        found[module].add(value, wanted)
+        deviations[module].add(value, expected)
     if f"{prefix}final/scores" in tensors:
-        _compare_final(decoder, system, options, outputs, mask, tensors, prefix, video, found["final"])
+        _compare_final(decoder, system, options, outputs, mask, tensors, prefix, video, deviations["final"])
 
 
 def _parts(pyramid: Pyramid, outputs: PyramidOutput) -> dict[str, Any]:
@@ -116,14 +116,14 @@ def _compare_final(
     )
     seconds = (segments * video["feat_stride"] + 0.5 * video["feat_num_frames"]) / video["fps"]
     seconds = seconds.clamp(0.0, video["duration"])
-    wanted = [tensors[f"{prefix}final/{name}"] for name in ("segments", "scores", "labels")]
-    if len(scores) != len(wanted[1]):
-        deviation.fail(f"{len(scores)} detections, reference {len(wanted[1])}")
+    expected = [tensors[f"{prefix}final/{name}"] for name in ("segments", "scores", "labels")]
+    if len(scores) != len(expected[1]):
+        deviation.fail(f"{len(scores)} detections, reference {len(expected[1])}")
         return
     mine = torch.cat((seconds, scores[:, None]), 1).double()
-    theirs = torch.cat((wanted[0], wanted[1][:, None]), 1).double()
-    for label in wanted[2].unique():
-        a, b = mine[labels == label], theirs[wanted[2] == label]
+    theirs = torch.cat((expected[0], expected[1][:, None]), 1).double()
+    for label in expected[2].unique():
+        a, b = mine[labels == label], theirs[expected[2] == label]
         if len(a) != len(b):
             deviation.fail(f"class {int(label)}: {len(a)} detections, reference {len(b)}")
             continue
@@ -139,7 +139,7 @@ def _compare_training(
     decoder: PyramidDecoder[Any],
     system: str,
     reference: Reference,
-    found: dict[str, Deviation],
+    deviations: dict[str, Deviation],
 ) -> None:
     tensors, samples = reference.tensors, reference.samples
     features = [tensors[f"in/{i}/feats"] for i in samples]
@@ -153,11 +153,11 @@ def _compare_training(
     losses = decoder.losses(outputs, mask, targets)
     for name, ours in _LOSSES.items():
         if f"loss/{name}" in tensors:
-            wanted = tensors[f"loss/{name}"].reshape(())
-            found["losses"].add(losses[ours].detach(), wanted, rtol=LOSS_RTOL)
+            expected = tensors[f"loss/{name}"].reshape(())
+            deviations["losses"].add(losses[ours].detach(), expected, rtol=LOSS_RTOL)
     if "loss/num_pos" in tensors:
         number = decoder.assign(outputs, targets).num_positive
-        found["losses"].add(number, tensors["loss/num_pos"].reshape(()))
+        deviations["losses"].add(number, tensors["loss/num_pos"].reshape(()))
     gradients = {name for name in tensors if name.startswith("gradnorm/")}
     if not gradients:
         return
@@ -165,12 +165,12 @@ def _compare_training(
     parameters = dict(decoder.named_parameters())
     for name in sorted(gradients):
         place = locate(system, name.removeprefix("gradnorm/"))
-        wanted = tensors[name].reshape(())
+        expected = tensors[name].reshape(())
         if place is None:
-            if float(wanted) != 0:
-                found["gradients"].fail(f"{name} is {float(wanted)}, has no place here")
+            if float(expected) != 0:
+                deviations["gradients"].fail(f"{name} is {float(expected)}, has no place here")
             continue
         gradient = parameters[place.name].grad
         gradient = torch.zeros(1) if gradient is None else gradient
         gradient = gradient if place.index is None else gradient[place.index]
-        found["gradients"].add(gradient.norm(), wanted)
+        deviations["gradients"].add(gradient.norm(), expected)

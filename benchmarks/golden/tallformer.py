@@ -61,7 +61,7 @@ _Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
 
 def _renamed(rules: _Rules, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors under the names that the modules have here; KeyError for a name that no rule knows."""
-    found = {}
+    tensors_here = {}
     for name, value in tensors.items():
         if name.endswith("num_batches_tracked"):
             continue
@@ -69,11 +69,11 @@ def _renamed(rules: _Rules, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             match = re.fullmatch(pattern, name)
             if match:
                 here = replacement(match) if callable(replacement) else match.expand(replacement)
-                found[here] = value
+                tensors_here[here] = value
                 break
         else:
             raise KeyError(f"{name} has no place here")
-    return found
+    return tensors_here
 
 
 def _compare_gradients(module: nn.Module, rules: _Rules, reference: Reference, deviation: Deviation) -> None:
@@ -100,21 +100,21 @@ def compare_consistency(reference: Reference) -> dict[str, Deviation]:
         ]
     )
     modules.load_state_dict(_renamed(_TCM, reference.under("weights/")))
-    found: dict[str, Deviation] = defaultdict(Deviation)
+    deviations: dict[str, Deviation] = defaultdict(Deviation)
     for index in reference.samples:
         features = reference.tensors[f"in/{index}/feats"][None]
         with torch.no_grad():
             computed = _consistency_outputs(modules, features)
-        for key, wanted in reference.under(f"out/{index}/").items():
-            found[key.split("/")[0]].add(computed[key][0], wanted)
+        for key, expected in reference.under(f"out/{index}/").items():
+            deviations[key.split("/")[0]].add(computed[key][0], expected)
     features, weights = reference.tensors["train/feats"], reference.tensors["train/weights"]
     outputs = _consistency_outputs(modules.train(), features)["tcm"]
-    found["training"].add(outputs, reference.tensors["train/out"])
+    deviations["training"].add(outputs, reference.tensors["train/out"])
     loss = (outputs * weights).sum()
-    found["losses"].add(loss.detach(), reference.tensors["loss/sum"], rtol=LOSS_RTOL)
+    deviations["losses"].add(loss.detach(), reference.tensors["loss/sum"], rtol=LOSS_RTOL)
     loss.backward()
-    _compare_gradients(modules, _TCM, reference, found["gradients"])
-    return dict(found)
+    _compare_gradients(modules, _TCM, reference, deviations["gradients"])
+    return dict(deviations)
 
 
 def _consistency_outputs(modules: nn.ModuleList, features: Tensor) -> dict[str, Tensor]:
@@ -122,30 +122,30 @@ def _consistency_outputs(modules: nn.ModuleList, features: Tensor) -> dict[str, 
     downsampling, consistency = modules
     mask = torch.ones(len(features), 1, features.shape[2], dtype=torch.bool)
     x, mask = downsampling(features, mask)
-    found = {"srm": x}
+    outputs = {"srm": x}
     y = x.transpose(1, 2)
     for index, layer in enumerate(consistency.layers):  # type: ignore[arg-type]
         y = layer(y, mask[:, :, None])
-        found[f"layer/{index}"] = y.transpose(1, 2)
-    return {**found, "tcm": consistency(x, mask)}
+        outputs[f"layer/{index}"] = y.transpose(1, 2)
+    return {**outputs, "tcm": consistency(x, mask)}
 
 
 def compare_daotad(reference: Reference) -> dict[str, Deviation]:
     """Pyramid, FPN, heads, anchors, decoded segments, assignment, losses and gradient norms."""
     decoder = _daotad(reference)
-    found: dict[str, Deviation] = defaultdict(Deviation)
+    deviations: dict[str, Deviation] = defaultdict(Deviation)
     anchors = torch.cat(list(_by_level(reference.under("anchors/"))))
     for index in reference.samples:
         features = reference.tensors[f"in/{index}/feats"][None]
         with torch.no_grad():
             computed, own_anchors = _daotad_outputs(decoder, features)
-        found["anchors"].add(own_anchors, anchors)
-        for key, wanted in reference.under(f"out/{index}/").items():
+        deviations["anchors"].add(own_anchors, anchors)
+        for key, expected in reference.under(f"out/{index}/").items():
             module, place = key.split("/")
             if module not in _AFTER_DECODING:
-                found[module].add(computed[module][int(place)], wanted)
-    _compare_daotad_training(decoder, reference, found)
-    return dict(found)
+                deviations[module].add(computed[module][int(place)], expected)
+    _compare_daotad_training(decoder, reference, deviations)
+    return dict(deviations)
 
 
 def _daotad(reference: Reference) -> DaoTAD:
@@ -195,7 +195,7 @@ def _channels_first(values: Tensor, length: int) -> Tensor:
     return values.reshape(length, -1).t()
 
 
-def _compare_daotad_training(decoder: DaoTAD, reference: Reference, found: dict[str, Deviation]) -> None:
+def _compare_daotad_training(decoder: DaoTAD, reference: Reference, deviations: dict[str, Deviation]) -> None:
     decoder.train()
     if reference.config["model"]["conv_norm"] is not None:
         decoder.pyramid.eval()  # the released convolutional pyramid keeps its statistics in training
@@ -213,13 +213,13 @@ def _compare_daotad_training(decoder: DaoTAD, reference: Reference, found: dict[
         # the release's numbers: -1 ignored, 0 negative, otherwise one more than the segment's index
         number = torch.where(assigned.positive[index], assigned.target[index] + 1, -1)
         number = number.masked_fill(assigned.negative[index], 0)
-        found["assignment"].add(number, reference.tensors[f"assign/{index}"])
+        deviations["assignment"].add(number, reference.tensors[f"assign/{index}"])
     losses = decoder.losses(outputs, mask, targets)
     names = {"loss": "loss", "loss_cls": "classification", "loss_segment": "localization"}
     for name, ours in names.items():
-        found["losses"].add(losses[ours].detach(), reference.tensors[f"loss/{name}"], rtol=LOSS_RTOL)
+        deviations["losses"].add(losses[ours].detach(), reference.tensors[f"loss/{name}"], rtol=LOSS_RTOL)
     losses["loss"].backward()
-    _compare_gradients(decoder, _DAOTAD, reference, found["gradients"])
+    _compare_gradients(decoder, _DAOTAD, reference, deviations["gradients"])
 
 
 COMPARISONS: dict[str, Callable[[Reference], dict[str, Deviation]]] = {

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pipelines.shared.run_folder import step_name
 from tal.errors import CheckpointError
+from tal.localizer.old_names import with_new_names
 from tal.shared.files import put_in_place
 from tal.shared.weights import contiguous
 
@@ -120,11 +121,11 @@ def choose_checkpoint(folder: Path, generation: int | None) -> Checkpoint | None
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dict]:
-    """(model, average or None, optimizer) of a checkpoint folder, on the CPU."""
+    """(model, average or None, optimizer) of a checkpoint folder, on the CPU, under today's names."""
     average = path / "average.safetensors"
     return (
-        load_file(path / "model.safetensors"),
-        load_file(average) if average.exists() else None,
+        with_new_names(load_file(path / "model.safetensors")),
+        with_new_names(load_file(average)) if average.exists() else None,
         torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True),
     )
 

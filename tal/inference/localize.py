@@ -188,12 +188,12 @@ def _with_row_scores(
     valid: NDArray[np.bool_] | None,
 ) -> Tensor:
     """Geometric mean of the decoder's and the row classifier's scores; segments [N, 2] in rows."""
-    if localizer.rows is None:
+    if localizer.row_classifier is None:
         raise ConfigError(
             f"inference.row_weight is {config.row_weight}, but the localizer was trained without a "
             f"row classifier (localizer.row_loss 0)"
         )
-    by_rows = localizer.rows.segment_scores(rows, segments.numpy(), labels.numpy(), valid)
+    by_rows = localizer.row_classifier.segment_scores(rows, segments.numpy(), labels.numpy(), valid)
     return scores.double() ** (1 - config.row_weight) * torch.from_numpy(by_rows) ** config.row_weight
 
 

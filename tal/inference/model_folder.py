@@ -28,6 +28,7 @@ from tal.errors import CheckpointError, ConfigError
 from tal.inference.localize import InferenceConfig
 from tal.inference.thresholds import read_thresholds
 from tal.localizer import LocalizerConfig
+from tal.localizer.old_names import with_new_names
 from tal.shared.files import put_in_place
 from tal.shared.weights import contiguous
 
@@ -63,10 +64,10 @@ class ModelFolder:
     provenance: Mapping[str, Any]
 
     def weights(self) -> dict[str, Tensor]:
-        """The tensors; CheckpointError when the file is damaged."""
+        """The tensors under today's names; CheckpointError when the file is damaged."""
         path = self.path / "model.safetensors"
         try:
-            return load_file(path)
+            return with_new_names(load_file(path))
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path} is damaged ({error}): copy the model folder again") from error
 

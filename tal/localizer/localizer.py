@@ -41,7 +41,8 @@ class LocalizerConfig(Config):
     decoder: DecoderConfig = ActionFormerConfig()
 
     @property
-    def has_neck(self) -> bool:
+    def has_downsampling(self) -> bool:
+        """Whether rows pass a convolution to ``width`` channels before the decoder."""
         return self.downsample > 1 or self.tcm.layers > 0
 
 
@@ -58,32 +59,32 @@ class Localizer(nn.Module):
         super().__init__()
         if config.tcm.layers and config.width % config.tcm.heads:
             raise ConfigError(
-                f"localizer.width {config.width} is no multiple of localizer.tcm.heads {config.tcm.heads}"
+                f"localizer.width {config.width} is not a multiple of localizer.tcm.heads {config.tcm.heads}"
             )
         self.config = config
         self.downsample = config.downsample
         self.in_channels, self.num_classes = in_channels, num_classes
         self.age = AgeEmbedding(in_channels) if config.age_embedding else None
-        self.neck: TemporalDownsampling | None = None
+        self.downsampling: TemporalDownsampling | None = None
         self.tcm: ConsistencyModule | None = None
         width = in_channels
-        if config.has_neck:
+        if config.has_downsampling:
             width = config.width
-            self.neck = TemporalDownsampling(in_channels, width, config.downsample)
+            self.downsampling = TemporalDownsampling(in_channels, width, config.downsample)
         if config.tcm.layers:
             positions = config.tcm.max_positions or -(-max_rows // config.downsample)
             self.tcm = ConsistencyModule(width, config.tcm, positions)
         self.decoder = build_decoder(config.decoder, width, 1 if config.one_class else num_classes)
-        wanted = self.decoder.video_channels
-        if wanted not in (0, in_channels):
+        asked = self.decoder.video_channels
+        if asked not in (0, in_channels):
             raise ConfigError(
-                f"localizer.decoder.video_channels is {wanted}, but the encoder has {in_channels} channels: "
+                f"localizer.decoder.video_channels is {asked}, but the encoder has {in_channels} channels: "
                 f"set it to {in_channels}, or to 0 to classify the decoder's input"
             )
 
-        self.rows: RowClassifier | None = None
+        self.row_classifier: RowClassifier | None = None
         if config.row_loss:
-            self.rows = RowClassifier(in_channels, self.decoder.num_classes)
+            self.row_classifier = RowClassifier(in_channels, self.decoder.num_classes)
 
     def forward(self, features: Tensor, mask: Tensor, age: Tensor | None = None) -> tuple[Any, Tensor]:
         """``age`` [B, T] in optimizer steps, 0 for rows encoded now; None: all rows are.
@@ -93,8 +94,8 @@ class Localizer(nn.Module):
         if self.age is not None:
             features = self.age(features, age)
         extra = {"video_features": features, "video_mask": mask} if self.decoder.video_channels else {}
-        if self.neck is not None:
-            features, mask = self.neck(features, mask)
+        if self.downsampling is not None:
+            features, mask = self.downsampling(features, mask)
         if self.tcm is not None:
             features = self.tcm(features, mask)
         return self.decoder(features, mask, **extra), mask

@@ -61,11 +61,11 @@ class RowClassifier(nn.Module):
             total = count = 0.0
             for first in range(start, end + 1, _BLOCK_ROWS):
                 part = slice(first, min(first + _BLOCK_ROWS, end + 1))
-                known = np.ones(part.stop - first, np.bool_) if valid is None else valid[part]
+                counted = np.ones(part.stop - first, np.bool_) if valid is None else valid[part]
                 features = torch.as_tensor(rows[part]).float().to(device)
-                found = torch.sigmoid(features @ weight + bias).double().cpu().numpy()
-                total += float(found[known].sum())
-                count += int(known.sum())
+                probabilities = torch.sigmoid(features @ weight + bias).double().cpu().numpy()
+                total += float(probabilities[counted].sum())
+                count += int(counted.sum())
             scores[index] = total / count if count else 0.0
         return scores
 
@@ -76,9 +76,9 @@ class RowClassifier(nn.Module):
         rows. A mean over samples is the same however a step is divided into parts.
         """
         logits = self.linear(features)
-        wanted = row_labels(targets, logits, stride)
-        loss = (sigmoid_focal(logits, wanted) * mask).sum((1, 2))
-        positives = (wanted * mask).sum((1, 2)).clamp(min=1)
+        labels = row_labels(targets, logits, stride)
+        loss = (sigmoid_focal(logits, labels) * mask).sum((1, 2))
+        positives = (labels * mask).sum((1, 2)).clamp(min=1)
         return (loss / positives).mean()
 
 

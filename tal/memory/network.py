@@ -80,9 +80,11 @@ class MemoryNetwork(nn.Module):
         features, mask = mixed.features[..., :length], mixed.mask[..., :length]
         outputs = self.localizer(features, mask, mixed.age[:, :length])
         losses = self.localizer.losses(outputs, targets, totals)
-        if self.localizer.rows is not None:
+        if self.localizer.row_classifier is not None:
             row_targets = self.localizer.decoder_targets(targets)
-            losses["row"] = self.localizer.rows(features, mask, row_targets, self.localizer.downsample)
+            losses["row"] = self.localizer.row_classifier(
+                features, mask, row_targets, self.localizer.downsample
+            )
             losses["loss"] = losses["loss"] + self.localizer.config.row_loss * losses["row"]
         return StepOutput(losses, to_write, mixed)
 

@@ -13,8 +13,8 @@ _SMALLEST_CHUNK = 32
 def full_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     """query, key, value [B, H, T, d], mask bool [B, 1, T] of valid keys -> [B, H, T, d]."""
     # a sample without any valid key would divide by zero: let it look everywhere, its output is masked away
-    seen = mask | ~mask.any(dim=2, keepdim=True)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, :, None])
+    visible = mask | ~mask.any(dim=2, keepdim=True)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=visible[:, :, None])
 
 
 def local_attention(
@@ -46,13 +46,13 @@ def local_attention(
         torch.arange(span, device=query.device) - torch.arange(chunk, device=query.device)[:, None] - reach
     )
     near = steps.abs() <= reach
-    seen = valid[..., None, :] & near  # [B, 1, count, chunk, span]
+    visible = valid[..., None, :] & near  # [B, 1, count, chunk, span]
     # a query that sees nothing valid is itself invalid: any finite value will do
-    seen = seen | (near & ~seen.any(-1, keepdim=True))
-    attn_mask = seen
+    visible = visible | (near & ~visible.any(-1, keepdim=True))
+    attn_mask = visible
     if bias is not None:
         logits = bias[:, (steps + reach).clamp(0, 2 * reach)]  # [H, chunk, span]
-        attn_mask = torch.where(seen, logits[None, :, None], -torch.inf).to(query.dtype)
+        attn_mask = torch.where(visible, logits[None, :, None], -torch.inf).to(query.dtype)
     mixed = F.scaled_dot_product_attention(
         _flat(queries), _flat(keys), _flat(values), attn_mask=_flat(attn_mask.expand(batch, -1, -1, -1, -1))
     )  # [B count, H, chunk, d]

@@ -126,8 +126,8 @@ class AFSD(Decoder):
             coarse_logits.append(logits)
         coarse = torch.cat(coarse_parts, dim=-1).transpose(1, 2)  # [B, N, 2]
 
-        known = coarse.detach()
-        segments = torch.stack([points[:, 0] - known[..., 0], points[:, 0] + known[..., 1]], dim=-1)
+        fixed = coarse.detach()
+        segments = torch.stack([points[:, 0] - fixed[..., 0], points[:, 0] + fixed[..., 1]], dim=-1)
         fine_pooled = boundary_max_pool(fine, fine_mask, *boundary_intervals(segments, config.upsample))
         shift, refined, quality = [], [], []
         boundary = [(*start_end_scores(fine.float()), fine_mask[:, 0], config.upsample, 1.0)]
@@ -196,8 +196,8 @@ class AFSD(Decoder):
         )
         positive = assigned.positive
         place = outputs.points[:, 0]
-        wanted = torch.stack([place - assigned.segment[..., 0], assigned.segment[..., 1] - place], dim=-1)
-        wanted = wanted.where(positive[..., None], torch.ones_like(wanted))
+        target = torch.stack([place - assigned.segment[..., 0], assigned.segment[..., 1] - place], dim=-1)
+        target = target.where(positive[..., None], torch.ones_like(target))
 
         overlap = iou(outputs.segments(outputs.coarse.detach()), assigned.segment) * positive
         enough = overlap.amax(dim=1, keepdim=True).clamp(max=REFINED_IOU)
@@ -211,11 +211,11 @@ class AFSD(Decoder):
 
         half = outputs.coarse.detach().sum(-1, keepdim=True).clamp(min=1e-3) / 2
         shift_error = F.smooth_l1_loss(
-            outputs.shift, (wanted - outputs.coarse.detach()) / half, reduction="none"
+            outputs.shift, (target - outputs.coarse.detach()) / half, reduction="none"
         ).sum(-1)
         reached = iou(outputs.segments(outputs.refined_distances().detach()), assigned.segment)
         result = {
-            "localization": mean(giou_offsets(outputs.coarse, wanted), positive, per_sample),
+            "localization": mean(giou_offsets(outputs.coarse, target), positive, per_sample),
             "refined_localization": mean(shift_error, refinable, per_refined),
             "classification": mean(
                 parts.softmax_focal(outputs.coarse_logits, classes * positive), outputs.valid, per_sample
@@ -275,13 +275,13 @@ class AFSD(Decoder):
         segments = clamp_to_valid(outputs.segments(outputs.refined_distances()), mask)
         keep = outputs.valid[..., None] & (scores > config.min_score)
         keep &= (segments[..., 1] > segments[..., 0])[..., None]
-        found = []
+        candidates = []
         for sample in range(len(keep)):
             location, _ = chosen = keep[sample].nonzero(as_tuple=True)
-            found.append(
+            candidates.append(
                 Candidates(segments[sample, location], scores[sample][chosen], labels[sample][chosen])
             )
-        return found
+        return candidates
 
 
 def _video_class(target: Targets) -> int:

@@ -49,7 +49,7 @@ class Decoupling(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
         """Maps [B, D, T_l] -> the same shapes."""
-        found = []
+        outputs = []
         for level, (x, mask) in enumerate(zip(maps, masks, strict=True)):
             y = x
             for name, move in self.moves.items():
@@ -58,8 +58,8 @@ class Decoupling(nn.Module):
                     continue
                 other = move(maps[beside])
                 y = self._fuse(name, y, x, other, mask)
-            found.append(masked(y, mask, self.strict))
-        return found
+            outputs.append(masked(y, mask, self.strict))
+        return outputs
 
     def _fuse(self, name: str, y: Tensor, x: Tensor, other: Tensor, mask: Tensor) -> Tensor:
         if self.fusion == "addition":
@@ -80,12 +80,12 @@ class CrossLevelFusion(nn.Module):
 
     def forward(self, maps: Sequence[Tensor], masks: Sequence[Tensor]) -> list[Tensor]:
         """Maps [B, D, T_l] -> the same shapes."""
-        found = []
+        outputs = []
         for level, (x, mask) in enumerate(zip(maps, masks, strict=True)):
             y = x
             if level > 0:
                 y = y + self.finer(maps[level - 1])
             if level + 1 < len(maps):
                 y = y + self.coarser(maps[level + 1])
-            found.append(masked(y, mask, self.strict))
-        return found
+            outputs.append(masked(y, mask, self.strict))
+        return outputs

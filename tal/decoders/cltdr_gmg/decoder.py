@@ -15,7 +15,7 @@ from tal.decoders.cltdr_gmg.cross_layer import CrossLevelFusion, Decoupling
 from tal.decoders.cltdr_gmg.refine import SHIFT_KERNEL, RefineHead, refined_distances, refined_logits
 from tal.decoders.pyramid.backbone import Backbone
 from tal.decoders.pyramid.decoder import Where, joined
-from tal.decoders.pyramid.heads import Ladder
+from tal.decoders.pyramid.heads import LevelLayout
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
 from tal.decoders.trident.decoder import TridentDecoder, by_level
 
@@ -77,8 +77,8 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
         outputs = super().heads(pyramid, length)
         if self.refine_head is None or pyramid.refine_maps is None:
             return outputs
-        ladder = Ladder.build(pyramid.masks, self.head_gap)
-        start, end, confidence = self.refine_head(ladder.join(pyramid.refine_maps), ladder)
+        layout = LevelLayout.build(pyramid.masks, self.head_gap)
+        start, end, confidence = self.refine_head(layout.join(pyramid.refine_maps), layout)
         return replace(outputs, start_shift=start, end_shift=end, confidence=confidence)
 
     # -- refinement
@@ -135,8 +135,8 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
         """``loss`` and its parts: of both sets together, each set's share by `REFINED_WEIGHT`."""
         config = self.config
         assigned = self.assign(outputs, targets)
-        moves = config.normaliser_updates if config.refine != "none" else 1
-        first, *later = self.normalisers(assigned.num_positive, moves, totals)
+        updates = config.normaliser_updates if config.refine != "none" else 1
+        first, *later = self.normalisers(assigned.num_positive, updates, totals)
         normaliser = later[-1] if later else first  # the plain set comes second
         parts: list[tuple[float, dict[str, Tensor]]] = []
         if config.refine != "none":

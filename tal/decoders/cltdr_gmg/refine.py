@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal.decoders.layers.convolution import MaskedConv1d
-from tal.decoders.pyramid.heads import Ladder, Tower
+from tal.decoders.pyramid.heads import LevelLayout, Tower
 
 # Kernel of the shifts of start and end, as released.
 SHIFT_KERNEL = 7
@@ -23,11 +23,11 @@ class RefineHead(nn.Module):
         self.end = MaskedConv1d(width, num_classes, SHIFT_KERNEL)
         self.confidence = MaskedConv1d(width, num_classes, kernel)
 
-    def forward(self, x: Tensor, ladder: Ladder) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    def forward(self, x: Tensor, layout: LevelLayout) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Joined [B, D, N] -> start shifts, end shifts, confidence logits [B, C, T_l] a level."""
-        x = self.tower(x, ladder)
+        x = self.tower(x, layout)
         start, end, confidence = (
-            ladder.split(layer(x, ladder.mask)) for layer in (self.start, self.end, self.confidence)
+            layout.split(layer(x, layout.mask)) for layer in (self.start, self.end, self.confidence)
         )
         return start, end, confidence
 

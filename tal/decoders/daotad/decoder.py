@@ -75,9 +75,9 @@ class DaoTAD(Decoder):
         logits, offsets = [], []
         for level, level_mask in zip(levels, masks, strict=True):
             scores = self.class_head(self.class_tower(level, level_mask))  # [B, A * K, T_l]
-            moves = self.offset_head(self.offset_tower(level, level_mask))  # [B, A * 2, T_l]
+            offset_map = self.offset_head(self.offset_tower(level, level_mask))  # [B, A * 2, T_l]
             logits.append(scores.transpose(1, 2).reshape(batch, -1, self.num_classes))
-            offsets.append(moves.transpose(1, 2).reshape(batch, -1, 2))
+            offsets.append(offset_map.transpose(1, 2).reshape(batch, -1, 2))
         anchors, valid = self._anchors(masks)
         return DaoTADOutput(
             anchors=anchors,
@@ -130,9 +130,9 @@ class DaoTAD(Decoder):
         normaliser = totals.sums[0] / totals.parts if totals is not None else _shared(_count(assigned))
 
         labels = truth.labels.gather(1, assigned.target)
-        wanted = torch.zeros_like(outputs.logits)
-        wanted.scatter_(2, labels[..., None], positive[..., None].to(wanted.dtype))
-        focal = sigmoid_focal(outputs.logits, wanted)
+        target = torch.zeros_like(outputs.logits)
+        target.scatter_(2, labels[..., None], positive[..., None].to(target.dtype))
+        focal = sigmoid_focal(outputs.logits, target)
         counted = (positive | assigned.negative)[..., None]
         classification = (focal * counted).sum() / normaliser
 
@@ -164,14 +164,14 @@ class DaoTAD(Decoder):
         scores = scores.gather(1, chosen[..., None].expand(-1, -1, self.num_classes))
         offsets = outputs.offsets.gather(1, chosen[..., None].expand(-1, -1, 2))
         segments = clamp_to_valid(decode(outputs.anchors[chosen], offsets), mask)
-        found = []
+        candidates = []
         for sample in range(len(scores)):
             keep = (scores[sample] > config.min_score) & (segments[sample, :, 1] > segments[sample, :, 0])[
                 :, None
             ]
             row, label = keep.nonzero(as_tuple=True)
-            found.append(Candidates(segments[sample, row], scores[sample, row, label], label))
-        return found
+            candidates.append(Candidates(segments[sample, row], scores[sample, row, label], label))
+        return candidates
 
 
 def _count(assigned: Assignment) -> Tensor:

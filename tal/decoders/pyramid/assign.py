@@ -161,9 +161,9 @@ def assign_sim_ota(
     with torch.no_grad():
         distances = _distances(points, segments)
         chosen, _ = _shortest(_eligible(points, segments, distances, radius), segments)
-        wanted = distances / points.stride[:, None, None]
-        outside = (wanted < 0).any(-1) | ~valid[:, None]
-        cost = iou_weight * diou_offsets(predicted[:, None].expand_as(wanted), wanted.clamp(min=0))
+        target = distances / points.stride[:, None, None]
+        outside = (target < 0).any(-1) | ~valid[:, None]
+        cost = iou_weight * diou_offsets(predicted[:, None].expand_as(target), target.clamp(min=0))
         cost = cost + class_weight * _class_cost(logits, labels)
         cost = cost.masked_fill(outside, torch.inf)
 
@@ -175,7 +175,7 @@ def assign_sim_ota(
         weight[kept.any(1)] = 1.0
         index = cost.argmin(dim=1)
         rows = torch.arange(len(index), device=index.device)
-        return Assignment(_multi_hot(chosen & inside, labels, logits.shape[1]), wanted[rows, index], weight)
+        return Assignment(_multi_hot(chosen & inside, labels, logits.shape[1]), target[rows, index], weight)
 
 
 def _class_cost(logits: Tensor, labels: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from tal.decoders.layers.norms import ChannelNorm, GroupNorm, NoNorm
 from tal.decoders.pyramid.assign import Assignment, BatchAssignment, Points, assign_by_center, assign_sim_ota
 from tal.decoders.pyramid.backbone import Backbone, LevelNorms
 from tal.decoders.pyramid.config import PyramidConfig
-from tal.decoders.pyramid.heads import ClassHead, Ladder, OffsetHead, Tower
+from tal.decoders.pyramid.heads import ClassHead, LevelLayout, OffsetHead, Tower
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
 from tal.errors import ConfigError
 from tal.losses import diou_offsets, giou_offsets, quality_focal, sigmoid_focal, smooth_labels, varifocal
@@ -130,9 +130,9 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
 
     def heads(self, pyramid: Pyramid, length: int) -> PyramidOutput:
         """Outputs of all heads; ``length`` is the input's before padding."""
-        ladder = Ladder.build(pyramid.masks, self.head_gap)
-        logits = self.class_head(ladder.join(pyramid.class_maps), ladder)
-        offsets = self.offset_head(ladder.join(pyramid.offset_maps), ladder)
+        layout = LevelLayout.build(pyramid.masks, self.head_gap)
+        logits = self.class_head(layout.join(pyramid.class_maps), layout)
+        offsets = self.offset_head(layout.join(pyramid.offset_maps), layout)
         return PyramidOutput(length, pyramid.masks, logits, offsets)
 
     def _padded(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,21 +186,21 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         device = outputs.masks[0].device
         points = Points.build([m.shape[2] for m in outputs.masks], config.strides, config.ranges, device)
         valid = torch.cat([m[:, 0] for m in outputs.masks], dim=1)  # [B, P]
-        found: list[Assignment] = []
+        assigned: list[Assignment] = []
         for index, target in enumerate(targets):
             segments, labels = target.segments.to(device).float(), target.labels.to(device)
             if config.assignment == "sim_ota":
-                found.append(self._sim_ota(outputs, index, points, segments, labels, valid[index]))
+                assigned.append(self._sim_ota(outputs, index, points, segments, labels, valid[index]))
             else:
                 radius = config.center_radius if config.assignment == "center" else None
-                found.append(assign_by_center(points, segments, labels, self.num_classes, radius))
-        classes = torch.stack([a.classes for a in found])
+                assigned.append(assign_by_center(points, segments, labels, self.num_classes, radius))
+        classes = torch.stack([a.classes for a in assigned])
         positive = (classes.sum(-1) > 0) & valid
-        weight = torch.stack([a.weight for a in found]).where(
+        weight = torch.stack([a.weight for a in assigned]).where(
             positive, torch.ones_like(valid, dtype=torch.float32)
         )
         return BatchAssignment(
-            points, valid, classes, torch.stack([a.offsets for a in found]), positive, weight
+            points, valid, classes, torch.stack([a.offsets for a in assigned]), positive, weight
         )
 
     def _sim_ota(
@@ -243,40 +243,40 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         config = self.config
         where = assigned.pairs(per_class=self.offsets_per_class)
         predicted = decode(outputs, where)
-        wanted = assigned.offsets[where[0], where[1]]
+        target = assigned.offsets[where[0], where[1]]
         overlap_loss = diou_offsets if config.regression_loss == "diou" else giou_offsets
         point_weight = assigned.weight[where[0], where[1]]
-        regression = (overlap_loss(predicted, wanted) * point_weight).sum() / normaliser
+        regression = (overlap_loss(predicted, target) * point_weight).sum() / normaliser
 
         classes = assigned.classes
         if cls_loss in ("focal", "varifocal_label"):
-            aim = smooth_labels(classes, config.label_smoothing, self.num_classes)
+            class_target = smooth_labels(classes, config.label_smoothing, self.num_classes)
         else:
-            aim = self._qualities(classes, where, predicted, wanted)
-        loss = self.class_losses(logits, aim, cls_loss)
+            class_target = self._qualities(classes, where, predicted, target)
+        loss = self.class_losses(logits, class_target, cls_loss)
         loss = loss * (assigned.weight * assigned.valid)[..., None]
         if iou_power is not None:
-            loss = self._times_iou(loss, where, predicted, wanted, iou_power, iou_gradient)
+            loss = self._times_iou(loss, where, predicted, target, iou_power, iou_gradient)
         return loss.sum() / normaliser, regression
 
-    def class_losses(self, logits: Tensor, aim: Tensor, kind: str) -> Tensor:
+    def class_losses(self, logits: Tensor, class_target: Tensor, kind: str) -> Tensor:
         """Classification loss of each logit."""
         if kind == "focal":
-            return sigmoid_focal(logits, aim)
+            return sigmoid_focal(logits, class_target)
         if kind == "quality_focal":
-            return quality_focal(logits, aim)
+            return quality_focal(logits, class_target)
         released = kind == "varifocal_label"
-        return varifocal(logits, aim, self.config.varifocal_alpha, detach=not released)
+        return varifocal(logits, class_target, self.config.varifocal_alpha, detach=not released)
 
     @property
     def offsets_per_class(self) -> bool:
         """Whether distances depend on the class."""
         return False
 
-    def _qualities(self, classes: Tensor, where: Where, predicted: Tensor, wanted: Tensor) -> Tensor:
+    def _qualities(self, classes: Tensor, where: Where, predicted: Tensor, target: Tensor) -> Tensor:
         """Class targets with the IoU of the prediction in place of 1, [B, P, C], without gradient."""
         quality = torch.zeros_like(classes)
-        overlap = 1 - giou_offsets(predicted.detach(), wanted)
+        overlap = 1 - giou_offsets(predicted.detach(), target)
         if self.offsets_per_class:
             quality[where] = overlap
             return quality
@@ -284,9 +284,9 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         return quality
 
     def _times_iou(
-        self, loss: Tensor, where: Where, predicted: Tensor, wanted: Tensor, power: float, with_gradient: bool
+        self, loss: Tensor, where: Where, predicted: Tensor, target: Tensor, power: float, with_gradient: bool
     ) -> Tensor:
-        overlap = 1 - giou_offsets(predicted if with_gradient else predicted.detach(), wanted)
+        overlap = 1 - giou_offsets(predicted if with_gradient else predicted.detach(), target)
         factor = torch.ones_like(loss)
         factor[where] = overlap.pow(power)
         return loss * factor
@@ -301,25 +301,25 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         }
 
     @torch.no_grad()
-    def normalisers(self, num_positive: Tensor, moves: int, totals: StepTotals | None) -> list[Tensor]:
-        """This part's share of the running mean of positives after each of a step's ``moves`` of it.
+    def normalisers(self, num_positive: Tensor, updates: int, totals: StepTotals | None) -> list[Tensor]:
+        """This part's share of the running mean of positives, after each of the ``updates`` of a step.
 
         Gradients are averaged over the parts: with the share as divisor their mean is that of one process
-        with the whole batch, and the buffer does not depend on the number of parts. It moves in training
+        with the whole batch, and the buffer does not depend on the number of parts. It changes in training
         only, at the end of a step.
         """
         if totals is None:
             count, parts = over_processes(num_positive, reduce=self.training)
         else:
             parts, count = totals.parts, totals.sums[0]
-        value, found = self.loss_normaliser, []
-        for _ in range(moves):
+        value, shares = self.loss_normaliser, []
+        for _ in range(updates):
             if self.training:
                 value = value.lerp(count.clamp(min=1).to(value), 1 - NORMALISER_MOMENTUM)
-            found.append(value / parts)
+            shares.append(value / parts)
         if self.training and (totals is None or totals.last):
             self.loss_normaliser.copy_(value)
-        return found
+        return shares
 
     # -- decoding
 
@@ -348,10 +348,10 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
     def level_candidates(self, outputs: PyramidOutput, mask: Tensor) -> list[list[Candidates]]:
         """Of each sample and level the best pairs; what is too short is still among them (see `merged`)."""
         config = self.config
-        found: list[list[Candidates]] = [[] for _ in range(outputs.logits[0].shape[0])]
-        for level, (seen, stride) in enumerate(zip(outputs.masks, config.strides, strict=True)):
-            wanted = strided(mask, stride)
-            valid = seen & F.pad(wanted, (0, seen.shape[2] - wanted.shape[2]))
+        candidates: list[list[Candidates]] = [[] for _ in range(outputs.logits[0].shape[0])]
+        for level, (level_mask, stride) in enumerate(zip(outputs.masks, config.strides, strict=True)):
+            reporting = strided(mask, stride)
+            valid = level_mask & F.pad(reporting, (0, level_mask.shape[2] - reporting.shape[2]))
             scores = masked(self.level_scores(outputs, level), valid).transpose(1, 2).flatten(1)  # [B, T C]
             for sample, row in enumerate(scores):
                 kept = torch.nonzero(row > config.min_score).squeeze(1)
@@ -362,13 +362,14 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
                 distance = self.level_distances(outputs, level, where).float() * stride
                 time = (position * stride).float()
                 segments = torch.stack((time - distance[:, 0], time + distance[:, 1]), -1)
-                found[sample].append(Candidates(segments, row[kept], label))
-        return found
+                candidates[sample].append(Candidates(segments, row[kept], label))
+        return candidates
 
     def merged(self, levels: Sequence[Candidates]) -> Candidates:
         """Candidates of all levels of one sample, without those of ``min_duration`` or less."""
-        found = joined_candidates(levels)
-        return found[found.segments[:, 1] - found.segments[:, 0] > self.config.min_duration]
+        candidates = joined_candidates(levels)
+        lengths = candidates.segments[:, 1] - candidates.segments[:, 0]
+        return candidates[lengths > self.config.min_duration]
 
 
 def joined(levels: Sequence[Tensor]) -> Tensor:

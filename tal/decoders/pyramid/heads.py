@@ -19,7 +19,7 @@ from tal.decoders.layers.norms import ChannelNorm, NoNorm
 
 
 @dataclass(frozen=True)
-class Ladder:
+class LevelLayout:
     """Where each level lies in the joined sequence. ``mask`` [B, 1, N] valid, ``inside`` [1, 1, N] not a
     gap.
     """
@@ -30,7 +30,7 @@ class Ladder:
     inside: Tensor
 
     @classmethod
-    def build(cls, masks: Sequence[Tensor], gap: int) -> Ladder:
+    def build(cls, masks: Sequence[Tensor], gap: int) -> LevelLayout:
         lengths = tuple(mask.shape[2] for mask in masks)
         inside = [torch.ones_like(mask[:1]) for mask in masks]
         return cls(lengths, gap, _join(masks, gap), _join(inside, gap))
@@ -69,10 +69,10 @@ class Tower(nn.Module):
             ChannelNorm(width, strict=True) if norm else NoNorm() for _ in range(layers - 1)
         )
 
-    def forward(self, x: Tensor, ladder: Ladder) -> Tensor:
-        keep = ladder.mask if self.strict else ladder.inside
+    def forward(self, x: Tensor, layout: LevelLayout) -> Tensor:
+        keep = layout.mask if self.strict else layout.inside
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.relu(norm(conv(x, ladder.mask), keep))
+            x = F.relu(norm(conv(x, layout.mask), keep))
         return x
 
 
@@ -96,9 +96,9 @@ class ClassHead(nn.Module):
             # classes that have no training sample keep this value
             self.output.bias[[index for index in empty if index < num_classes]] = prior_bias(1e-6)
 
-    def forward(self, x: Tensor, ladder: Ladder) -> list[Tensor]:
+    def forward(self, x: Tensor, layout: LevelLayout) -> list[Tensor]:
         """Joined [B, D, N] -> logits [B, C, T_l] a level."""
-        return ladder.split(self.output(self.tower(x, ladder), ladder.mask))
+        return layout.split(self.output(self.tower(x, layout), layout.mask))
 
 
 class OffsetHead(nn.Module):
@@ -110,7 +110,7 @@ class OffsetHead(nn.Module):
         self.output = MaskedConv1d(width, outputs, kernel)
         self.scales = nn.Parameter(torch.ones(levels))
 
-    def forward(self, x: Tensor, ladder: Ladder) -> list[Tensor]:
+    def forward(self, x: Tensor, layout: LevelLayout) -> list[Tensor]:
         """Joined [B, D, N] -> outputs [B, n, T_l] a level, >= 0."""
-        levels = ladder.split(self.output(self.tower(x, ladder), ladder.mask))
+        levels = layout.split(self.output(self.tower(x, layout), layout.mask))
         return [F.relu(level * scale) for level, scale in zip(levels, self.scales, strict=True)]

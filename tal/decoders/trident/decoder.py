@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tal.decoders.pyramid.decoder import PyramidDecoder, Where
-from tal.decoders.pyramid.heads import Ladder
+from tal.decoders.pyramid.heads import LevelLayout
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
 from tal.decoders.trident.config import TridentConfig
 from tal.decoders.trident.distances import trident_distances
@@ -41,22 +41,22 @@ class TridentDecoder(PyramidDecoder[TridentConfigT], ABC):
         return self.config.trident
 
     def heads(self, pyramid: Pyramid, length: int) -> PyramidOutput:
-        ladder = Ladder.build(pyramid.masks, self.head_gap)
-        logits = self.class_head(ladder.join(pyramid.class_maps), ladder)
-        offsets = self.offset_head(ladder.join(pyramid.offset_maps), ladder)
-        start, end = self.boundaries(pyramid, ladder)
+        layout = LevelLayout.build(pyramid.masks, self.head_gap)
+        logits = self.class_head(layout.join(pyramid.class_maps), layout)
+        offsets = self.offset_head(layout.join(pyramid.offset_maps), layout)
+        start, end = self.boundaries(pyramid, layout)
         return PyramidOutput(length, pyramid.masks, logits, offsets, start, end)
 
     def boundaries(
-        self, pyramid: Pyramid, ladder: Ladder
+        self, pyramid: Pyramid, layout: LevelLayout
     ) -> tuple[list[Tensor], list[Tensor]] | tuple[None, None]:
         """Start and end logits of each level, or nothing without a trident head."""
         if self.start_head is None or self.end_head is None:
             return None, None
         chosen = pyramid.offset_maps if self.config.boundary_input == "regression" else pyramid.boundary_maps
-        maps = ladder.join(chosen)
+        maps = layout.join(chosen)
         maps = maps.detach() if self.config.boundary_input == "detached" else maps
-        return self.start_head(maps, ladder), self.end_head(maps, ladder)
+        return self.start_head(maps, layout), self.end_head(maps, layout)
 
     def distances(self, outputs: PyramidOutput, where: Where) -> Tensor:
         if not self.config.trident:
@@ -77,11 +77,11 @@ def by_level(
 ) -> Tensor:
     """``decode(outputs, level, where)`` of points counted through all levels, in the order given."""
     sample, point, label = where
-    found, order, first = [], [], 0
+    distances, order, first = [], [], 0
     for level, logits in enumerate(outputs.logits):
         last = first + logits.shape[2]
         chosen = torch.nonzero((point >= first) & (point < last)).squeeze(1)
-        found.append(decode(outputs, level, (sample[chosen], point[chosen] - first, label[chosen])))
+        distances.append(decode(outputs, level, (sample[chosen], point[chosen] - first, label[chosen])))
         order.append(chosen)
         first = last
-    return torch.cat(found)[torch.argsort(torch.cat(order))]
+    return torch.cat(distances)[torch.argsort(torch.cat(order))]

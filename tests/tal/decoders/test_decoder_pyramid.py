@@ -10,7 +10,7 @@ from tal.decoders import Candidates, Targets, build_decoder
 from tal.decoders.actionformer import ActionFormerConfig
 from tal.decoders.cltdr_gmg import CltdrGmgConfig
 from tal.decoders.cltdr_gmg.spectral import SpectralMixer
-from tal.decoders.pyramid.heads import Ladder
+from tal.decoders.pyramid.heads import LevelLayout
 from tal.decoders.temporalmaxer import TemporalMaxerConfig
 from tal.decoders.tridet import TriDetConfig
 
@@ -252,7 +252,7 @@ def test_heads_on_joined_levels_equal_heads_on_each_level():
         pyramid = decoder.pyramid(features, mask)
         outputs = decoder.heads(pyramid, 64)
         for level, (x, m) in enumerate(zip(pyramid.maps, pyramid.masks, strict=True)):
-            alone = decoder.class_head(x, Ladder.build([m], 0))[0]
+            alone = decoder.class_head(x, LevelLayout.build([m], 0))[0]
             torch.testing.assert_close(alone, outputs.logits[level], atol=1e-5, rtol=1e-4)
 
 

@@ -74,13 +74,13 @@ def test_row_scores_are_mixed_in_and_the_order_follows():
     torch.manual_seed(0)
     config = LocalizerConfig(row_loss=1.0, decoder={"name": "actionformer", "embed_dim": 8, "head_dim": 8})
     model = Localizer(config, in_channels=4, num_classes=3)
-    torch.nn.init.normal_(model.rows.linear.weight, std=2.0)
+    torch.nn.init.normal_(model.row_classifier.linear.weight, std=2.0)
     rows = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
     options = {"window_rows": 64, "min_score": 0.0, "suppression": RAW}
     plain = localize(model, rows, GRID, InferenceConfig(**options), 32.0)
     mixed = localize(model, rows, GRID, InferenceConfig(row_weight=0.25, **options), 32.0)
     assert len(plain) == len(mixed) > 20 and mixed["score"].is_monotonic_decreasing
-    logits = model.rows.linear(torch.from_numpy(rows).t()[None])[0].detach()
+    logits = model.row_classifier.linear(torch.from_numpy(rows).t()[None])[0].detach()
     at = GRID.to_seconds(np.arange(64.0))
     expected = []
     for start, end, label, score in plain.itertuples(index=False):
