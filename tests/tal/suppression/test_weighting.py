@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.golden import FOLDER
 from tal.suppression import SuppressionConfig, suppress
 
 
@@ -128,9 +129,9 @@ def test_score_must_be_above_the_least():
 
 @pytest.mark.parametrize("sample", [0, 1])
 @pytest.mark.parametrize("name", ["daotad", "daotad_conv"])
-def test_equals_the_released_code(shared, name, sample):
+def test_equals_the_released_code(name, sample):
     """Candidates of the release in, its detections out, those without length too."""
-    tensors = load_file(shared("golden") / f"{name}.safetensors")
+    tensors = load_file(FOLDER / f"{name}.safetensors")
     segments, scores, wanted_segments, wanted_scores, wanted_labels = (
         tensors[f"out/{sample}/{key}"]
         for key in (
