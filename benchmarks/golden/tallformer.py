@@ -180,7 +180,7 @@ def _daotad_outputs(decoder: DaoTAD, features: Tensor) -> tuple[dict[str, Sequen
     levels = decoder.fpn(maps, masks)
     outputs = decoder(features, mask)
     classes, offsets = outputs.logits[0].split(outputs.per_level), outputs.offsets[0].split(outputs.per_level)
-    segments = decode(outputs.anchors, outputs.offsets[0], decoder.config.max_log_scale)
+    segments = decode(outputs.anchors, outputs.offsets[0])
     return {
         "backbone": [x[0] for x in maps],
         "fpn": [x[0] for x in levels],
