@@ -9,19 +9,18 @@ from torch.utils.flop_counter import FlopCounterMode
 from tal.encoders import EncoderEntry, list_encoders
 from tal.encoders.build import create_encoder
 from tal.encoders.config import EncoderConfig
+from tal.encoders.registry import find_entry
 
 
 def encoders_table(names: list[str] | None = None) -> pd.DataFrame:
-    """One row an encoder, at the clip and picture size of its published weights. Nothing is computed:
-    networks are
-    built and counted without memory for their weights (torch's meta device).
+    """One row per encoder, at the clip and picture size of its published weights.
 
-    ``names``: any encoders, also timm models that are not listed.
+    Nothing is computed: networks are built and counted without memory for their weights (torch's meta
+    device). ``names``: any encoders, also timm models that are not listed; None: those that are.
     """
     entries = list(list_encoders())
     if names:
-        known = {e.name: e for e in entries}
-        entries = [known.get(n) or EncoderEntry(n, 0, 1, 16, 256, 224, "ImageNet: hub, file") for n in names]
+        entries = [find_entry(n) or EncoderEntry(n, 0, 1, 16, 256, 224, "ImageNet: hub, file") for n in names]
     return pd.DataFrame([_row(e) for e in entries])
 
 
