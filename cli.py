@@ -17,17 +17,17 @@ from featstore.errors import LongtalError
 
 # name -> help line; the module is pipelines.commands.NAME
 COMMANDS = {
-    "demo": "Make videos, extract, train, evaluate, predict: the whole way in minutes.",
+    "demo": "Make videos, extract, train, evaluate and predict, in minutes.",
     "synth": "Make a data set of synthetic untrimmed videos.",
     "init": "Derive a ready configuration from your own videos and annotations.",
     "check": "Report everything wrong with a data set.",
     "prepare": "Re-encode videos at a run's rate and size, for fast random access.",
     "extract": "Encode videos into a feature store, the long memory.",
-    "train": "Train a decoder, or encoder and decoder end to end through the memory.",
+    "train": "Train a localizer, or encoder and localizer end to end through the memory.",
     "evaluate": "Measure predictions against annotations; compare prediction files.",
     "predict": "Find actions in new videos.",
-    "report": "One self-contained page about a run or predictions, written or served.",
-    "plot": "Draw timelines of truth and predictions.",
+    "report": "Write or serve a self-contained page about a run or predictions.",
+    "plot": "Draw timelines of ground truth and predictions.",
     "staleness": "Show how old the rows of a store are.",
     "store": "Look after feature stores: info, verify, repair, copy, merge, import, export.",
     "annotations": "Convert annotation files between formats.",
@@ -36,7 +36,7 @@ COMMANDS = {
     "convert": "Turn a released checkpoint of another code base into a model folder.",
     "plan": "Measure a few steps and choose what fits a memory budget.",
 }
-# former name -> what it is now; hidden, and gone with the next release
+# former name -> today's command and option; hidden, and gone with the next release
 RENAMED = {"compare": ("evaluate", "--compare"), "view": ("report", "--serve")}
 
 
@@ -81,7 +81,7 @@ def _study() -> click.Command:
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
 @click.version_option(package_name="longtal")
-@click.option("--quiet", "-q", is_flag=True, help="Only results, warnings and errors.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only results, warnings and errors.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(quiet: bool, debug: bool) -> None:
     """Find actions in long, untrimmed videos.

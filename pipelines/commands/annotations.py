@@ -1,4 +1,4 @@
-"""`longtal annotations`: look at annotation files and convert them."""
+"""`longtal annotations`: describe annotation files and convert them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _FILE = click.Path(path_type=Path)
 
 @click.group()
 def command() -> None:
-    """Convert annotation files between formats, and say what is in them."""
+    """Convert annotation files between formats, and describe them."""
 
 
 @command.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the formats as JSON.")
 def formats(as_json: bool) -> None:
-    """List the formats that are known.
+    """List the annotation formats.
 
     \b
     Example:
@@ -32,7 +32,7 @@ def formats(as_json: bool) -> None:
     if as_json:
         console.print_json(titles)
         return
-    console.print_table(pd.DataFrame(titles.items(), columns=["format", "what"]))
+    console.print_table(pd.DataFrame(titles.items(), columns=["format", "description"]))
 
 
 @command.command()
@@ -43,16 +43,36 @@ def formats(as_json: bool) -> None:
     "--to", help="Format to write; default: by suffix (.json activitynet, .csv table, .txt elan, .eaf eaf)."
 )
 @click.option(
-    "--subset", "subsets", multiple=True, help="Subset of files that name none: one, or one a file."
+    "--subset",
+    "subsets",
+    multiple=True,
+    help="Subset of the files that do not name one: one for all files, or one per file.",
 )
-@click.option("--rename-subset", "renames", multiple=True, help="OLD=NEW.")
-@click.option("--target", default="action", show_default=True, help="EPIC-KITCHENS: verb, noun or action.")
+@click.option(
+    "--rename-subset",
+    "renames",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="New name of a subset; may be given often.",
+)
+@click.option(
+    "--target",
+    default="action",
+    show_default=True,
+    help="Label to read from EPIC-KITCHENS files: verb, noun or action.",
+)
 @click.option("--labels", type=_FILE, help="File of class names, for formats that number their classes.")
-@click.option("--info", type=_FILE, help="Table of videos that fills in subset, duration and rate.")
+@click.option("--info", type=_FILE, help="Table of subset, duration and frame rate per video, to fill in.")
 @click.option("--keep-duplicates", is_flag=True, help="Keep annotations that repeat another within 1e-3 s.")
-@click.option("--ignore-label", multiple=True, default=("Ambiguous",), show_default=True)
-@click.option("--manifest", type=_FILE, help="Write which videos and instances were kept, by id.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+@click.option(
+    "--ignore-label",
+    multiple=True,
+    default=("Ambiguous",),
+    show_default=True,
+    help="Label of segments that are kept apart as ignored; may be given often.",
+)
+@click.option("--manifest", type=_FILE, help="Write the ids of the videos and instances that were kept.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def convert(
     paths: tuple[Path, ...],
     out: Path,
@@ -101,9 +121,9 @@ def convert(
 @command.command()
 @click.argument("paths", nargs=-1, required=True, type=_FILE)
 @click.option("--from", "source", default="auto", show_default=True, help="Format of the files.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
 def show(paths: tuple[Path, ...], source: str, as_json: bool) -> None:
-    """Say what is in annotation files: subsets, videos, instances, labels.
+    """Describe annotation files: subsets, videos, instances, labels.
 
     \b
     Example:

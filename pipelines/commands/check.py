@@ -1,4 +1,4 @@
-"""`longtal check`: everything wrong with a data set."""
+"""`longtal check`: report everything wrong with a data set."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--annotations", type=_PATH, help="Annotations, in any format that is known.")
+@click.option("--annotations", type=_PATH, help="Annotations, in any supported format.")
 @click.option("--videos", type=_PATH, help="Folder of video files.")
 @click.option("--store", type=_PATH, help="Feature store of these videos.")
-@click.option("--workers", type=int, default=0, help="Processes that look at videos.")
+@click.option(
+    "--workers", type=int, default=0, help="Number of processes that open videos.  [default: this one alone]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(
     annotations: Path | None, videos: Path | None, store: Path | None, workers: int, as_json: bool
 ) -> None:
     """Report everything wrong with a data set; exit code 1 when something is.
 
-    Missing and unreadable videos, durations that do not match, segments out of range, empty or doubled,
-    labels that look misspelt, subsets without a label, videos that a store lacks, rows that fail their
-    checksum.
+    Missing and unreadable videos, durations that do not match, segments that are out of range, empty or
+    doubled, labels that look misspelt, subsets without a label, videos that a store lacks, and rows that
+    fail their checksum.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`longtal convert`: a released checkpoint becomes a model folder."""
+"""`longtal convert`: turn a released checkpoint into a model folder."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ import click
     "--config",
     "-c",
     type=click.Path(path_type=Path),
-    help="YAML file it was trained with, in that code base's keys.",
+    help="YAML file that the checkpoint was trained with, in that code base's keys.",
 )
 @click.option(
     "--labels",
     "-l",
     type=click.Path(path_type=Path),
-    help="Class names in order: a JSON list, or a line each.",
+    help="File of the class names in order: a JSON list, or one name per line.",
 )
 @click.option(
-    "--last", is_flag=True, help="The last weights, not their running average, where the file has both."
+    "--last", is_flag=True, help="Take the last weights, not their running average, where the file has both."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
@@ -45,7 +45,7 @@ def command(
 ) -> None:
     """Turn a released CHECKPOINT (.pth, .pth.tar, .safetensors) into a model folder.
 
-    Without --config, what the shapes of the weights do not tell is assumed and listed.
+    Without --config, settings that the shapes of the weights do not tell are assumed and listed.
 
     \b
     Example:
@@ -72,4 +72,4 @@ def command(
         f"features of {made.channels} channels, {made.classes} classes"
     )
     if made.assumed:
-        console.log.warning("assumed, for want of --config: %s", "; ".join(made.assumed))
+        console.log.warning("assumed, as there is no --config: %s", "; ".join(made.assumed))

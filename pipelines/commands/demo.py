@@ -1,4 +1,4 @@
-"""`longtal demo`: the whole way in minutes."""
+"""`longtal demo`: from made-up videos to predictions in minutes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Make videos, extract, train, evaluate, predict: the whole way in minutes.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make, or go on with.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of videos and training.")
-@click.option("--videos", type=click.IntRange(4), help="How many to make (96).")
-@click.option("--seconds", type=click.FloatRange(8), help="Mean length (24).")
+@click.command(short_help="Make videos, extract, train, evaluate and predict, in minutes.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder to make, or to go on with."
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of videos and training."
+)
+@click.option("--videos", type=click.IntRange(4), help="Number of videos.  [default: 96]")
+@click.option("--seconds", type=click.FloatRange(8), help="Mean length of a video.  [default: 24]")
 @click.option("--set", "sets", metavar="A.B=C", multiple=True, help="Change a value of the preset `demo`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def command(
@@ -19,7 +23,8 @@ def command(
 ) -> None:
     """Make videos, extract features, train end to end through the memory, evaluate, predict.
 
-    Nothing is downloaded. Interrupted, it goes on where it stood; finished, it shows what it reuses.
+    Nothing is downloaded. Run again after an interruption, it goes on where it stopped; finished stages are
+    reused and their results shown.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`longtal encoders`: the encoders that there are."""
+"""`longtal encoders`: list the encoders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 @click.argument("names", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
 def command(names: tuple[str, ...], as_json: bool) -> None:
-    """List the encoders: channels, frames a row, parameters, operations a clip, weights.
+    """List the encoders: channels, frames per row, parameters, operations per clip, weights.
 
     \b
     Example:
@@ -29,6 +29,6 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
             f"{row['encoder']}: weights {row['weights']}{'; ' if row['note'] else ''}{row['note']}"
         )
     console.out.print(
-        "Any other timm image model: timm:NAME. stride: frames a row of the network itself; "
+        "Any other timm image model: timm:NAME. stride: frames per row of the network itself; "
         "encoder.frame_stride is a multiple of it."
     )

@@ -14,43 +14,61 @@ _FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--annotations", required=True, type=_FILE, help="Ground truth, in any format that is known.")
+@click.option("--annotations", required=True, type=_FILE, help="Ground truth, in any supported format.")
 @click.option(
     "--predictions",
     "-p",
     multiple=True,
     type=_FILE,
-    help="ActivityNet result JSON or CSV; several (or as arguments) give mean ± sd.",
+    help="Predictions, ActivityNet JSON or CSV; several files (or arguments) give mean ± sd.",
 )
 @click.option("--subset", help="Subset to measure on; default: the protocol's, or the only one.")
-@click.option("--tiou", help="Thresholds start:stop:step, both ends included (0.3:0.7:0.1), or a list.")
-@click.option("--protocol", default="generic", show_default=True, help="Benchmark: tIoU, subset, columns.")
+@click.option("--tiou", help="tIoU thresholds start:stop:step, both ends included (0.3:0.7:0.1), or a list.")
+@click.option(
+    "--protocol",
+    default="generic",
+    show_default=True,
+    help="Benchmark whose tIoU thresholds, subset and columns are used.",
+)
 @click.option("--json", "json_path", type=_FILE, help="Write everything as JSON ('-': print it).")
 @click.option("--csv", "csv_path", type=_FILE, help="Write AP by class and tIoU as CSV.")
 @click.option("--plots", type=_FILE, help="Write plots as PNG into this folder.")
 @click.option("--html", type=_FILE, help="Write the page of `longtal report` about the (first) predictions.")
-@click.option("--manifest", type=_FILE, help="Write which videos and instances count, by id.")
+@click.option("--manifest", type=_FILE, help="Write the ids of the videos and instances that count.")
 @click.option("--per-class", is_flag=True, help="Print AP by class too.")
 @click.option(
-    "--threshold", type=float, help="Score for precision, recall and F1; default: best F1 by class."
+    "--threshold",
+    type=float,
+    help="Score threshold of precision, recall and F1; default: that of best F1, per class.",
 )
 @click.option(
-    "--thresholds", type=_FILE, help="Scores by class, chosen elsewhere (thresholds.json of a model)."
+    "--thresholds",
+    type=_FILE,
+    help="File of score thresholds per class, chosen elsewhere (thresholds.json of a model).",
 )
-@click.option("--calibrate", type=_FILE, help="Write the scores of best F1 by class.")
-@click.option("--blocked", type=_FILE, help="Videos to leave out: JSON list or a text file.")
-@click.option("--ignore-label", multiple=True, default=("Ambiguous",), show_default=True)
+@click.option("--calibrate", type=_FILE, help="Write the score thresholds of best F1 per class.")
+@click.option("--blocked", type=_FILE, help="File of videos to leave out: a JSON list, or text.")
+@click.option(
+    "--ignore-label",
+    multiple=True,
+    default=("Ambiguous",),
+    show_default=True,
+    help="Label of segments that are not counted; may be given often.",
+)
 @click.option("--keep-duplicates", is_flag=True, help="Keep annotations that repeat another within 1e-3 s.")
 @click.option("--drop-empty", is_flag=True, help="Leave out annotations whose end is not after their start.")
 @click.option(
-    "--annotation-format", default="auto", show_default=True, help="See `longtal annotations formats`."
+    "--annotation-format",
+    default="auto",
+    show_default=True,
+    help="Format of the annotations; `longtal annotations formats` lists them.",
 )
 @click.option("--no-diagnosis", is_flag=True, help="Leave out the error diagnosis.")
 @click.option(
     "--compare", is_flag=True, help="Compare with the first predictions: paired bootstrap over videos."
 )
-@click.option("--samples", default=1000, show_default=True, help="Bootstrap samples of --compare.")
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap's samples.")
+@click.option("--samples", default=1000, show_default=True, help="Number of bootstrap samples of --compare.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap samples.")
 @click.argument("more", nargs=-1, type=_FILE, metavar="[PREDICTIONS]...")
 def command(
     annotations: Path,
@@ -78,7 +96,7 @@ def command(
     seed: int,
     more: tuple[Path, ...],
 ) -> None:
-    """Measure predictions against annotations: mAP as the official ActivityNet evaluator gives it, and why.
+    """Measure predictions against annotations: mAP, equal to the official evaluator's, and error diagnosis.
 
     \b
     Example:
@@ -153,7 +171,7 @@ def command(
 
 
 def _compare(options: EvaluateOptions, samples: int, seed: int, json_path: Path | None) -> None:
-    """Print, and write as JSON, how each prediction file does against the first."""
+    """Print, or write as JSON, the comparison of each prediction file with the first."""
     import json
 
     from pipelines.evaluate.compare import compare_files, comparison_table, verdict

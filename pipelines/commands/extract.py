@@ -15,22 +15,47 @@ _PATH = click.Path(path_type=Path)
 @click.option("--annotations", type=_PATH, help="Only videos that this file names.")
 @click.option("--subset", help="Only videos of this subset of the annotations.")
 @click.option("--store", type=_PATH, help="Feature store to make, or to go on with.")
-@click.option("--encoder", help="Encoder; `longtal encoders` lists them.  [default: efficientnet lite0]")
-@click.option("--weights", help="pretrained, pypi, random, or a file.  [default: published ones]")
-@click.option("--config", "config_path", help="Encoder, paths and rates of a run's YAML or a preset.")
+@click.option(
+    "--encoder", help="Name of the encoder; `longtal encoders` lists them.  [default: efficientnet lite0]"
+)
+@click.option(
+    "--weights",
+    help="Weights of the encoder: pretrained, pypi, random, or a file.  [default: published ones]",
+)
+@click.option(
+    "--config", "config_path", help="YAML file or preset that gives the encoder, the paths and the rates."
+)
 @click.option("--set", "sets", multiple=True, metavar="A.B=C", help="Change a value of --config.")
 @click.option("--fps", type=float, help="Frames a second that the encoder sees.  [default: 5]")
-@click.option("--max-frames", type=int, help="Sample longer videos more slowly, to this many frames.")
+@click.option(
+    "--max-frames", type=int, help="Frames per video at most; longer videos are sampled more slowly."
+)
 @click.option("--clip-frames", type=int, help="Frames that go through the encoder together.")
-@click.option("--frame-stride", type=int, help="Frames a row.")
-@click.option("--size", type=int, help="Short side of the pictures.")
-@click.option("--crop", type=int, help="Side of the square that the encoder sees.")
-@click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), default="fp32", show_default=True)
-@click.option("--batch", "batch_clips", type=int, default=0, help="Clips encoded at once.")
-@click.option("--workers", type=int, default=-1, help="Decoding processes.  [default: by cores]")
-@click.option("--part", help="I/N: part I of N (from 1), when several machines share the videos.")
+@click.option("--frame-stride", type=int, help="Frames per row.")
+@click.option("--size", type=int, help="Short side of the pictures, in pixels.")
+@click.option("--crop", type=int, help="Side of the square that the encoder sees, in pixels.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Type of the numbers in the store.",
+)
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1 or mps.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Precision that the encoder computes in.",
+)
+@click.option(
+    "--batch", "batch_clips", type=int, default=0, help="Clips encoded at once.  [default: by device]"
+)
+@click.option("--workers", type=int, default=-1, help="Number of decoding processes.  [default: by cores]")
+@click.option(
+    "--part", metavar="I/N", help="Part I of N (from 1) of the videos, when several machines share them."
+)
 @click.option("--repair", is_flag=True, help="Extract videos with damaged rows again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(

@@ -13,21 +13,28 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.option("--videos", type=_PATH, required=True, help="Folder of the video files.")
-@click.option("--annotations", type=_PATH, required=True, help="Annotation file, in any form that is known.")
+@click.option("--annotations", type=_PATH, required=True, help="Annotation file, in any supported format.")
 @click.option("--out", type=_PATH, required=True, metavar="PROJECT", help="Folder to make.")
-@click.option("--encoder", default=DEFAULT_ENCODER, show_default=True, help="See `longtal encoders`.")
-@click.option("--seed", default=0, show_default=True, help="Of a new split.")
-@click.option("--estimate/--no-estimate", default=True, help="Compute a clip and a window to estimate costs.")
-@click.option("--device", help="Device to estimate for: cpu, cuda. Default: the best there is.")
+@click.option(
+    "--encoder",
+    default=DEFAULT_ENCODER,
+    show_default=True,
+    help="Encoder; see `longtal encoders`.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the split, where a new one is made.")
+@click.option(
+    "--estimate/--no-estimate", default=True, help="Compute a clip and a window, to estimate the costs."
+)
+@click.option("--device", help="Device to estimate for, cpu or cuda; default: the best one available.")
 @click.option(
     "--hours",
     type=click.FloatRange(0, min_open=True),
     default=12.0,
     show_default=True,
-    help="Choose fewer epochs, to 12, where this machine would take longer.",
+    help="Longest training; where this machine would take longer, fewer epochs are chosen, at least 12.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a project that is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found and chosen as JSON.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing project.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings and choices as JSON.")
 def command(
     videos: Path,
     annotations: Path,

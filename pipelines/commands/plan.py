@@ -10,12 +10,18 @@ import click
 @click.command()
 @click.option("--config", "source", required=True, metavar="YAML|PRESET", help="Configuration to plan for.")
 @click.option("--set", "sets", metavar="A.B=C", multiple=True, help="Change one value; may be given often.")
-@click.option("--memory", required=True, help="Budget: 12GB, 11.5GiB, 800MB.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), help="Default: the configuration's.")
+@click.option("--memory", required=True, help="Memory budget, such as 12GB, 11.5GiB or 800MB.")
 @click.option(
-    "--steps", type=click.IntRange(2), default=3, show_default=True, help="Steps a candidate trains."
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    help="Device to measure on; default: the configuration's.",
 )
-@click.option("--write", type=click.Path(path_type=Path), help="Write a configuration with what was chosen.")
+@click.option(
+    "--steps", type=click.IntRange(2), default=3, show_default=True, help="Training steps per candidate."
+)
+@click.option(
+    "--write", type=click.Path(path_type=Path), help="Write a configuration file with the chosen settings."
+)
 @click.option("--overwrite", is_flag=True, help="Replace the file of --write.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def command(
@@ -30,9 +36,9 @@ def command(
 ) -> None:
     """Measure a few training steps and choose what fits a memory budget.
 
-    Picks the largest share r of a window's clips that can be encoded anew in a step, then the largest
-    number of windows at once; what a step is short of train.batch_size is accumulated. Pictures and rows
-    are made up, so no video, weights or store is needed for a run end to end.
+    Chooses the largest share r of a window's clips that can be encoded anew in a step, then the largest
+    number of windows at once; the rest of train.batch_size is accumulated. Pictures and rows are made up,
+    so that a run end to end can be planned without videos, weights or a store.
 
     \b
     Examples:
@@ -78,14 +84,14 @@ def command(
             "clips": f"{probe.clips} of {found.num_clips}" if found.num_clips else "stored",
             "windows at once": probe.micro_batch,
             "peak GB": f"{probe.peak_bytes / 1e9:.2f}" if probe.peak_bytes else "too much",
-            "s a micro-batch": f"{probe.step_s:.2f}" if probe.step_s else "",
+            "s per micro-batch": f"{probe.step_s:.2f}" if probe.step_s else "",
             "": "fits" if probe.peak_bytes and probe.peak_bytes <= budget else "does not fit",
         }
         for probe in found.probes
     ]
     console.print_table(pd.DataFrame(rows), title=f"within {budget / 1e9:.2f} GB")
     console.out.print(
-        f"{found.peak_bytes / 1e9:.2f} GB and {found.optimizer_step_s:.2f} s an optimizer step, with:",
+        f"{found.peak_bytes / 1e9:.2f} GB and {found.optimizer_step_s:.2f} s per optimizer step, with:",
         *(f"--set {setting}" for setting in found.sets),
         sep="\n  ",
         markup=False,

@@ -7,24 +7,28 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Draw the timeline of a video: truth and predictions.")
-@click.option("--predictions", type=click.Path(path_type=Path), required=True, help="JSON or CSV.")
-@click.option("--annotations", type=click.Path(path_type=Path), help="Truth to draw above and compare with.")
-@click.option("--video", "video_id", help="Id of the video; may be left out where there is one only.")
+@click.command(short_help="Draw the timeline of a video: ground truth and predictions.")
+@click.option(
+    "--predictions", type=click.Path(path_type=Path), required=True, help="Predictions, JSON or CSV."
+)
+@click.option(
+    "--annotations", type=click.Path(path_type=Path), help="Ground truth to draw above and compare with."
+)
+@click.option("--video", "video_id", help="Id of the video; not needed where there is only one.")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Picture to write (.png, .svg, .pdf)."
 )
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Least score to draw."
+    "--threshold", type=click.FloatRange(0, 1), default=0.2, show_default=True, help="Lowest score to draw."
 )
 @click.option(
     "--tiou",
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Overlap from which it is right.",
+    help="Overlap from which a detection is right.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the picture if it stands already.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
 def command(
     predictions: Path,
     annotations: Path | None,
@@ -34,7 +38,7 @@ def command(
     tiou: float,
     overwrite: bool,
 ) -> None:
-    """Draw one video's truth and detections over time.
+    """Draw one video's ground truth and detections over time.
 
     \b
     Example:
@@ -55,15 +59,15 @@ def command(
         for note in notes:
             console.log.info("%s", note)
     name = choose_video(frame, video_id, frame.attrs.get("videos", ()))
-    known = truth.videos.get(name) if truth is not None else None
-    if truth is not None and known is None:
-        console.log.warning("%s does not know video %r: drawn without truth", annotations, name)
+    annotated = truth.videos.get(name) if truth is not None else None
+    if truth is not None and annotated is None:
+        console.log.warning("%s has no video %r: drawn without ground truth", annotations, name)
     mine = frame[(frame["video_id"].astype(str) == name) & (frame["score"] >= threshold)]
     write_timeline(
         out,
         mine,
-        ground_truth=known.segments if known is not None else None,
-        duration_s=known.duration_s if known is not None else None,
+        ground_truth=annotated.segments if annotated is not None else None,
+        duration_s=annotated.duration_s if annotated is not None else None,
         title=f"{name} · scores from {threshold:g}",
         tiou=tiou,
         overwrite=overwrite,

@@ -25,18 +25,22 @@ _TABLE_ROWS = 40
     default="json",
     show_default=True,
     metavar="F,F",
-    help="json, csv, srt, vtt, eaf, boris.",
+    help="Formats of the results: json, csv, srt, vtt, eaf, boris.",
 )
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), help="Least score [default: the model's own, by class]."
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Lowest score to write; default: the model's own, per class.",
 )
 @click.option(
-    "--overlay", type=click.Path(path_type=Path), help="Also write the video with names over it (.mp4)."
+    "--overlay",
+    type=click.Path(path_type=Path),
+    help="Also write the video with the names of its actions over it (.mp4).",
 )
 @click.option(
-    "--from-store", type=click.Path(path_type=Path), help="Use the rows of a feature store instead."
+    "--from-store", type=click.Path(path_type=Path), help="Read the rows of a feature store, not videos."
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, mps.")
+@click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--overwrite", is_flag=True, help="Replace results of another model in the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -53,9 +57,9 @@ def command(
 ) -> None:
     """Find actions in videos; no annotations are needed.
 
-    predictions.json holds everything found; the table and the other formats what passes the model's
-    calibrated thresholds. With --threshold everything is cut there. Finished videos are kept: run it again
-    to go on.
+    predictions.json holds all detections; the table and the other formats hold those that pass the model's
+    calibrated thresholds. With --threshold all of them are cut there. Finished videos are kept: run it
+    again to go on.
 
     \b
     Example:
@@ -74,7 +78,7 @@ def command(
     chosen = [name.strip() for name in formats.split(",") if name.strip()]
     if unknown := [name for name in chosen if name not in PREDICTION_FILES]:
         raise click.BadParameter(
-            f"{unknown[0]!r} is none of {', '.join(PREDICTION_FILES)}", param_hint="--format"
+            f"{unknown[0]!r} is not one of {', '.join(PREDICTION_FILES)}", param_hint="--format"
         )
     require_folder(out)
     if from_store is None and not paths:
@@ -99,11 +103,11 @@ def command(
         with console.progress() as bar:
             whole = bar.add_task("videos", total=len(videos))
             task = bar.add_task("", total=None, visible=False)
-            seen: list[str] = []
+            begun: list[str] = []
 
             def tell(video_id: str, done: int, total: int) -> None:
-                if not seen or seen[-1] != video_id:
-                    seen.append(video_id)
+                if not begun or begun[-1] != video_id:
+                    begun.append(video_id)
                     name = f"rows of {console.printable(video_id)[:40]}"
                     bar.reset(task, total=total, description=name, visible=True)
                 bar.update(task, completed=done)

@@ -15,16 +15,21 @@ _PATH = click.Path(path_type=Path)
 @click.option("--annotations", type=_PATH, help="Only videos that this file names.")
 @click.option("--subset", help="Only videos of this subset of the annotations.")
 @click.option("--fps", type=float, default=5.0, show_default=True, help="Frames a second of the run.")
-@click.option("--size", type=int, default=128, show_default=True, help="Short side of the pictures.")
 @click.option(
-    "--max-frames", type=int, default=0, help="Sample longer videos more slowly, to this many frames."
+    "--size", type=int, default=128, show_default=True, help="Short side of the pictures, in pixels."
+)
+@click.option(
+    "--max-frames",
+    type=int,
+    default=0,
+    help="Frames per video at most; longer videos are sampled more slowly.",
 )
 @click.option("--gop", type=int, default=8, show_default=True, help="Pictures between key frames.")
 @click.option("--crf", type=int, default=18, show_default=True, help="Quality of x264, lower is better.")
 @click.option(
-    "--clip-frames", type=int, default=16, show_default=True, help="Clip that the gain is measured on."
+    "--clip-frames", type=int, default=16, show_default=True, help="Frames of a clip, to measure the gain on."
 )
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes that re-encode.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Number of processes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     videos: Path,
@@ -40,7 +45,7 @@ def command(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Re-encode videos at a run's rate and size with many key frames, and show what it gains.
+    """Re-encode videos at a run's rate and size with many key frames, and show the gain.
 
     \b
     Example:

@@ -7,13 +7,14 @@ import click
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--set", "sets", metavar="A.B=C", multiple=True, help="Change one value before it is shown.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--set", "sets", metavar="A.B=C", multiple=True, help="Change one value of the configuration shown."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the presets, or the configuration, as JSON.")
 def command(name: str | None, sets: tuple[str, ...], as_json: bool) -> None:
     """List the presets; with NAME (or a YAML file) show its whole configuration.
 
-    Parts are what presets are put together from; a file of yours may extend them too. NAME shows one as
-    it is.
+    Presets are composed of parts, which your own file may extend too; the NAME of a part shows it alone.
 
     \b
     Example:

@@ -17,33 +17,37 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--annotations", type=_PATH, help="Truth to compare with; a run's own by default.")
+@click.option("--annotations", type=_PATH, help="Ground truth to compare with; a run's own by default.")
 @click.option("--subset", help="Subset of the annotations, such as validation.")
 @click.option("--videos", type=_PATH, help="Folder of the video files; a run's own by default.")
-@click.option("--tiou", help="tIoU limits of the mAP: start:stop:step, or a list; 0.3:0.7:0.1.")
+@click.option("--tiou", help="tIoU thresholds of the mAP, start:stop:step or a list; default: 0.3:0.7:0.1.")
 @click.option(
     "--max-per-video",
     type=click.IntRange(1),
     default=200,
     show_default=True,
-    help="Detections of a video that the page holds, best first.",
+    help="Number of detections per video on the page; the best are kept.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("report.html"),
     show_default=True,
-    help="The page to write.",
+    help="Page to write.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the page if it exists.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
 @click.option(
     "--serve", is_flag=True, help="Serve page and videos on this machine, until Ctrl-C; write nothing."
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="0: any that is free."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Port of --serve; 0: any free one.",
 )
 @click.option("--open/--no-open", "open_browser", default=True, help="With --serve: open the browser.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def command(
     source: Path,
     annotations: Path | None,
@@ -61,13 +65,13 @@ def command(
     """Write one self-contained HTML page about a run or predictions.
 
     SOURCE is a run folder, a predictions file, or a folder that `longtal predict` wrote. The page shows each
-    video with a timeline of truth and detections, a table of classes, what goes wrong, and, for a run, its
-    training curves and the age of its memory. It loads nothing from the network; videos are named by their
-    place beside the page.
+    video with a timeline of ground truth and detections, a table of classes, the errors by kind, and, for a
+    run, its training curves and the age of its memory. It loads nothing from the network; videos are named
+    by their path relative to the page.
 
     With --serve SOURCE may also be a page that was written before. The server listens on 127.0.0.1 only and
-    sends nothing but the page and the videos that it names. On a machine far away, forward the port: `ssh
-    -L 8765:127.0.0.1:8765 HOST` and `longtal report RUN --serve --port 8765 --no-open`.
+    sends nothing but the page and its videos. For a server on another machine, forward the port:
+    `ssh -L 8765:127.0.0.1:8765 HOST`, and there `longtal report RUN --serve --port 8765 --no-open`.
 
     \b
     Examples:
@@ -80,17 +84,17 @@ def command(
     from pipelines.shared.files import require_new
     from tal.metrics import parse_tiou
 
-    limits = parse_tiou(tiou) if tiou else None
+    thresholds = parse_tiou(tiou) if tiou else None
     if serve:
         _serve(
             source,
-            lambda: collect(source, annotations, subset, videos, limits, max_per_video),
+            lambda: collect(source, annotations, subset, videos, thresholds, max_per_video),
             port,
             open_browser,
         )
         return
     require_new([out], overwrite)
-    report = collect(source, annotations, subset, videos, limits, max_per_video)
+    report = collect(source, annotations, subset, videos, thresholds, max_per_video)
     write_report(report, out, overwrite)
     summary = {
         "out": str(out),
@@ -112,7 +116,7 @@ def command(
 
 
 def _serve(source: Path, gather: Callable[[], Report], port: int, open_browser: bool) -> None:
-    """Serve a page that was written, or one gathered now."""
+    """Serve a page that was written before, or one gathered now."""
     from pipelines.report.serve import serve_page, serve_report
     from pipelines.shared import console
 

@@ -1,4 +1,4 @@
-"""`longtal staleness`: how old the rows of a store are."""
+"""`longtal staleness`: show how old the rows of a store are."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ import click
 
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path))
-@click.option("--by", type=click.Choice(["video", "clip", "row"]), default="video", show_default=True)
+@click.option(
+    "--by",
+    type=click.Choice(["video", "clip", "row"]),
+    default="video",
+    show_default=True,
+    help="What one line of the table is about.",
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["table", "csv", "json", "parquet"]),
     default="table",
     show_default=True,
+    help="Format of the output.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON, as --format json does.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Write the table to a file instead of printing it."
+    "--out", type=click.Path(path_type=Path), help="File to write the table to, instead of printing it."
 )
 @click.option("--now-step", type=int, help="Step that ages count from; default: the newest in the store.")
 @click.option(
-    "--plot", type=click.Path(path_type=Path), help="Also draw histogram and heat map into this PNG."
+    "--plot", type=click.Path(path_type=Path), help="PNG file to draw a histogram and a heat map into."
 )
 @click.option("--limit", type=int, default=40, show_default=True, help="Lines of the printed table; 0: all.")
 def command(
@@ -38,7 +45,8 @@ def command(
 ) -> None:
     """Show how old the rows of STORE are, in optimizer steps since they were written.
 
-    never: share of rows never written; never_refreshed: share that training has not written since extraction.
+    Columns: never is the share of rows that were never written; never_refreshed the share that training has
+    not written since extraction.
 
     \b
     Example:

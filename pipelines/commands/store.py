@@ -25,7 +25,7 @@ def command() -> None:
 @click.option("--videos", is_flag=True, help="List the videos too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def info(store: Path, videos: bool, as_json: bool) -> None:
-    """What STORE holds: encoder, videos, rows, generation, size, who writes it."""
+    """Show the contents of STORE: encoder, videos, rows, generation, size, current writer."""
     import pandas as pd
 
     from featstore import FeatureStore
@@ -36,21 +36,18 @@ def info(store: Path, videos: bool, as_json: bool) -> None:
     if as_json:
         console.print_json(facts)
         return
-    spec, counts, writer = facts["spec"], facts["videos"], facts["writer"]
+    spec, writer, uncommitted = facts["spec"], facts["writer"], facts["uncommitted_rows"]
+    channels = spec["channels"]
+    complete, reserved, failed = (facts["videos"][state] for state in ("complete", "reserved", "failed"))
     on_disk, holes = human_bytes(facts["bytes_on_disk"]), human_bytes(facts["bytes_with_holes"])
     lines = {
         "encoder": f"{spec['encoder']} (weights {str(spec['weights'])[:16]})",
-        "rows": f"{facts['rows']:,} of {spec['channels']} x {spec['dtype']}, {spec['frame_stride']} "
-        "frames each",
-        "videos": f"{counts['complete']} complete, {counts['reserved']} unfinished, {counts['failed']} "
-        "failed; "
-        f"{facts['hours']} h",
-        "generation": f"{facts['generation']}"
-        + (f", run {facts['run_id']}" if facts["run_id"] else ", pristine"),
+        "rows": f"{facts['rows']:,} of {channels} x {spec['dtype']}, {spec['frame_stride']} frames each",
+        "videos": f"{complete} complete, {reserved} unfinished, {failed} failed; {facts['hours']} h",
+        "generation": f"{facts['generation']}, " + (f"run {run}" if (run := facts["run_id"]) else "pristine"),
         "on disk": f"{on_disk} in {facts['files']} files ({holes} with holes)",
         "to reclaim": human_bytes(facts["reclaimable_bytes"]) + " (longtal store compact)",
-        "writer": f"process {writer['pid']} on {writer['host']}, {facts['uncommitted_rows']} rows not "
-        "committed"
+        "writer": f"process {writer['pid']} on {writer['host']}, {uncommitted} rows not committed"
         if writer
         else "none",
     }
@@ -63,10 +60,10 @@ def info(store: Path, videos: bool, as_json: bool) -> None:
 
 @command.command()
 @click.argument("store", type=_PATH)
-@click.option("--sample", type=float, default=1.0, show_default=True, help="Share of the videos to look at.")
+@click.option("--sample", type=float, default=1.0, show_default=True, help="Share of the videos to check.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def verify(store: Path, sample: float, as_json: bool) -> None:
-    """Compare every row of STORE with its checksum; exit code 1 when some fail."""
+    """Compare every row of STORE with its checksum; exit code 1 when a row fails."""
     from pipelines.shared import console
     from pipelines.store.run import verify_store
 
@@ -107,7 +104,7 @@ def repair(store: Path, as_json: bool) -> None:
 @command.command()
 @click.argument("store", type=_PATH)
 def compact(store: Path) -> None:
-    """Give back the space of removed and failed videos."""
+    """Free the space of removed and failed videos."""
     from featstore import compact_store
     from pipelines.shared import console
     from pipelines.store.run import human_bytes
@@ -119,7 +116,7 @@ def compact(store: Path) -> None:
 @click.argument("store", type=_PATH)
 @click.argument("ids", nargs=-1, required=True)
 def remove(store: Path, ids: tuple[str, ...]) -> None:
-    """Take the videos IDS out of STORE; `compact` gives their space back."""
+    """Remove the videos IDS from STORE; `compact` then frees their space."""
     from featstore import FeatureStore
     from featstore.layout import read_commit, read_header
     from pipelines.shared import console
@@ -135,7 +132,7 @@ def remove(store: Path, ids: tuple[str, ...]) -> None:
 @command.command()
 @click.argument("store", type=_PATH)
 @click.argument("target", type=_PATH)
-@click.option("--run", "run_id", help="Name of the run that the copy is for; it alone may then write it.")
+@click.option("--run", "run_id", help="Name of the run that the copy is for; only this run may write it.")
 def copy(store: Path, target: Path, run_id: str | None) -> None:
     """Copy the last commit of STORE to TARGET, sharing blocks where the file system can."""
     from pipelines.shared import console
@@ -146,9 +143,9 @@ def copy(store: Path, target: Path, run_id: str | None) -> None:
 
 @command.command()
 @click.argument("stores", type=_PATH, nargs=-1, required=True)
-@click.option("--out", type=_PATH, required=True, help="The new store.")
+@click.option("--out", type=_PATH, required=True, help="Store to make.")
 def merge(stores: tuple[Path, ...], out: Path) -> None:
-    """Make one store of several that were extracted the same way, say on several machines.
+    """Make one store of several that were extracted the same way, for example on several machines.
 
     \b
     Example:
@@ -167,25 +164,41 @@ def merge(stores: tuple[Path, ...], out: Path) -> None:
     "--features",
     type=_PATH,
     required=True,
-    help="Folder of ID.npy, .npz or .pt files.",
+    help="Folder of feature files: ID.npy, ID.npz or ID.pt.",
 )
-@click.option("--store", type=_PATH, required=True, help="The new store.")
+@click.option("--store", type=_PATH, required=True, help="Store to make.")
 @click.option(
-    "--layout", type=click.Choice(["tc", "ct"]), required=True, help="tc: [rows, C]; ct: [C, rows]."
+    "--layout",
+    type=click.Choice(["tc", "ct"]),
+    required=True,
+    help="Axes of the arrays; tc: [rows, C], ct: [C, rows].",
 )
-@click.option("--stride", type=int, required=True, help="Frames between rows.")
-@click.option("--window", type=int, default=0, help="Frames that one row looks at; default: the stride.")
+@click.option("--stride", type=int, required=True, help="Frames between neighbouring rows.")
+@click.option("--window", type=int, default=0, help="Frames that one row is made of; default: the stride.")
 @click.option(
-    "--fps", type=float, default=0.0, help="Frames a second; default: each video's, of --annotations."
+    "--fps",
+    type=float,
+    default=0.0,
+    help="Frames a second that the features were made at; default: each video's, from --annotations.",
 )
 @click.option("--annotations", type=_PATH, help="Annotation file with the videos' fps and duration.")
-@click.option("--encoder", default="imported", show_default=True, help="Name of what made the features.")
-@click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True)
-@click.option("--key", help="Array in .npz files, entry in .pt dictionaries.")
-@click.option("--prefix", default="", help="What file names have before the id's last part, such as v_.")
-@click.option("--suffix", default="", help="What file names have after the id.")
-@click.option("--rows", type=int, default=0, help="Resample every video to so many rows; default: not.")
-@click.option("--skip-bad", is_flag=True, help="List files that cannot be taken, instead of stopping.")
+@click.option(
+    "--encoder", default="imported", show_default=True, help="Name of the network that made the features."
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="Type of the numbers in the store.",
+)
+@click.option("--key", help="Name of the array in .npz files, or of the entry in .pt dictionaries.")
+@click.option("--prefix", default="", help="Part of the file names before the id's last part, such as v_.")
+@click.option("--suffix", default="", help="Part of the file names after the id.")
+@click.option(
+    "--rows", type=int, default=0, help="Number of rows to resample every video to; default: not resampled."
+)
+@click.option("--skip-bad", is_flag=True, help="List files that cannot be imported, instead of stopping.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def import_command(
     features: Path,
@@ -204,7 +217,7 @@ def import_command(
     skip_bad: bool,
     as_json: bool,
 ) -> None:
-    """Make a store of features made elsewhere. Row g stands for second (g * stride + window / 2) / fps.
+    """Import features made elsewhere into a new store. Row g lies at second (g * stride + window / 2) / fps.
 
     \b
     Example:
@@ -242,10 +255,17 @@ def import_command(
 @command.command()
 @click.argument("store", type=_PATH)
 @click.argument("folder", type=_PATH)
-@click.option("--layout", type=click.Choice(["tc", "ct"]), default="tc", show_default=True)
+@click.option(
+    "--layout",
+    type=click.Choice(["tc", "ct"]),
+    default="tc",
+    show_default=True,
+    help="Axes of the arrays; tc: [rows, C], ct: [C, rows].",
+)
 def export(store: Path, folder: Path, layout: str) -> None:
-    """Write each complete video of STORE as FOLDER/ID.npy, and features.json with the grid. An id with
-    slashes gives sub-folders.
+    """Write each complete video of STORE as FOLDER/ID.npy, and features.json with the grid.
+
+    An id with slashes gives sub-folders.
     """
     from pipelines.shared import console
     from pipelines.store.features import export_features

@@ -9,12 +9,34 @@ import click
 
 @click.command(short_help="Make a data set of synthetic untrimmed videos.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to make.")
-@click.option("--videos", type=click.IntRange(1), default=40, show_default=True, help="How many.")
-@click.option("--seconds", type=click.FloatRange(8.0), default=45.0, show_default=True, help="Mean length.")
-@click.option("--size", type=click.IntRange(32, 1024), default=128, show_default=True, help="Pixels a side.")
-@click.option("--fps", type=click.FloatRange(5.0, 120.0), default=15.0, show_default=True, help="Frame rate.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides all.")
-@click.option("--processes", type=click.IntRange(1), default=None, help="Default: one a core.")
+@click.option("--videos", type=click.IntRange(1), default=40, show_default=True, help="Number of videos.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(8.0),
+    default=45.0,
+    show_default=True,
+    help="Mean length of a video.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(32, 1024),
+    default=128,
+    show_default=True,
+    help="Side of the pictures, in pixels.",
+)
+@click.option(
+    "--fps",
+    type=click.FloatRange(5.0, 120.0),
+    default=15.0,
+    show_default=True,
+    help="Frames a second.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of every random choice."
+)
+@click.option(
+    "--processes", type=click.IntRange(1), default=None, help="Number of processes; default: one per core."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     out: Path,
@@ -29,7 +51,7 @@ def command(
     """Make untrimmed videos of figures doing twelve labelled actions, with annotations.
 
     Idle stretches, unlabelled look-alike actions, persons, viewpoints, speeds, textures, moving things,
-    camera shake and light vary; subsets `training`, `validation` and `test` share no person.
+    camera shake and light vary; the subsets `training`, `validation` and `test` have no person in common.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""`longtal train`."""
+"""`longtal train`: train a localizer, or encoder and localizer end to end."""
 
 from __future__ import annotations
 
