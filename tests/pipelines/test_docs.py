@@ -50,6 +50,7 @@ PARTS = {
     "longtal extract --repair": "--config project/longtal.yaml",
     "longtal predict --format json,csv,srt,vtt,eaf,boris": "holiday.mp4 --model RUN --out OUT",
     "longtal predict --model RUN": "holiday.mp4 --out OUT",
+    "longtal report --serve": "report.html",
 }
 # What a minute goes by with: processes, many steps, many videos.
 SLOW = re.compile(
