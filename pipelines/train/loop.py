@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -187,20 +186,8 @@ class Trainer:
 
     def _log_step(self, epoch: int, steps: int, record: StepRecord, wait_s: float, pace: Pace) -> None:
         every, done = self.config.train.log_every, self.state.step
-        values: dict[str, Any] = {name: value for name, value in record.losses.items()}
-        values |= {
-            "epoch": epoch,
-            "lr": max(group["lr"] for group in self.optimizer.param_groups),
-            "grad_norm": record.grad_norm,
-            "encoder_grad_norm": record.encoder_grad_norm,
-            "finite": record.finite,
-            "fresh_rows": record.fresh_rows,
-            "stored_rows": record.stored_rows,
-            "age_mean": record.age_mean,
-            "decode_s": record.decode_s,
-            "encode_s": record.encode_s,
-            "wait_s": wait_s,
-        }
+        lr = max(group["lr"] for group in self.optimizer.param_groups)
+        values = {"epoch": epoch, "lr": lr, "wait_s": wait_s, **record.log_values()}
         self.log.write("step", done, **values)
         if done % every == 0 or self.state.step_in_epoch == 1:
             rate = pace.look(done)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -50,6 +51,20 @@ class StepRecord:
     drift: list[float] = field(default_factory=list)
     decode_s: float = 0.0
     encode_s: float = 0.0
+
+    def log_values(self) -> dict[str, Any]:
+        """The numbers that the log has of a step: losses by name, and the rest but for drift."""
+        return {
+            **self.losses,
+            "grad_norm": self.grad_norm,
+            "encoder_grad_norm": self.encoder_grad_norm,
+            "finite": self.finite,
+            "fresh_rows": self.fresh_rows,
+            "stored_rows": self.stored_rows,
+            "age_mean": self.age_mean,
+            "decode_s": self.decode_s,
+            "encode_s": self.encode_s,
+        }
 
 
 class TrainStep:

@@ -89,7 +89,7 @@ class Validator:
 
     def _detect(self, network: MemoryNetwork, video: TrainingVideo) -> pd.DataFrame:
         with self._rows(network, video) as (rows, valid, duration_s):
-            found = detect(
+            detections = detect(
                 network.localizer,
                 rows,
                 video.grid,
@@ -101,4 +101,4 @@ class Validator:
                 valid,
             )
         # plain text: each video's frame has categories of its own, and the frames are joined
-        return found.astype({"video_id": "object", "label": "object"})
+        return detections.astype({"video_id": "object", "label": "object"})
