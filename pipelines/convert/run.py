@@ -30,7 +30,7 @@ from tal.released import (
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was made: the folder, the decoder's name, its parameters, and settings that had to be assumed."""
+    """The model folder that was made, facts about the model, and settings that had to be assumed."""
 
     folder: Path
     decoder: str
@@ -50,9 +50,15 @@ def convert(
 ) -> Conversion:
     """Convert ``checkpoint`` of ``system`` (one of `SYSTEMS`) and write the model folder ``out``.
 
-    ``config``: the YAML file that the checkpoint was trained with, in the released code's own keys;
-    without it what the shapes of the weights tell is used, and ``assumed`` of the result names the rest.
-    ``labels`` name the classes, in order.
+    Parameters
+    ----------
+    config
+        the YAML file that the checkpoint was trained with, in the released code's own keys; None: settings
+        are inferred from the shapes of the weights, and ``assumed`` of the result names the others.
+    labels
+        names of the classes, in order.
+    ema
+        take the averaged weights where the file has both.
 
     Raises
     ------
@@ -154,7 +160,7 @@ def _features(channels: int, dataset: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_labels(path: str | Path) -> list[str]:
-    """Class names in order from a JSON list or a text file with one a line."""
+    """Class names in order, from a JSON list or a text file with one name per line."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")

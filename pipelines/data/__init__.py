@@ -1,1 +1,1 @@
-"""Which videos a command is about: their ids, files and annotations."""
+"""The videos of a command: their ids, files and annotations; checks and re-encoding."""

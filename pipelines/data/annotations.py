@@ -1,4 +1,4 @@
-"""Annotation files from one format into another, with an account of what was kept."""
+"""Conversion of annotation files between formats, with an account of what was kept."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def load_many(
     Parameters
     ----------
     subsets
-        names for files that give none: none, one for all, or one a file.
+        subset of the files that do not name one: none, one for all, or one per file.
     file_format, target, labels, info, keep_duplicates, ignore_labels
-        as for `read_annotations`.
+        as in `read_annotations`.
 
     Raises
     ------
     AnnotationError
-        a file makes no sense, a video is in two of them, or the subsets do not fit.
+        a file cannot be read, a video is in two of them, or there are more or fewer subsets than files.
     """
     if len(subsets) not in (0, 1, len(paths)):
-        raise AnnotationError(f"{len(subsets)} subset names for {len(paths)} files: give one, or one a file")
+        raise AnnotationError(f"{len(subsets)} subsets for {len(paths)} files: give one, or one per file")
     names = list(subsets) * len(paths) if len(subsets) == 1 else list(subsets) or [""] * len(paths)
     parts = [
         read_annotations(
@@ -60,17 +60,17 @@ def load_many(
 def save(
     annotations: AnnotationSet, out: Path, file_format: str | None = None
 ) -> tuple[str, tuple[str, ...]]:
-    """Write the set; the format is given, or told by the suffix (a folder: THUMOS14).
+    """Write the set; the format is given, or follows from the suffix (a folder: THUMOS14).
 
     Returns
     -------
     name, losses
-        of the format, and a line that counts what it has no place for, if there is any.
+        the format's name, and a line for each kind of content that the format cannot hold.
 
     Raises
     ------
     AnnotationError
-        no such format, or it cannot hold a name that occurs.
+        there is no such format, or it cannot hold a name that occurs.
     """
     name = file_format or default_format(out).name
     write_annotations(annotations, out, name)
@@ -83,7 +83,7 @@ def rename_subsets(annotations: AnnotationSet, names: Sequence[str]) -> Annotati
     Raises
     ------
     AnnotationError
-        not of that form, or no such subset; names those that exist.
+        a name is not of that form, or there is no such subset; lists those that exist.
     """
     mapping = {}
     for item in names:
@@ -97,7 +97,7 @@ def rename_subsets(annotations: AnnotationSet, names: Sequence[str]) -> Annotati
 
 
 def overview(annotations: AnnotationSet) -> pd.DataFrame:
-    """One row a subset: videos, instances, labels, hours."""
+    """One row per subset: videos, instances, labels, hours."""
     rows = []
     for name in annotations.subsets:
         part = [v for v in annotations.videos.values() if v.subset == name]

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a data set: annotations against themselves, videos, and a store."""
+"""A check of a data set: annotations against themselves, against the videos, and against a store."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tal.video import VideoInfo
 
 # Annotated durations are often rounded, and count a last picture or not.
 _DURATION_SHARE, _DURATION_S = 0.02, 0.5
-# A label this rare beside a near namesake this much more frequent is a slip of the pen.
+# A label this rare, beside one of nearly the same name that is this much more frequent, is a misspelling.
 _RARE, _MORE_FREQUENT, _ALIKE = 3, 5, 0.84
 _END_SLACK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding: which check, where, and what. ``severity`` error: wrong; warning: worth a look."""
+    """One finding: the check, the video and a description; ``severity``: error, or warning (worth a look)."""
 
     check: str
     video: str
@@ -125,7 +125,7 @@ def _segments(video: VideoAnnotation, info: VideoInfo | None) -> Iterator[Proble
 
 
 def _labels(named: AnnotationSet) -> Iterator[Problem]:
-    """Labels that look like slips of a more frequent one."""
+    """Labels that look like misspellings of a more frequent one."""
     counts = Counter(s.label for v in named.videos.values() for s in v.counted)
     first = {s.label: v.id for v in reversed(list(named.videos.values())) for s in v.counted}
     for label, count in counts.items():

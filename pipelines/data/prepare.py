@@ -1,9 +1,8 @@
-"""Re-encode videos at a run's rate and size with short groups of pictures, so that random clips are cheap to
-read.
+"""Re-encoding of videos at a run's rate and size, with short groups of pictures: random clips are cheap then.
 
-What the papers do by dumping frames to disk, at a fraction of the space. Time stamps are kept: frame k of
-the run is picture k of the new file, so annotations stay valid. Results can differ slightly, as pictures are
-compressed twice.
+The papers dump frames to disk for this; files take a fraction of that space. Time stamps are kept: frame k of
+the run is picture k of the new file, so annotations stay valid. Results can differ slightly, as pictures
+are compressed twice.
 """
 
 from __future__ import annotations
@@ -35,8 +34,10 @@ _MEASURED_VIDEOS, _MEASURED_CLIPS = 8, 4
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """``size``: short side in pixels; ``gop``: pictures between key frames; ``crf``: x264's quality, lower
-    is better.
+    """What to re-encode, and how.
+
+    ``size``: short side in pixels; ``gop``: pictures between key frames; ``crf``: quality of x264, of which
+    lower is better.
     """
 
     videos: Path
@@ -64,7 +65,7 @@ class PrepareConfig:
 
 @dataclass
 class PrepareReport:
-    """``gain``: what a table of it says, before and after."""
+    """Videos by outcome; ``gain``: table of sizes and reading times before and after."""
 
     done: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
@@ -140,16 +141,16 @@ def _run(todo: dict[str, tuple[Path, Path]], config: PrepareConfig) -> Iterator[
 
 
 def _reencode(source: Path, target: Path, config: PrepareConfig) -> str:
-    """Write one video; its error, or nothing."""
+    """Write one video; returns its error, "" when there was none."""
     try:
         with open_video(source) as reader:
             fps = _rate(reader.info, config)
             total = reader.num_frames(fps)
             with VideoWriter(target, fps, gop=config.gop, crf=config.crf) as writer:
                 for start in range(0, total, _CHUNK_FRAMES):
-                    wanted = np.arange(start, min(total, start + _CHUNK_FRAMES))
-                    pictures, _ = reader.frames(wanted, fps, size=config.size)
-                    # 4:2:0 colour wants even sides; a column less is no loss
+                    frames = np.arange(start, min(total, start + _CHUNK_FRAMES))
+                    pictures, _ = reader.frames(frames, fps, size=config.size)
+                    # 4:2:0 colour needs even sides; one column less does no harm
                     even = pictures[:, : pictures.shape[1] // 2 * 2, : pictures.shape[2] // 2 * 2]
                     for picture in even:
                         writer.add(np.ascontiguousarray(picture))
@@ -163,8 +164,9 @@ def _rate(info: VideoInfo, config: PrepareConfig) -> float:
 
 
 def _gain(ready: dict[str, tuple[Path, Path]], config: PrepareConfig) -> pd.DataFrame:
-    """Size on disk, and the time of a random clip (opening included, as a loader worker does), before and
-    after.
+    """Size on disk and the time of reading a random clip, before and after.
+
+    Opening is included, as a loader worker opens a file per clip.
     """
     rng = np.random.default_rng(0)
     some = [ready[k] for k in sorted(ready)]

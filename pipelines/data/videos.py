@@ -1,4 +1,4 @@
-"""Videos that a user names: folders, files and patterns -> ids and paths. Every command asks here.
+"""Videos that a user names: folders, files and patterns -> ids and paths, for every command.
 
 The id of a video is its path below its folder without suffix (`tal.annotations.videos`). The folder of a
 single file is the one that it lies in, that of a pattern is the part before its first ``*``, ``?`` or ``[``.
@@ -23,7 +23,7 @@ from tal.errors import VideoError
 from tal.video import VideoInfo
 from tal.video.pool import LOOK_ONLY, DecodeTask, Finished, decode_all
 
-# What the ids of annotations are called in notes.
+# The name of annotations' ids in notes.
 ANNOTATED = "annotated id"
 _LOOKED_FOR = ", ".join(VIDEO_SUFFIXES)
 _FEW_VIDEOS = 64  # are opened sooner than worker processes start
@@ -55,7 +55,7 @@ def open_folder(videos: Path) -> VideoFolder:
     Raises
     ------
     VideoError
-        no such folder.
+        there is no such folder.
     """
     if not videos.is_dir():
         what = "is not a folder" if videos.exists() else "does not exist"
@@ -73,13 +73,13 @@ def pair_with_files(
     Raises
     ------
     VideoError
-        no such folder.
+        there is no such folder.
     """
     folder = open_folder(videos)
     matches = folder.match(annotations.videos)
-    wanted = annotations.videos if chosen is None else chosen
-    pairs = {ours: matches.pairs[ours] for ours in wanted if ours in matches.pairs}
-    missing = tuple(sorted(ours for ours in wanted if ours not in pairs))
+    named = annotations.videos if chosen is None else chosen
+    pairs = {ours: matches.pairs[ours] for ours in named if ours in matches.pairs}
+    missing = tuple(sorted(ours for ours in named if ours not in pairs))
     paths = {name: folder.files[name] for name in sorted(pairs.values())}
     return Sources(paths, folder.files.keys(), pairs, missing, matches)
 
@@ -90,9 +90,9 @@ def find_sources(videos: Path, annotations: Path | None = None, subset: str | No
     Raises
     ------
     VideoError
-        no such folder, or no video in it.
+        there is no such folder, or no video in it.
     AnnotationError, EvaluationError
-        annotations that cannot be read, or without that subset.
+        the annotations cannot be read, or do not have that subset.
     """
     if annotations is None:
         paths = dict(open_folder(videos).files)
@@ -110,7 +110,7 @@ def find_sources(videos: Path, annotations: Path | None = None, subset: str | No
 
 
 def tell(matches: IdMatches, what: str = ANNOTATED) -> None:
-    """Say in the log which ids were written otherwise, and which could not be told."""
+    """Log which ids were written otherwise, and which could not be matched."""
     for note in matches.bent(what):
         console.log.info("%s", note)
     for note in matches.refused(what):
@@ -118,14 +118,14 @@ def tell(matches: IdMatches, what: str = ANNOTATED) -> None:
 
 
 class Opened(NamedTuple):
-    """Videos by id: what each is, and why the others cannot be read."""
+    """Facts of the videos by id, and the reasons why the others cannot be read."""
 
     infos: dict[str, VideoInfo]
     failed: dict[str, str]
 
 
 def open_videos(paths: Mapping[str, Path], workers: int = 0, title: str = "opening videos") -> Opened:
-    """Index each file. ``workers``: processes that do it."""
+    """Index each file. ``workers``: number of processes, 0: this one alone."""
     infos: dict[str, VideoInfo] = {}
     failed: dict[str, str] = {}
     if not paths:
@@ -146,13 +146,13 @@ def open_videos(paths: Mapping[str, Path], workers: int = 0, title: str = "openi
 def find_videos(given: Iterable[str | Path]) -> dict[str, Path]:
     """Video id -> file of everything named, in the order named; no file twice.
 
-    Where files of several folders would have one id, as much of the folders' path is put before it as tells
-    them apart, from what they have in common on.
+    Where files of several folders would have one id, the folders' paths are put before it, as far as is
+    needed to tell them apart.
 
     Raises
     ------
     VideoError
-        a path that is not there, or a folder or pattern without any video.
+        a path does not exist, or a folder or pattern has no video.
     """
     folders: dict[Path, list[Path]] = {}
     order: dict[str, Path] = {}  # by the file itself: the first mention counts
@@ -169,33 +169,39 @@ def find_videos(given: Iterable[str | Path]) -> dict[str, Path]:
         for name, path in name_files(root, paths).items()
     ]
     _tell_apart(named)
-    found = {item.path: item.id for item in named}
-    return {found[path]: path for path in order.values()}
+    ids = {item.path: item.id for item in named}
+    return {ids[path]: path for path in order.values()}
 
 
-def find_stored(given: Iterable[str], known: Collection[str], store: Path) -> dict[str, Path]:
-    """Stored id -> path of the videos of a store, all of them or those named: by id, or by a file whose path
-    ends as an id does.
+def find_stored(given: Iterable[str], stored: Collection[str], store: Path) -> dict[str, Path]:
+    """Stored id -> path of the videos of a store, all of them or those named.
+
+    Parameters
+    ----------
+    given
+        names: ids, or files whose paths end as an id does.
+    stored
+        the store's ids.
 
     Raises
     ------
     UnknownVideoError
-        a name that none of the store's ids agrees with, or several.
+        a name fits none of the store's ids, or several.
     """
-    index = IdIndex(known)
+    index = IdIndex(stored)
     chosen = {}
     for text in given:
         matches = _closest(index, text)
         if not matches.pairs:
-            why = "; ".join(matches.refused("video id")) or f"it has {len(known)}"
+            why = "; ".join(matches.refused("video id")) or f"it has {len(stored)}"
             raise UnknownVideoError(f"{store} has no complete video {text!r}; {why}")
         tell(matches, "video id")
         chosen[next(iter(matches.pairs.values()))] = Path(text)
-    return chosen or {name: Path(name) for name in known}
+    return chosen or {name: Path(name) for name in stored}
 
 
 def _closest(index: IdIndex, text: str) -> IdMatches:
-    """A path's match with as many folders as agree; else that of its last part alone."""
+    """The match of a path with as many of its folders as fit; else that of its last part alone."""
     parts = Path(text).parts or (text,)
     for start in range(len(parts)):
         tail = "/".join(parts[start:])
@@ -209,9 +215,9 @@ def _expand(text: str) -> tuple[Path, list[Path]]:
     """(folder, videos below it) of one argument."""
     path = Path(text)
     if path.is_dir():
-        if not (found := list_videos(path)):
+        if not (videos := list_videos(path)):
             raise VideoError(f"{text}: no video in this folder; looked for {_LOOKED_FOR}")
-        return path, found
+        return path, videos
     if path.exists():
         return path.parent, [path]  # whatever its suffix: the decoder will say what it is
     if not glob.has_magic(text):
@@ -243,8 +249,9 @@ def _above(root: Path) -> tuple[str, ...]:
 
 @dataclass
 class _Named:
-    """A file with its id below a folder; ``above``: the folder's path; ``before``: how many of its last parts
-    stand before the id.
+    """A file with its id below a folder.
+
+    ``above``: parts of the folder's path; ``before``: how many of the last ones stand before the id.
     """
 
     path: Path
@@ -263,7 +270,7 @@ class _Named:
 
 
 def _tell_apart(named: list[_Named]) -> None:
-    """Put folders before ids, and then suffixes behind them, until no two are alike."""
+    """Put folders before ids, then suffixes behind them, until all ids differ."""
     levels = zip(*(item.above for item in named), strict=False)  # as deep as the least deep folder
     shared = sum(1 for _ in takewhile(lambda parts: len(set(parts)) == 1, levels))
     while True:

@@ -1,1 +1,1 @@
-"""The demo: synthetic videos, then the whole way a user goes."""
+"""The demo: synthetic videos, then every stage of a user's work."""

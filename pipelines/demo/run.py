@@ -1,9 +1,9 @@
-"""The demo: videos made on the spot, then the whole way a user goes, with the same pipelines.
+"""The demo: synthetic videos, then every stage of a user's work, with the same pipelines.
 
 OUT/ data/ (videos, annotations) · features.zarr (the extraction) · run/ (training, its memory, the model) ·
-test/ (detections of the held-out videos) · new/ (a video of somebody new, and what was found in it) ·
+test/ (detections of the held-out videos) · new/ (a video of a new person, and its detections) ·
 annotations.json, predictions.json, evaluation.json · staleness_before.csv, staleness_after.csv ·
-timeline.png · summary.json. Called again it goes on where it stopped and reuses what is finished.
+timeline.png · summary.json. Called again it goes on where it stopped and reuses finished stages.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _MOST_FALSE = 8
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What decides a demo's result. ``sets`` change the preset: ``("train.epochs=2",)``.
+    """Settings that decide a demo's result. ``sets`` change the preset: ``("train.epochs=2",)``.
 
-    ``shuffled_labels`` is a control: labels of the training segments are dealt anew, and mAP must fall to
-    chance.
+    ``shuffled_labels`` is a control, in which the labels of the training segments are permuted: mAP must
+    fall to chance.
     """
 
     seed: int = 0
@@ -76,7 +76,7 @@ class DemoOptions:
 
 
 def run_demo(out: str | Path, options: DemoOptions = DemoOptions()) -> dict[str, Any]:
-    """Run what is not finished yet; returns the summary, which also stands in ``out/summary.json``.
+    """Run the stages that are not finished yet; returns the summary, which ``out/summary.json`` holds too.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def run_demo(out: str | Path, options: DemoOptions = DemoOptions()) -> dict[str,
 
 
 class _Demo:
-    """The stages in order; ``state`` is what summary.json will say."""
+    """The stages in order; ``state`` is the content of demo.json."""
 
     def __init__(self, out: Path, options: DemoOptions) -> None:
         self.out, self.options = out, options
@@ -119,8 +119,7 @@ class _Demo:
             self._show(name)
         return self._finish()
 
-    # -- stages
-    # --------------------------------------------------------------------------------------------------
+    # -- stages --
 
     def synth(self) -> dict[str, Any]:
         data = self.options.data
@@ -198,7 +197,7 @@ class _Demo:
             confident,
             annotation.segments,
             annotation.duration_s,
-            title=f"a new video ({path.name}): truth and what the model found",
+            title=f"a new video ({path.name}): ground truth and detections",
             overwrite=True,
         )
         rows = [
@@ -219,8 +218,7 @@ class _Demo:
             "found": rows,
         }
 
-    # -- what the stages share
-    # -----------------------------------------------------------------------------------
+    # -- shared by the stages --
 
     def config(self) -> RunConfig:
         """The preset, on this demo's files."""
@@ -243,9 +241,7 @@ class _Demo:
         return Detector.load(self.out / "run")
 
     def _write_staleness(self, store: str, table: str) -> dict[str, Any]:
-        """Write the table by video; returns how many rows were refreshed, how often, and the store's
-        generation.
-        """
+        """Write the table by video; returns counts of refreshed rows and writes, and the generation."""
         from featstore import FeatureStore
 
         with FeatureStore.open(self.out / store) as opened:
@@ -267,7 +263,7 @@ class _Demo:
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
-        """Seconds of a stage; those of an interrupted try are counted too."""
+        """Add the seconds of a stage to the state; those of an interrupted try count too."""
         started = time.perf_counter()
         try:
             yield
@@ -279,12 +275,12 @@ class _Demo:
     def _claim(self) -> None:
         path = self.out / "demo.json"
         if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
-            if found.get("options") != self.state["options"]:
+            earlier = json.loads(path.read_text(encoding="utf-8"))
+            if earlier.get("options") != self.state["options"]:
                 raise OutputExistsError(
                     f"{self.out} holds a demo made with other options (demo.json there): give another --out"
                 )
-            self.state = found
+            self.state = earlier
         elif self.out.exists() and any(self.out.iterdir()):
             raise OutputExistsError(f"{self.out} is not empty and holds no demo: give another --out")
         self._save()
@@ -292,8 +288,7 @@ class _Demo:
     def _save(self) -> None:
         write_text(self.out / "demo.json", json.dumps(self.state, indent=1), overwrite=True)
 
-    # -- what is shown
-    # -------------------------------------------------------------------------------------------
+    # -- output --
 
     def _show(self, name: str) -> None:
         done = self.state["done"][name]
@@ -329,21 +324,20 @@ class _Demo:
 
     def _show_new(self, done: dict[str, Any]) -> None:
         rows = []
-        found = sorted(done["found"], key=lambda r: r["start_s"])
+        detections = sorted(done["found"], key=lambda r: r["start_s"])
         for segment in done["truth"]:
-            mine = [
-                r for r in found if min(r["end_s"], segment["end_s"]) > max(r["start_s"], segment["start_s"])
-            ]
+            start_s, end_s = segment["start_s"], segment["end_s"]
+            mine = [r for r in detections if min(r["end_s"], end_s) > max(r["start_s"], start_s)]
             right = [r for r in mine if r["right"] and r["found"] == segment["label"]]
             best = max(right or mine, key=lambda r: r["score"], default=None)
-            if best in found:
-                found.remove(best)
+            if best in detections:
+                detections.remove(best)
             rows.append({"truth": _span(segment["label"], segment), **_found(best)})
-        rest = sorted(found, key=lambda r: -r["score"])
+        rest = sorted(detections, key=lambda r: -r["score"])
         rows += [{"truth": "", **_found(r)} for r in rest[:_MOST_FALSE]]
-        console.print_table(pd.DataFrame(rows), title=f"{done['video']}: truth beside what was found")
+        console.print_table(pd.DataFrame(rows), title=f"{done['video']}: ground truth beside detections")
         if len(rest) > _MOST_FALSE:
-            console.out.print(f"… and {len(rest) - _MOST_FALSE} more detections that are nothing")
+            console.out.print(f"… and {len(rest) - _MOST_FALSE} more false detections")
 
     def _finish(self) -> dict[str, Any]:
         done = self.state["done"]
@@ -396,7 +390,7 @@ class _Demo:
 def predict_with_progress(
     detector: Detector, videos: dict[str, Path], out: Path, predict: Callable[..., Any]
 ) -> Any:
-    """`pipelines.predict.predict` with a bar of rows."""
+    """`pipelines.predict.run.predict` with a progress bar of videos."""
     with console.progress("videos") as bar:
         task = bar.add_task("looking", total=len(videos))
         report = predict(

@@ -1,1 +1,1 @@
-"""Timelines of videos."""
+"""Timelines of videos, written as files."""

@@ -1,4 +1,4 @@
-"""`longtal plot`: the timeline of one video as a file."""
+"""The timeline of one video as a file."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ def write_timeline(
 
     Raises
     ------
-    OutputExistsError, OutputError
-        the picture stands already, or cannot be written.
+    OutputExistsError
+        the picture exists already and ``overwrite`` is false.
+    OutputError
+        the picture cannot be written.
     """
     path = Path(out)
     require_new([path], overwrite)
@@ -40,21 +42,32 @@ def write_timeline(
     return path
 
 
-def choose_video(predictions: pd.DataFrame, video_id: str | None, known: Sequence[str] = ()) -> str:
-    """The video to draw: the named one, whose id may be written otherwise here (the log says so), or the only
-    one. EvaluationError lists what there is.
+def choose_video(predictions: pd.DataFrame, video_id: str | None, video_ids: Sequence[str] = ()) -> str:
+    """The id of the video to draw: the one named, or the only one.
+
+    Parameters
+    ----------
+    video_id
+        may be written otherwise than in the predictions: it is matched, and the log says so.
+    video_ids
+        videos that the predictions are about, with or without detections.
+
+    Raises
+    ------
+    EvaluationError
+        there is no such video, or several and none is named; lists them.
     """
-    there = list(dict.fromkeys([*predictions["video_id"].astype(str), *known]))
+    there = list(dict.fromkeys([*predictions["video_id"].astype(str), *video_ids]))
     if video_id is not None:
         matches = match_ids([video_id], there)
         if matches.pairs:
             for note in matches.bent("id"):
                 console.log.info("%s", note)
             return matches.pairs[video_id]
-        wanted = "; ".join(matches.refused("id")) or f"no video {video_id!r}"
+        problem = "; ".join(matches.refused("id")) or f"no video {video_id!r}"
     elif len(there) == 1:
         return there[0]
     else:
-        wanted = "say which video with --video"
+        problem = "say which video with --video"
     listed = ", ".join(there[:8]) + (f", … ({len(there)} in all)" if len(there) > 8 else "")
-    raise EvaluationError(f"{wanted}: the predictions have {listed or 'none'}")
+    raise EvaluationError(f"{problem}: the predictions have {listed or 'none'}")

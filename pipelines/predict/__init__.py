@@ -1,1 +1,1 @@
-"""Detections of new videos, in the formats that other tools read."""
+"""Detection in new videos, with results in the formats of other tools."""

@@ -1,4 +1,4 @@
-"""`write_exports`: check the detections once, then let each format write its files."""
+"""Detections in the formats of other tools: checked once, then written by each format."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _tasks(
     names: Mapping[str, str],
     out_dir: Path,
 ) -> list[tuple[Path, Callable[[], None]]]:
-    """(file, what writes it) for each file of one format; ``names``: id -> the name of its files."""
+    """(file, function that writes it) for each file of one format; ``names``: id -> stem of its files."""
     if not files.file_per_video:
         path = out_dir / files.ending
         return [(path, partial(files.write, detections, videos, path))]
@@ -103,5 +103,5 @@ def _checked(predictions: pd.DataFrame) -> list[Detection]:
 
 
 def _text(value: object) -> str:
-    """Text that can be written as UTF-8: file names may hold bytes that are none."""
+    """Text that can be written as UTF-8; file names may hold bytes that are not."""
     return str(value).encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""A copy of a video with what was found written over it: names while they happen, a strip of time below."""
+"""A copy of a video with its detections drawn over it: names while they last, a strip of time below."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ def write_overlay(
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write ``out`` (mp4, without sound): the video at its own rate, labels of ``detections`` while they
-    last.
+    """Write ``out`` (mp4, without sound): the video at its own rate, with labels while detections last.
 
-    ``detections``: columns start_s, end_s, label, score of this video; those worth showing.
+    Parameters
+    ----------
+    detections
+        columns start_s, end_s, label, score of this video; those worth showing.
 
     Raises
     ------
@@ -60,12 +62,12 @@ def write_overlay(
         painter = _Painter(width, height, info.duration_s, detections)
         with VideoWriter(target, info.fps, gop=max(1, round(info.fps)), crf=22, threads=0) as writer:
             for first in range(0, total, _AT_ONCE):
-                wanted = np.arange(first, min(total, first + _AT_ONCE))
-                pictures, _ = reader.frames(wanted, info.fps)
-                for k, picture in zip(wanted.tolist(), pictures, strict=True):
+                frames = np.arange(first, min(total, first + _AT_ONCE))
+                pictures, _ = reader.frames(frames, info.fps)
+                for k, picture in zip(frames.tolist(), pictures, strict=True):
                     writer.add(painter.paint(picture, sampling.to_seconds(k)))
                 if on_progress is not None:
-                    on_progress(int(wanted[-1]) + 1, total)
+                    on_progress(int(frames[-1]) + 1, total)
     return target
 
 
@@ -125,7 +127,7 @@ class _Painter:
 
 
 def _lanes(detections: pd.DataFrame) -> list[_Bar]:
-    """Bars put into the first lane that is free; what finds none shares the last."""
+    """Bars, each in the first lane that is free, else in the last one."""
     ends: list[float] = []
     bars = []
     ordered = detections.sort_values("start_s", kind="stable")

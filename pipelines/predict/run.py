@@ -1,8 +1,7 @@
-"""Find actions in new videos: every finished video is kept at once, so an interrupted call goes on where it
-stood.
+"""Detection in new videos. Every finished video is kept at once, so an interrupted call goes on from there.
 
-OUT/ predictions.json (everything found, ActivityNet form) · what `formats` asks for · manifest.json (model,
-thresholds, files written) · finished/ (one file a video).
+OUT/ predictions.json (all detections, ActivityNet form) · files of the other formats · manifest.json (model,
+thresholds, files written) · finished/ (one file per video).
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass
 class PredictReport:
-    """What was found: ``all`` has every detection, ``confident`` those that pass the thresholds."""
+    """The detections (``all``, and those that pass the thresholds, ``confident``) and how each video went."""
 
     out: Path
     all: pd.DataFrame
@@ -66,15 +65,15 @@ def predict(
     videos
         id -> file; with a ``store`` the files are only referred to.
     threshold
-        None: predictions.json has everything, the other formats what passes the model's calibrated
-        thresholds. A number: only detections with at least this score are written, whatever the format.
+        lowest score of the detections that are written, whatever the format; None: predictions.json has all
+        detections, the other formats those that pass the model's calibrated thresholds.
     store
         detect from its rows instead of the videos.
 
     Raises
     ------
     AnnotationError
-        no format has that name.
+        there is no such format.
     OutputExistsError
         ``out`` holds results of another model or files that were changed since; nothing was written.
     OutputError
@@ -97,25 +96,25 @@ def predict(
             _stamp(path) if store is None else {"store": store.spec.to_dict(), "generation": store.generation}
         )
         part = out / "finished" / _part_name(video_id)
-        known = manifest.load(video_id, part, stamp)
-        if known is not None:
-            frames[video_id] = known
+        finished = manifest.load(video_id, part, stamp)
+        if finished is not None:
+            frames[video_id] = finished
             report.reused.append(video_id)
             continue
         started = time.perf_counter()
         try:
             if store is None:
                 tell = None if on_progress is None else _for_video(on_progress, video_id)
-                found = detector.predict(path, video_id, tell)
+                detections = detector.predict(path, video_id, tell)
             else:
-                found = detector.predict_store(store, video_id)
+                detections = detector.predict_store(store, video_id)
         except (LongtalError, OSError) as error:
             report.failed[video_id] = str(error)
             continue
-        frames[video_id] = found
+        frames[video_id] = detections
         with output_errors(part):
             part.parent.mkdir(parents=True, exist_ok=True)
-            write_predictions(found, part, [video_id])
+            write_predictions(detections, part, [video_id])
         manifest.note(video_id, part, path, stamp)
         report.seconds[video_id] = time.perf_counter() - started
         report.done.append(video_id)
@@ -142,7 +141,7 @@ def _export(
     formats: Sequence[str],
     overwrite: bool,
 ) -> list[Path]:
-    """predictions.json is always there."""
+    """Write the files of all formats; predictions.json is always one of them."""
     written = write_exports(official, videos, ["json"], out, overwrite)
     others = [name for name in formats if name != "json"]
     return written + (write_exports(confident, videos, others, out, overwrite) if others else [])
@@ -157,13 +156,13 @@ def _concatenate(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _part_name(video_id: str) -> str:
-    """A file name that only this id has."""
+    """A file name that belongs to this id alone."""
     digest = hashlib.sha256(video_id.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{safe_names([video_id])[video_id][:80]}-{digest[:12]}.json"
 
 
 def _stamp(path: Path) -> dict[str, Any]:
-    """What tells one state of a file from another."""
+    """Facts that change with the content of a file: its size and time."""
     try:
         facts = path.stat()
     except OSError:
@@ -172,7 +171,7 @@ def _stamp(path: Path) -> dict[str, Any]:
 
 
 class _Manifest:
-    """OUT/manifest.json: which model made what stands in OUT, and from which files."""
+    """OUT/manifest.json: the model and the videos that the files in OUT were made from."""
 
     def __init__(self, out: Path, model: str, source: str) -> None:
         self.out, self.path = out, out / MANIFEST
@@ -183,7 +182,7 @@ class _Manifest:
         return {k: Path(v["path"]) for k, v in self.content["videos"].items()}
 
     def claim(self, overwrite: bool) -> None:
-        """Take over what an earlier call with the same model left; refuse anything else."""
+        """Continue an earlier call with the same model; refuse a folder with anything else."""
         if not self.path.exists():
             strangers = [p for p in (self.out / "predictions.json", self.out / "finished") if p.exists()]
             if strangers and not overwrite:
@@ -192,10 +191,10 @@ class _Manifest:
                 )
             return
         try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-            same = found["model"] == self.content["model"] and found["source"] == self.content["source"]
-            files = dict(found["files"])
-            self.content["videos"] = dict(found["videos"]) if same else {}
+            earlier = json.loads(self.path.read_text(encoding="utf-8"))
+            same = earlier["model"] == self.content["model"] and earlier["source"] == self.content["source"]
+            files = dict(earlier["files"])
+            self.content["videos"] = dict(earlier["videos"]) if same else {}
         except (ValueError, KeyError, TypeError):
             same, files = False, {}
         if overwrite:
@@ -212,7 +211,7 @@ class _Manifest:
         self.content["files"] = files
 
     def load(self, video_id: str, part: Path, stamp: Mapping[str, Any]) -> pd.DataFrame | None:
-        """Detections of a video that is finished and has not changed since."""
+        """Detections of a finished video; None when it is not finished, or has changed since."""
         entry = self.content["videos"].get(video_id)
         if entry is None or entry["stamp"] != stamp or not stamp:
             return None
@@ -222,7 +221,7 @@ class _Manifest:
             return None
 
     def take_over(self, videos: Mapping[str, Path]) -> list[str]:
-        """Give finished videos the ids that this call has for their files; notes on those that had others.
+        """Give finished videos the ids that this call has for their files; returns notes on the changes.
 
         An id depends on the folder that a call names (and 0.1 left folders out), so one file can have had
         another id, and one id can have been another file's.
@@ -261,13 +260,13 @@ class _Manifest:
         (self.out / "finished" / _part_name(old_id)).unlink(missing_ok=True)
 
     def load_others(self, videos: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
-        """Finished videos that this call does not name: they stay in the results."""
+        """Detections of finished videos that this call does not name: they stay in the results."""
         others = {}
         for video_id, entry in self.content["videos"].items():
             if video_id not in videos:
-                found = self.load(video_id, self.out / entry["part"], entry["stamp"])
-                if found is not None:
-                    others[video_id] = found
+                detections = self.load(video_id, self.out / entry["part"], entry["stamp"])
+                if detections is not None:
+                    others[video_id] = detections
         return others
 
     def note(self, video_id: str, part: Path, path: Path, stamp: Mapping[str, Any]) -> None:
@@ -279,9 +278,7 @@ class _Manifest:
         self._write()
 
     def remove(self, formats: Sequence[str]) -> None:
-        """Remove files that an earlier call wrote and nobody changed since, where they are about to be
-        written anew.
-        """
+        """Remove the files of an earlier call that are about to be written anew."""
         endings = tuple(files.ending for files in prediction_files(["json", *formats]))
         for name in [n for n in self.content["files"] if n.endswith(endings)]:
             (self.out / name).unlink(missing_ok=True)

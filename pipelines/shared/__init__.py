@@ -1,1 +1,1 @@
-"""What several commands need: console, files, provenance, names inside a run folder."""
+"""Parts that several commands share: console, files, provenance, names inside a run folder."""

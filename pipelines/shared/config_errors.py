@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in words that name the key and what would fit."""
+"""Errors of a configuration in words: the key, and what would fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every command prints with: one console, tables, progress with ETA, one logger."""
+"""The output of every command: one console, tables, progress with ETA, one logger."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = ["err", "is_quiet", "log", "out", "print_json", "print_table", "printa
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
 log = logging.getLogger("longtal")
-_ENDLESS = 1_000_000  # characters: no line of a pipe is folded
+_ENDLESS = 1_000_000  # characters: lines of a pipe are never folded
 
 
 def set_quiet(quiet: bool) -> None:

@@ -1,4 +1,4 @@
-"""Files for users: names made safe, nothing overwritten unless asked, never half a file."""
+"""Output files: safe names, nothing overwritten unless asked, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_BYTES = 160  # of 255 that common file systems allow; the rest is for suffi
 
 
 class OutputExistsError(LongtalError, FileExistsError):
-    """Something stands at the output path already; nothing was overwritten."""
+    """The output path exists already; nothing was overwritten."""
 
 
 class OutputError(LongtalError, OSError):
@@ -33,9 +33,9 @@ class OutputError(LongtalError, OSError):
 
 
 def safe_names(ids: Iterable[str]) -> dict[str, str]:
-    """File stems for ids that may be anything: no separator, no leading dot, no two alike anywhere.
+    """File stems for ids of any form: no separators, no leading dots, all different on any file system.
 
-    An id that is a good name is its own stem; any other gets a short hash, so that stems stay apart.
+    An id that is a good name is its own stem; any other gets a short hash, so that stems differ.
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
@@ -56,7 +56,7 @@ def _safe_stem(text: str) -> str:
 
 
 def require_new(paths: Iterable[Path], overwrite: bool = False) -> None:
-    """Raise OutputExistsError when one of the files stands already and may not be replaced."""
+    """Raise OutputExistsError when one of the files exists already and may not be replaced."""
     if overwrite:
         return
     there = [path for path in paths if os.path.lexists(path)]
@@ -70,7 +70,7 @@ def require_new(paths: Iterable[Path], overwrite: bool = False) -> None:
 def require_folder(folder: Path) -> None:
     """Raise OutputError when ``folder`` is not, and cannot become, a folder to write into.
 
-    To be asked before long work: writing says the same, but only at its end.
+    Call it before long work: writing raises the same error, but only at the end.
     """
     place = folder.absolute()
     while not os.path.lexists(place):
@@ -87,9 +87,9 @@ def write_text(path: Path, text: str, overwrite: bool = False) -> Path:
     Raises
     ------
     OutputExistsError
-        when the file exists and ``overwrite`` is false.
+        the file exists and ``overwrite`` is false.
     OutputError
-        when the folder cannot be written (permissions, disk full).
+        the folder cannot be written (permissions, disk full).
     """
     require_new([path], overwrite)
     with output_errors(path), put_in_place(path) as beside:
@@ -99,7 +99,7 @@ def write_text(path: Path, text: str, overwrite: bool = False) -> Path:
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Turn what the system says while ``path`` is written into an OutputError."""
+    """Turn the system's errors while ``path`` is written into an OutputError."""
     require_folder(path.parent)
     try:
         yield

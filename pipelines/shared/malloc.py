@@ -1,4 +1,4 @@
-"""Let the C library keep the big buffers that a network on a CPU frees and asks for again in every layer.
+"""A setting of the C library: it keeps the big buffers that a network on a CPU frees and needs again.
 
 glibc gives each buffer above 32 MiB pages fresh from the kernel and hands them back when it is freed, so that
 every layer of every batch pays a page fault and a zeroing for each 4 KiB it writes: two fifths of the
@@ -19,7 +19,7 @@ _FREE_BYTES = (1 << 31) - 1  # mallopt takes a C int
 
 
 def keep_freed_buffers() -> bool:
-    """Keep buffers of up to 1 GiB in this process, and up to 2 GiB of free memory; whether that is done.
+    """Keep buffers of up to 1 GiB in this process, and up to 2 GiB of free memory; True when it was done.
 
     glibc alone has the switch; elsewhere (musl, macOS, Windows) nothing happens.
     """

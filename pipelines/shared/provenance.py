@@ -1,4 +1,4 @@
-"""What made a result: versions, source revision, command."""
+"""The provenance of a result: versions, source revision, command."""
 
 from __future__ import annotations
 

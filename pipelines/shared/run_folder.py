@@ -1,4 +1,4 @@
-"""Names inside a run folder that more than one part of longtal goes by."""
+"""Names inside a run folder that more than one part of longtal uses."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _RENAMED_KINDS = {"settle": "finetune_localizer"}
 
 
 def step_name(step: int) -> str:
-    """Name of what belongs to an optimizer step; sorts as the steps do."""
+    """Name of files and folders that belong to an optimizer step; names sort as the steps do."""
     return f"step_{step:08d}"
 
 
 def validation_predictions(run: Path, step: int) -> Path:
-    """Detections of the validation after a step."""
+    """File of the detections of the validation after a step."""
     return run / "validation" / f"{step_name(step)}_predictions.json"
 
 
 def record_kind(record: Mapping[str, Any]) -> str:
-    """What a record of log.jsonl is about, by today's name; one that does not say so is of a step."""
+    """The kind of a record of log.jsonl, by its name of today; "step" for a record that does not name one."""
     kind = str(record.get("kind") or "step")
     return _RENAMED_KINDS.get(kind, kind)

@@ -1,7 +1,7 @@
-"""Tables that never cut a name or a number, whatever the width.
+"""Tables in which names and numbers are never cut, whatever the width.
 
 On a terminal, columns of text shrink and their long names fold; where even that does not fit, the table is
-turned: one block of ``name  value`` lines per row. A pipe or a log file gets full width, a line per row.
+turned: one block of ``name  value`` lines per row. A pipe or a log file gets full width, one line per row.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def printable(value: object) -> str:
 def build_table(
     frame: pd.DataFrame, width: int | None, title: str | None = None, digits: int = 3
 ) -> RenderableType:
-    """A DataFrame as something that rich prints.
+    """A DataFrame as a table that rich prints.
 
     Parameters
     ----------
     width
-        of the terminal in characters; None: as wide as it gets, a line per row.
+        width of the terminal in characters; None: unlimited, one line per row.
     digits
         decimals of floating-point numbers.
     """

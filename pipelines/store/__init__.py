@@ -1,1 +1,1 @@
-"""Looking after feature stores: facts, staleness, features made elsewhere."""
+"""Care of feature stores: facts, verification, staleness, import and export of features."""

@@ -1,4 +1,4 @@
-"""Feature files made elsewhere into a store, and rows of a store back into .npy files."""
+"""Import of feature files into a store, and export of a store's rows into .npy files."""
 
 from __future__ import annotations
 
@@ -27,13 +27,29 @@ SUFFIXES = (".npy", ".npz", ".pt")
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What feature files do not say themselves.
+    """Facts about feature files that the files do not hold.
 
-    layout: "tc" (rows first) or "ct" (channels first); fps: frames a second that the files were made at (0:
-    each video's own, from the annotations); stride, window: frames between rows, and that one row looks at;
-    key: array in .npz files and .pt dictionaries; prefix, suffix: of the file name around the video's id;
-    rows: every video is resampled to so many rows (0: as it is), each of which then stands for its share of
-    the video.
+    Attributes
+    ----------
+    layout
+        "tc" (rows first) or "ct" (channels first).
+    fps
+        frames a second that the files were made at; 0: each video's own, from the annotations.
+    stride
+        frames between neighbouring rows.
+    window
+        frames that one row is made of; 0: the stride.
+    encoder
+        name of the network that made the features.
+    dtype
+        type of the numbers in the store.
+    key
+        name of the array in .npz files, or of the entry in .pt dictionaries.
+    prefix, suffix
+        parts of the file name around the video's id.
+    rows
+        number of rows to resample every video to, each of which then stands for its share of the video; 0:
+        not resampled.
     """
 
     layout: str
@@ -69,13 +85,29 @@ def import_features(
     videos: Mapping[str, Mapping[str, Any]] | None = None,
     skip_bad: bool = False,
 ) -> dict[str, Any]:
-    """Make a store of a folder of feature files, and of its sub-folders; a report with counts, notes and what
-    failed.
+    """Make a store of a folder of feature files, its sub-folders included.
 
-    A file's path below the folder, without suffix, is the video's id. videos: id -> {"fps", "duration_s"}
-    from annotations, both optional; their ids are matched (`tal.annotations.ids`). A file that cannot be
-    taken (wrong shape, NaN, unreadable) stops the import before the store appears, unless skip_bad: then it
-    is listed as failed."""
+    A file's path below the folder, without suffix, is the video's id.
+
+    Parameters
+    ----------
+    videos
+        id -> {"fps", "duration_s"} from annotations, both optional; ids are matched (`tal.annotations.ids`).
+    skip_bad
+        list files that cannot be imported (wrong shape, NaN, unreadable) as failed. Without it, such a file
+        stops the import before the store appears.
+
+    Returns
+    -------
+    A report: counts, notes, and the files that failed.
+
+    Raises
+    ------
+    ConfigError
+        there is no feature file, two for one video, or no frame rate for a video.
+    StoreValueError
+        a file cannot be imported, and ``skip_bad`` is false.
+    """
     from featstore import FeatureSpec, FeatureStore
     from featstore.transfer import building
 
@@ -113,9 +145,9 @@ def import_features(
     rows, failed = 0, {}
     with building(store_path) as work, FeatureStore.create(work, spec) as store:
         for video_id, path in files:
-            known = facts.get(matches.pairs.get(video_id, ""), {})
+            video_facts = facts.get(matches.pairs.get(video_id, ""), {})
             try:
-                rows += _take(store, video_id, path, options, known)
+                rows += _take(store, video_id, path, options, video_facts)
             except StoreValueError as error:
                 if not skip_bad:
                     raise
@@ -138,7 +170,7 @@ def import_features(
 
 
 def _take(
-    store: FeatureStore, video_id: str, path: Path, options: ImportOptions, known: Mapping[str, Any]
+    store: FeatureStore, video_id: str, path: Path, options: ImportOptions, facts: Mapping[str, Any]
 ) -> int:
     values = read_features(path, options)
     if values.shape[1] != store.spec.channels:
@@ -146,14 +178,14 @@ def _take(
             f"{path} has {values.shape[1]} channels, the other files have {store.spec.channels}: "
             "is --layout right, are all files from one extraction?"
         )
-    fps = options.fps or known.get("fps")
+    fps = options.fps or facts.get("fps")
     if not fps:
         raise ConfigError(f"video {video_id!r}: no frame rate; give --fps, or --annotations that say fps")
     if options.rows:
         # as many frames a row as before, so the rate is what changes
         fps = fps * options.rows / len(values)
         values = resampled(values, options.rows)
-    store.add_video(video_id, num_rows=len(values), fps=fps, duration_s=known.get("duration_s"))
+    store.add_video(video_id, num_rows=len(values), fps=fps, duration_s=facts.get("duration_s"))
     store.write(video_id, 0, values, step=0)
     store.complete(video_id)
     return len(values)
@@ -168,15 +200,15 @@ def resampled(values: NDArray[Any], rows: int) -> NDArray[np.float32]:
     low = np.floor(place).astype(np.int64)
     high = np.minimum(low + 1, len(values) - 1)
     share = (place - low)[:, None].astype(np.float32)
-    found = values[low].astype(np.float32) * (1 - share) + values[high].astype(np.float32) * share
-    return np.asarray(found, dtype=np.float32)
+    mixed = values[low].astype(np.float32) * (1 - share) + values[high].astype(np.float32) * share
+    return np.asarray(mixed, dtype=np.float32)
 
 
 def _files(folder: Path, options: ImportOptions) -> list[tuple[str, Path]]:
     """(id, file) of every feature file, by path."""
     if not folder.is_dir():
-        raise ConfigError(f"{folder} is no folder of feature files")
-    seen: dict[str, Path] = {}
+        raise ConfigError(f"{folder} is not a folder: --features takes a folder of feature files")
+    files: dict[str, Path] = {}
     for path in list_files(folder, SUFFIXES):
         name = path.stem
         around = len(options.prefix) + len(options.suffix)
@@ -184,14 +216,14 @@ def _files(folder: Path, options: ImportOptions) -> list[tuple[str, Path]]:
             continue
         name = name[len(options.prefix) : len(name) - len(options.suffix)]
         video_id = safe_id("/".join((*path.relative_to(folder).parent.parts, name)))
-        if video_id in seen:
-            raise ConfigError(f"two files for video {video_id!r}: {seen[video_id]}, {path}")
-        seen[video_id] = path
-    return list(seen.items())
+        if video_id in files:
+            raise ConfigError(f"two files for video {video_id!r}: {files[video_id]}, {path}")
+        files[video_id] = path
+    return list(files.items())
 
 
 def _digest(files: list[tuple[str, Path]]) -> str:
-    """Names, sizes and first bytes: tells one folder of features from another without reading it all."""
+    """Digest of names, sizes and first bytes: differs between folders of features, and is read quickly."""
     digest = hashlib.sha256()
     for video_id, path in files:
         with open(path, "rb") as file:
@@ -205,7 +237,7 @@ def _shape(path: Path, options: ImportOptions) -> tuple[int, int]:
 
 
 def read_features(path: Path, options: ImportOptions) -> NDArray[Any]:
-    """One file as rows [T, C]; StoreValueError says what is wrong with it. No pickles are loaded."""
+    """One file as rows [T, C]; no pickles are loaded. StoreValueError says what is wrong with the file."""
     try:
         values = _load(path, options.key)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
@@ -233,7 +265,9 @@ def _load(path: Path, key: str | None) -> Any:
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
-        raise StoreValueError(f"{path} is no file of plain tensors: {str(error).splitlines()[0]}") from error
+        raise StoreValueError(
+            f"{path} is not a file of plain tensors: {str(error).splitlines()[0]}"
+        ) from error
     if isinstance(value, dict):
         value = value[_key(path, [str(k) for k in value], key)]
     if not isinstance(value, torch.Tensor):
@@ -250,10 +284,10 @@ def _key(path: Path, names: list[str], key: str | None) -> str:
 
 
 def export_features(store_path: Path, folder: Path, layout: str = "tc") -> int:
-    """Write each complete video as ID.npy ([T, C], or [C, T] with layout "ct"), in sub-folders where the id
-    has slashes; number of files.
+    """Write each complete video as ID.npy, in sub-folders where the id has slashes; returns their number.
 
-    Beside them features.json says spec and grid, so that `store import` can take them up again.
+    The arrays are [T, C], or [C, T] with layout "ct". Beside them features.json holds spec and grid, for
+    importing them again.
     """
     import json
 

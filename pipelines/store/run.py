@@ -1,4 +1,4 @@
-"""What `longtal store` does: info, verify, repair, and the videos' facts for an import."""
+"""The work of `longtal store`: info, verify, repair, copy, and the videos' facts for an import."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _sizes(path: Path) -> dict[str, int]:
 
 
 def verify_store(path: Path, sample: float = 1.0) -> pd.DataFrame:
-    """Rows that fail, as stretches: video, start_row, stop_row."""
+    """Stretches of rows whose checksum fails, one per line: video, start_row, stop_row."""
     from featstore import FeatureStore
     from featstore.verify import stretches
 
@@ -54,7 +54,7 @@ def verify_store(path: Path, sample: float = 1.0) -> pd.DataFrame:
 
 
 def repair_store(path: Path) -> tuple[list[str], pd.DataFrame]:
-    """Mend chunk files; (their paths, rows to extract again)."""
+    """Mend chunk files; returns their paths, and the rows to extract again."""
     from featstore import FeatureStore
     from featstore.layout import read_commit, read_header
 

@@ -1,4 +1,4 @@
-"""How old a store's rows are, as a table or a picture."""
+"""The age of a store's rows, as a table or a picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _COLUMNS = 100
 
 
 def staleness_table(path: Path, by: str = "video", now_step: int | None = None) -> pd.DataFrame:
-    """Age of a store's rows by video, clip or row; columns as `FeatureStore.staleness`."""
+    """Age of a store's rows by video, clip or row; the columns are those of `FeatureStore.staleness`."""
     from featstore import FeatureStore
 
     with FeatureStore.open(path) as store:
@@ -25,7 +25,7 @@ def staleness_table(path: Path, by: str = "video", now_step: int | None = None) 
 
 
 def headline(path: Path) -> str:
-    """One line about the store: generation, rows, what a live writer has not committed."""
+    """One line about the store: generation, videos, and the rows that a live writer has not committed."""
     from featstore import FeatureStore
 
     with FeatureStore.open(path) as store:
@@ -36,7 +36,7 @@ def headline(path: Path) -> str:
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same table for people: short column names, written_at as local time, fits 80 columns."""
+    """The table in human-readable form: short column names, local times, no wider than 80 characters."""
     import pandas as pd
 
     moments = pd.to_datetime(frame["written_at"], unit="s", utc=True).dt.tz_convert(_local_zone())
@@ -57,7 +57,7 @@ def _local_zone() -> Any:
 
 
 def render(frame: pd.DataFrame, form: str, out: Path | None) -> str | None:
-    """The table as csv or json text, or written as parquet to `out`; None when it went to a file."""
+    """The table as CSV, JSON or Parquet, written to ``out``, else returned as text; Parquet needs ``out``."""
     if form == "parquet":
         if out is None:
             raise ConfigError("parquet is binary: name a file with --out FILE.parquet")
@@ -74,7 +74,7 @@ def render(frame: pd.DataFrame, form: str, out: Path | None) -> str | None:
 
 
 def plot(path: Path, image: Path, now_step: int | None = None) -> None:
-    """Histogram of the ages, and ages as a heat map of videos (down) and position in the video (across)."""
+    """Draw a histogram of the ages, and a heat map by video (down) and position in the video (across)."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -84,7 +84,7 @@ def plot(path: Path, image: Path, now_step: int | None = None) -> None:
     frame = staleness_table(path, "row", now_step)
     ages = frame["age"].to_numpy(float)
     if not np.isfinite(ages).any():
-        raise ConfigError(f"{path} has no written rows in complete videos: there is no age to draw")
+        raise ConfigError(f"{path} has no written rows in complete videos, so there are no ages to draw")
     codes = frame["video"].cat.codes.to_numpy()
     names = list(frame["video"].cat.categories)
     figure, (left, right) = plt.subplots(
@@ -126,7 +126,7 @@ def plot(path: Path, image: Path, now_step: int | None = None) -> None:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """All of range(count), or `most` of them at even distances."""
+    """All of range(count), or ``most`` of them at even distances."""
     if count <= most:
         return list(range(count))
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)})

@@ -1,4 +1,4 @@
-"""Synthetic untrimmed videos with annotations: articulated figures seen by a camera, made on the spot."""
+"""Synthetic untrimmed videos with annotations: articulated figures seen by a camera."""
 
 from pipelines.demo.synth.config import SynthConfig
 from pipelines.demo.synth.controls import shuffle_frames, shuffle_labels

@@ -1,8 +1,7 @@
-"""What a figure can do: twelve labelled actions and six unlabelled ones that resemble them.
+"""The actions of a figure: twelve labelled ones, and six unlabelled ones that resemble them.
 
-An action maps cycles done so far (float [F], whole at both ends) to poses [F, A]. Some unlabelled
-actions pass through a labelled one's poses (arms overhead, crouching, one arm up): only the movement tells
-them apart.
+An action maps cycles done so far (float [F], whole at both ends) to poses [F, A]. Some unlabelled actions
+pass through a labelled one's poses (arms overhead, crouching, one arm up): they differ only in movement.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pipelines.demo.synth.skeleton import Array, pose
 
 @dataclass(frozen=True)
 class Action:
-    """``period_s``: mean seconds a cycle; 0: one cycle, whatever the action's length."""
+    """One action. ``period_s``: mean seconds per cycle; 0: one cycle, whatever the action's length."""
 
     name: str
     period_s: float

@@ -1,4 +1,4 @@
-"""Two controls that break what a model should learn from: labels dealt anew, and frames in a random order."""
+"""Two controls that remove what a model should learn from: permuted labels, and frames in a random order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make the data set: video files, annotations.json, and what it was made from."""
+"""The data set: video files, annotations.json, and synth.json, which holds the settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GENERATOR = 1
 
 @dataclass(frozen=True)
 class SynthReport:
-    """What stands in the folder now."""
+    """The content of the folder: paths and counts."""
 
     folder: Path
     videos: Path
@@ -46,7 +46,7 @@ def synthesize(
 ) -> SynthReport:
     """Write ``out/videos/*.mp4``, ``out/annotations.json`` and ``out/synth.json``.
 
-    The bytes depend on ``config`` only, not on ``processes`` (None: one a core). Finished videos of the same
+    The bytes depend on ``config`` only, not on ``processes`` (None: one per core). Finished videos of equal
     settings are reused, so an interrupted call goes on where it stopped.
 
     Raises
@@ -101,15 +101,15 @@ def describe(config: SynthConfig, plans: list[VideoPlan]) -> AnnotationSet:
 
 
 def _claim(out: Path, config: SynthConfig) -> None:
-    """Write synth.json first: it says whose the files in the folder are."""
+    """Write synth.json first: it marks the files in the folder as those of these settings."""
     path = out / "synth.json"
     settings = {"generator": GENERATOR, "settings": config.model_dump()}
     if path.exists():
         try:
-            found = json.loads(path.read_text())
+            earlier = json.loads(path.read_text())
         except ValueError:
-            found = None
-        if not isinstance(found, dict) or {k: found.get(k) for k in settings} != settings:
+            earlier = None
+        if not isinstance(earlier, dict) or {k: earlier.get(k) for k in settings} != settings:
             raise OutputExistsError(
                 f"{out} holds a data set made with other settings (see {path.name} there): give another --out"
             )

@@ -1,4 +1,4 @@
-"""Where it happens: textured background, distractors, camera and light. None of it knows the action."""
+"""The scene: textured background, distractors, camera and light, all independent of the action."""
 
 from __future__ import annotations
 

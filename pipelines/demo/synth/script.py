@@ -1,4 +1,4 @@
-"""Who does what when: subsets by person, labels dealt evenly, and one video's sequence of actions."""
+"""The script: subsets by person, labels dealt evenly, and the sequence of actions of each video."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _SIGN = np.array([-1.0 if n in ("yaw", "roll", "twist", "head_yaw", "shift") els
 
 
 def pose(**angles: float | Array) -> Array:
-    """Angles by name -> pose vectors [..., len(ANGLES)]; what is not named is 0.
+    """Angles by name -> pose vectors [..., len(ANGLES)]; angles that are not named are 0.
 
     ``arm_*`` and ``leg_*`` names (``upper_arm_a``) without a side set both sides.
     """

@@ -97,7 +97,7 @@ def test_import_resamples_every_video_to_the_same_rows(tmp_path):
 def test_import_refuses_what_it_cannot_take(tmp_path, features):
     folder, _ = features
     start = ("store", "import", "--store", tmp_path / "s.zarr")
-    assert "no folder" in str(run(*start, "--features", tmp_path / "none", "--layout", "tc", *GRID))
+    assert "is not a folder" in str(run(*start, "--features", tmp_path / "none", "--layout", "tc", *GRID))
     assert "no .npy" in str(
         run(*start, "--features", folder, "--layout", "tc", "--fps", 5, "--stride", 1, "--prefix", "q")
     )
