@@ -1,181 +1,272 @@
-"""What a configuration will cost, from a few clips and one window really decoded and computed."""
+"""What a configuration will cost: steps as `longtal plan` measures them, and what surrounds them.
+
+A step's memory and seconds come from the probe. Extraction and validation, which it does not do, are
+estimated from some clips encoded and some decoded, a few times each. The best tries make the estimate, the
+slowest show how far to trust it: the machine may have been busy.
+"""
 
 from __future__ import annotations
 
 import math
-import time
+import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
+from pipelines.budget.probe_process import Measure, Prober, clips_of_window
+from pipelines.budget.tries import TRIES, time_decoding, time_encoding
 from pipelines.config import RunConfig
-from tal.decoders.base import Targets
-from tal.encoders import build_encoder
-from tal.errors import ConfigError, VideoError
-from tal.grid import ClipGrid, FrameGrid
-from tal.localizer import Localizer
+from tal.errors import ConfigError
+from tal.grid import FrameGrid
 from tal.memory.clip_sampling import num_sampled
-from tal.video import open_video
 
 # A row's part of the ledger: time, step, written_at, writes, checksum.
 _LEDGER_BYTES = 8 + 8 + 8 + 4 + 4
-# float32 weights, their gradients and AdamW's two moments.
-_BYTES_A_PARAMETER = 16
-_GIB = 2**30
+_STEP_PATIENCE_S = 10.0
+
+# Picks one of several tries.
+Pick = Callable[[Sequence[float]], float]
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of a run's parts.
+
+    Attributes
+    ----------
+    extract_s, validation_s
+        of the extraction, and of one validation.
+    step_s
+        of an optimizer step, as `longtal plan` counts it; None: a step does not fit into memory.
+    decode_s
+        of decoding a step's clips, which comes before it.
+    steps
+        of an epoch.
+    """
+
+    extract_s: float
+    validation_s: float
+    step_s: float | None
+    decode_s: float
+    steps: int
+
+    @property
+    def epoch_s(self) -> float | None:
+        """An epoch's steps; validations come on top."""
+        return None if self.step_s is None else self.steps * (self.step_s + self.decode_s)
+
+    def total_s(self, epochs: int, validate_every: int) -> float | None:
+        """Extraction, training and validations."""
+        if self.epoch_s is None:
+            return None
+        validations = math.ceil(epochs / validate_every)
+        return self.extract_s + epochs * self.epoch_s + validations * self.validation_s
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes and seconds on ``device``; an epoch is its steps, validations come on top."""
+    """What a run costs on this machine.
+
+    Attributes
+    ----------
+    device
+        that it trains on.
+    num_rows, store_bytes
+        feature rows of all videos, and the size of their store.
+    memory_bytes
+        peak memory while training, as `longtal plan` counts it; None: a step does not fit.
+    best, slowest
+        from the best and from the slowest tries.
+    num_tries
+        of a step.
+    busy
+        whether other work was running when it began: times are then too long.
+    epochs, validate_every
+        the configuration's.
+    """
 
     device: str
     num_rows: int
     store_bytes: int
-    memory_bytes: int
-    extract_s: float
-    step_s: float
-    epoch_s: float
-    validation_s: float
+    memory_bytes: int | None
+    best: Times
+    slowest: Times
+    num_tries: int
+    busy: bool
     epochs: int
     validate_every: int
 
     @property
-    def total_s(self) -> float:
-        validations = math.ceil(self.epochs / self.validate_every)
-        return self.extract_s + self.epochs * self.epoch_s + validations * self.validation_s
+    def total_s(self) -> float | None:
+        """Seconds from nothing to a trained model, from the best tries."""
+        return self.best.total_s(self.epochs, self.validate_every)
+
+    def epochs_within(self, seconds: float) -> int:
+        """The most epochs, up to the configuration's, that are over by then; 0: none."""
+        for epochs in range(self.epochs, 0, -1):
+            total_s = self.best.total_s(epochs, self.validate_every)
+            if total_s is not None and total_s <= seconds:
+                return epochs
+        return 0
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Human-readable lines."""
         return [
-            f"disk: {2 * self.store_bytes / _GIB:.2f} GiB for {self.num_rows} feature rows "
+            f"disk: {2 * self.store_bytes / 1e9:.2f} GB for {self.num_rows} feature rows "
             f"(the extraction and the run's own copy)",
-            f"memory while training: about {self.memory_bytes / _GIB:.1f} GiB on {self.device}",
-            f"time on this machine ({self.device}): extraction {rough_time(self.extract_s)}, a step "
-            f"{self.step_s:.2f} s, an epoch {rough_time(self.epoch_s)}, "
-            f"a validation {rough_time(self.validation_s)}, "
-            f"all of it with {self.epochs} epochs about {rough_time(self.total_s)}",
+            self._memory_line(),
+            f"time on this machine ({self.device}), best to slowest of several tries: {self._times()}",
+            *(["the machine was busy with other work: these times are too long"] if self.busy else []),
         ]
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures; those of time are from the best tries, and under ``slowest`` once more."""
+        figures = asdict(self)
+        best, slowest = figures.pop("best"), figures.pop("slowest")
+        best |= {"epoch_s": self.best.epoch_s, "total_s": self.total_s}
+        slowest |= {
+            "epoch_s": self.slowest.epoch_s,
+            "total_s": self.slowest.total_s(self.epochs, self.validate_every),
+        }
+        return figures | best | {"slowest": slowest}
+
+    def _memory_line(self) -> str:
+        if self.memory_bytes is None:
+            return f"memory while training: more than this machine has ({self.device})"
+        return f"memory while training: {self.memory_bytes / 1e9:.2f} GB on {self.device}"
+
+    def _times(self) -> str:
+        best, slowest = self.best, self.slowest
+        text = f"extraction {_range(best.extract_s, slowest.extract_s)}, a validation "
+        text += _range(best.validation_s, slowest.validation_s)
+        slowest_s = slowest.total_s(self.epochs, self.validate_every)
+        if best.step_s is None or best.epoch_s is None or self.total_s is None:
+            return f"{text}; training could not be timed"
+        assert slowest.step_s is not None and slowest_s is not None
+        step = f"a step {best.step_s:.2f} to {slowest.step_s:.2f} s"
+        if self.num_tries == 1:
+            step = f"a step {best.step_s:.2f} s (one try)"
+        return (
+            f"{text}, {step} and {best.decode_s:.2f} s to decode for it, an epoch "
+            f"{rough_time(best.epoch_s)}, all of it with {self.epochs} epochs about "
+            f"{_range(self.total_s, slowest_s)}"
+        )
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """What the data are like: ``durations_s`` of all videos, and how many are for training.
+class DataSizes:
+    """What the data are like.
 
-    ``paths`` are some of the videos, to time decoding with; none: decoding counts as free.
+    Attributes
+    ----------
+    durations_s
+        of all videos, float64 [N].
+    num_train
+        videos for training.
+    num_classes
+        classes of actions.
+    paths
+        some of the videos, to time decoding with; none: decoding counts as free.
     """
 
     durations_s: np.ndarray
     num_train: int
+    num_classes: int
     paths: Sequence[Path] = ()
 
 
-def estimate(config: RunConfig, sizes: Sizes, device: str | None = None) -> Estimate:
-    """Decode some clips, run one through the encoder and a window through the localizer, back and forth.
+def estimate(
+    config: RunConfig, sizes: DataSizes, device: str | None = None, measure: Measure | None = None
+) -> Estimate:
+    """Ask the probe for a step, time some clips encoded and decoded, and add up.
 
-    Activations are counted in bytes as autograd keeps them, which is the same on every device. Weights are
-    random: they change neither time nor memory. Other work on the machine makes the times too long.
+    Weights are random: they change neither time nor memory.
+
+    Parameters
+    ----------
+    device
+        cpu, cuda, mps; None: the best there is.
+    measure
+        stands in for the probe.
+
+    Raises
+    ------
+    ConfigError
+        for a device that is not there.
+    ProbeError
+        when a step fails for a reason other than memory.
     """
-    assert config.encoder is not None
+    assert config.encoder is not None and config.end_to_end
     where = _device(device)
-    settings = config.encoder
-    encoder = build_encoder(settings.model_copy(update={"weights": None, "weights_sha256": None})).to(where)
-    localizer = Localizer(config.localizer, encoder.channels, 2, config.window.num_rows).to(where)
-    grid, sampling = settings.grid, FrameGrid(config.data.fps)
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)
+    train = config.train.model_copy(update={"device": where.type})
+    measure = measure or Prober(
+        config.model_copy(update={"train": train}),
+        sizes.num_classes,
+        steps=TRIES + 1,
+        patience_s=_STEP_PATIENCE_S,
+    )
+    clips_encoded = num_sampled(clips_of_window(config), config.memory.ratio)
+    probe = measure(clips_encoded, train.batch_size // train.accumulate)
+    channels, encoding = time_encoding(config.encoder, where)
+    decoding = time_decoding(sizes.paths, config.data.fps, config.encoder.grid, config.encoder.size)
+
+    grid, sampling = config.encoder.grid, FrameGrid(config.data.fps)
     frames = [sampling.num_frames(float(duration)) for duration in sizes.durations_s]
-    rows, clips = sum(map(grid.num_rows, frames)), sum(map(grid.num_clips, frames))
-
-    crop = encoder.preprocess.crop
-    pictures = torch.randn(1, 3, grid.clip_frames, crop, crop, device=where)
-    features = torch.randn(1, encoder.channels, config.window.num_rows, device=where)
-    mask = torch.ones(1, 1, config.window.num_rows, dtype=torch.bool, device=where)
-    middle = config.window.num_rows / config.localizer.downsample / 2
-    target = Targets(
-        torch.tensor([[middle - 2, middle + 2]], device=where), torch.zeros(1, dtype=torch.long).to(where)
-    )
-    with torch.no_grad():
-        encoder(pictures)  # the first call also sets things up
-        encode_s = _seconds(lambda: encoder(pictures), where)
-    clip_bytes, clip_s = _cost(encoder, lambda: encoder(pictures).sum(), where)
-    window_bytes, window_s = _cost(
-        localizer, lambda: localizer.losses(localizer(features, mask), [target])["loss"], where
-    )
-    random_s, next_s = _decoding(sizes.paths, config.data.fps, grid, encoder.preprocess.size)
-
-    batch, windows = config.train.batch_size, config.train.batch_size // config.train.accumulate
-    fresh = num_sampled(grid.whole_clips(config.window.num_rows), config.memory.ratio)
-    parameters = sum(p.numel() for p in encoder.parameters()) + sum(p.numel() for p in localizer.parameters())
-    step_s = batch * (fresh * (clip_s + random_s) + window_s)
-    steps = math.ceil(sizes.num_train / batch) * config.window.windows_per_video
+    num_rows, num_clips = sum(map(grid.num_rows, frames)), sum(map(grid.num_clips, frames))
     held_out = 1 - sizes.num_train / len(sizes.durations_s)
+
+    def times(pick: Pick) -> Times:
+        encode_s = pick(encoding)
+        random_s, next_s = (_typical([pick(tries) for tries in videos]) for videos in decoding)
+        step_s = train.accumulate * pick(probe.tries_s) if probe.tries_s else None
+        return Times(
+            extract_s=num_clips * max(encode_s, next_s),  # the one beside the other
+            validation_s=held_out * num_clips * (encode_s + next_s),  # every clip, as in a prediction
+            step_s=step_s,
+            decode_s=train.batch_size * clips_encoded * random_s,
+            steps=math.ceil(sizes.num_train / train.batch_size) * config.window.windows_per_video,
+        )
+
     return Estimate(
         device=where.type,
-        num_rows=rows,
-        store_bytes=rows * (encoder.channels * 2 + _LEDGER_BYTES),
-        memory_bytes=parameters * _BYTES_A_PARAMETER + windows * (fresh * clip_bytes + window_bytes),
-        extract_s=clips * max(encode_s, next_s),  # the one beside the other
-        step_s=step_s,
-        epoch_s=steps * step_s,
-        validation_s=held_out * clips * (encode_s + next_s),  # every clip, as in a prediction
-        epochs=config.train.epochs,
-        validate_every=config.train.validate_every,
+        num_rows=num_rows,
+        store_bytes=num_rows * (channels * 2 + _LEDGER_BYTES),
+        memory_bytes=None if probe.peak_bytes is None else int(probe.peak_bytes),
+        best=times(min),
+        slowest=times(max),
+        num_tries=len(probe.tries_s),
+        busy=busy,
+        epochs=train.epochs,
+        validate_every=train.validate_every,
     )
-
-
-def _decoding(paths: Sequence[Path], fps: float, grid: ClipGrid, size: int) -> tuple[float, float]:
-    """Seconds of a clip somewhere in a video, and of the clip after it; medians over the videos."""
-    times: list[tuple[float, float]] = []
-    for path in paths:
-        with suppress(VideoError), open_video(path) as video:  # damaged inside: extraction will say so
-            first = max(0, grid.num_clips(video.num_frames(fps)) // 2 - 1)
-            pair = []
-            for clip in (first, first + 1):
-                begin = time.perf_counter()
-                video.frames(grid.frames_of_clip(clip), fps=fps, size=size)
-                pair.append(time.perf_counter() - begin)
-            times.append((pair[0], pair[1]))
-    random_s, next_s = np.median(np.array(times), axis=0) if times else (0.0, 0.0)
-    return float(random_s), float(next_s)
 
 
 def _device(name: str | None) -> torch.device:
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name is not None and not available.get(name, False):
-        raise ConfigError(
-            f"--device {name}: torch finds {', '.join(k for k, v in available.items() if v)} here"
-        )
-    return torch.device(name or ("cuda" if available["cuda"] else "cpu"))
+    """The device of this name; None: the one that training takes by itself."""
+    available = {
+        "mps": torch.backends.mps.is_available(),
+        "cuda": torch.cuda.is_available(),
+        "cpu": True,
+    }
+    here = [device for device, there in available.items() if there]
+    if name is not None and name not in here:
+        raise ConfigError(f"--device {name}: torch finds {', '.join(here)} here")
+    return torch.device(name or here[0])
 
 
-def _cost(module: nn.Module, loss: Callable[[], Tensor], device: torch.device) -> tuple[int, float]:
-    """(bytes kept for the backward pass, seconds of forward and backward)."""
-    kept: dict[int, int] = {}
-    own = {p.data_ptr() for p in module.parameters()}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    module.train()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss().backward()
-    seconds = _seconds(lambda: loss().backward(), device)
-    module.zero_grad(set_to_none=True)
-    return sum(kept.values()), seconds
+def _typical(videos: Sequence[float]) -> float:
+    """The median; without videos nothing."""
+    return float(np.median(videos)) if videos else 0.0
 
 
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+def _range(best_s: float, slowest_s: float) -> str:
+    low, high = rough_time(best_s), rough_time(slowest_s)
+    return low if low == high else f"{low} to {high}"
 
 
 def rough_time(seconds: float) -> str:

@@ -1,23 +1,19 @@
 """`longtal plan`: the largest share of fresh clips, then the largest micro-batch, that fits a memory budget.
 
-This is how the paper chose r. Each candidate trains for a few steps in a process of its own (`plan_probe`).
+This is how the paper chose r. Each candidate trains for a few steps in a process of its own (`probe`).
 Memory grows linearly with the number of clips, so that a line through the measured points says where to
 look next: a handful of candidates is enough.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+from pipelines.budget.probe_process import Measure, Probe, Prober, clips_of_window, ratio_of
 from pipelines.config import RunConfig
-from pipelines.shared import console
 from tal.errors import ConfigError, LongtalError
 
 _UNITS = {
@@ -34,22 +30,30 @@ _UNITS = {
 
 
 class PlanError(LongtalError, ValueError):
-    """Nothing fits, or a candidate could not be measured."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """One candidate: clips encoded of each window, windows at once, and their cost (None: did not fit)."""
-
-    clips: int
-    micro_batch: int
-    peak_bytes: float | None
-    step_s: float | None
+    """Nothing fits."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What fits best. ``ratio`` None: the run reads stored rows only."""
+    """What fits best.
+
+    Attributes
+    ----------
+    ratio
+        ``memory.ratio``; None: the run reads stored rows only.
+    clips, num_clips
+        clips of a window that are encoded, of how many.
+    micro_batch
+        windows at once.
+    batch_size, accumulate
+        windows an optimizer step, and in how many parts.
+    peak_bytes
+        peak memory.
+    optimizer_step_s
+        seconds per optimizer step, decoding left out.
+    probes
+        all candidates, as measured.
+    """
 
     ratio: float | None
     clips: int
@@ -68,12 +72,8 @@ class Plan:
         return [*ratio, f"train.batch_size={self.batch_size}", f"train.accumulate={self.accumulate}"]
 
 
-# (clips of a window, windows at once) -> what it costs
-Measure = Callable[[int, int], Probe]
-
-
 def parse_bytes(text: str) -> int:
-    """`12GB`, `12G` (10^9), `11.5GiB` (2^30) or plain bytes.
+    """Size in bytes of `12GB`, `12G` (10^9), `11.5GiB` (2^30) or plain bytes.
 
     Raises
     ------
@@ -103,11 +103,11 @@ def plan(config: RunConfig, budget_bytes: int, steps: int = 3, measure: Measure 
     ------
     PlanError
         when not even one clip of one window (or of all, for such a decoder) fits.
+    ProbeError
+        when a candidate fails for a reason other than memory.
     """
-    num_clips = 0
-    if config.end_to_end and config.encoder is not None:
-        num_clips = config.encoder.grid.whole_clips(config.window.num_rows)
-    measure = measure or _prober(config, num_clips, budget_bytes, steps)
+    num_clips = clips_of_window(config)
+    measure = measure or _prober(config, budget_bytes, steps)
     probes: list[Probe] = []
 
     def try_out(clips: int, micro_batch: int) -> Probe:
@@ -152,19 +152,16 @@ def plan(config: RunConfig, budget_bytes: int, steps: int = 3, measure: Measure 
     )
 
 
-def ratio_of(clips: int, num_clips: int) -> float:
-    """The ratio of four decimals that gives this many clips (training rounds down)."""
-    return math.ceil(1e4 * clips / num_clips) / 1e4
-
-
 def fits(probe: Probe, budget_bytes: float) -> bool:
+    """Whether a candidate ran, within the budget."""
     return probe.peak_bytes is not None and probe.peak_bytes <= budget_bytes
 
 
 def largest(low: int, high: int, measure: Callable[[int], Probe], first: Probe, budget_bytes: float) -> Probe:
     """The probe with the most clips in [low, high] that fits; ``first`` is that of ``low`` and fits.
 
-    A line through what was measured says where to look; each look narrows the interval, as in a bisection.
+    A straight line through what was measured says where to look; each look narrows the interval, as in a
+    bisection.
     """
     best, wall = first, high + 1
     points = {low: first.peak_bytes or 0.0}
@@ -190,45 +187,14 @@ def _on_the_line(points: dict[int, float], budget_bytes: float, low: int, high: 
     return math.floor(a + (budget_bytes - at_a) * (b - a) / (at_b - at_a))
 
 
-def _prober(config: RunConfig, num_clips: int, budget_bytes: int, steps: int) -> Measure:
+def _prober(config: RunConfig, budget_bytes: int, steps: int) -> Prober:
     channels = 0
     if not config.end_to_end:
         from featstore import FeatureStore
 
         with FeatureStore.open(config.data.store) as store:
             channels = store.spec.channels
-    num_classes = _num_classes(config)
-
-    def measure(clips: int, micro_batch: int) -> Probe:
-        tree = config.model_dump(mode="json")
-        tree["train"] |= {"batch_size": micro_batch, "accumulate": 1}
-        if num_clips:
-            tree["memory"]["ratio"] = ratio_of(clips, num_clips)
-        asked = {
-            "config": tree,
-            "channels": channels,
-            "num_classes": num_classes,
-            "steps": steps,
-            "limit_bytes": budget_bytes,
-        }
-        console.log.info("trying %d of %d clips, %d windows at once", clips, num_clips, micro_batch)
-        child = subprocess.run(
-            [sys.executable, "-m", "pipelines.budget.probe"],
-            input=json.dumps(asked) + "\n",
-            capture_output=True,
-            text=True,
-            cwd=Path(__file__).resolve().parents[2],
-            check=False,
-        )
-        if child.returncode < 0:  # killed: the system ran out of memory
-            return Probe(clips, micro_batch, None, None)
-        if child.returncode:
-            last = (child.stderr.strip().splitlines() or ["no message"])[-1]
-            raise PlanError(f"{clips} clips, {micro_batch} windows could not be measured: {last}")
-        found = json.loads(child.stdout.strip().splitlines()[-1])
-        return Probe(clips, micro_batch, found.get("peak_bytes"), found.get("step_s"))
-
-    return measure
+    return Prober(config, _num_classes(config), channels, steps, budget_bytes)
 
 
 def _num_classes(config: RunConfig) -> int:

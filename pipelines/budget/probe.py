@@ -8,16 +8,17 @@ does not fit can be stopped.
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from numpy.typing import NDArray
 
+from pipelines.budget.tries import time_tries
 from pipelines.config import RunConfig, parse_config
 from pipelines.train.epoch_log import peak_memory_mib
 from pipelines.train.optim import build_optimizer
@@ -27,6 +28,9 @@ from tal.encoders import Encoder, build_encoder
 from tal.grid import ClipGrid
 from tal.memory.clip_loader import Batch, ClipDataset, ClipReading, SampleFrames
 from tal.memory.sampler import Sample, TrainingVideo, WindowSampler
+
+# What torch's allocators say, in small letters: CUDA's and Apple's, and that of the CPU.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "defaultcpuallocator")
 
 
 @dataclass(frozen=True)
@@ -48,10 +52,24 @@ class NoStore:
         """Nothing is open."""
 
 
-def measure(config: RunConfig, channels: int, num_classes: int, steps: int) -> dict[str, float]:
-    """Peak memory in bytes and seconds a step, over ``steps`` steps with made-up pictures and rows.
+def measure(
+    config: RunConfig, channels: int, num_classes: int, steps: int, patience_s: float = math.inf
+) -> dict[str, Any]:
+    """What a step costs, from ``steps`` real ones with made-up pictures and rows. Decoding is left out.
 
-    The first step is not timed: it also allocates the optimizer's state. Decoding is left out.
+    Parameters
+    ----------
+    channels
+        of stored rows, where no encoder has its own.
+    steps
+        two or more. The first is of one window and not timed: it allocates the optimizer's state.
+    patience_s
+        seconds after which no further step begins once two are done.
+
+    Returns
+    -------
+    dict
+        ``peak_bytes`` over all steps, and ``tries_s``: the seconds of each but the first.
     """
     accelerator = build_accelerator(config)
     encoder = None
@@ -62,20 +80,18 @@ def measure(config: RunConfig, channels: int, num_classes: int, steps: int) -> d
     network = build_network(config, num_classes, channels, encoder)
     wrapped, optimizer = accelerator.prepare(network, build_optimizer(network, config.optim))
     train_step = TrainStep(config, accelerator, wrapped, optimizer, NoStore(channels), None, half_store=False)
-    batches = _batches(config, encoder, steps)
-    times = []
-    for number, batch in enumerate(batches, 1):
-        start = time.perf_counter()
+    batches = enumerate(_batches(config, encoder, steps), 1)
+
+    def step() -> None:
+        number, batch = next(batches)
         train_step.run(number, [batch])
-        _wait(accelerator)
-        times.append(time.perf_counter() - start)
-    return {
-        "peak_bytes": peak_memory_mib(accelerator.device) * 2**20,
-        "step_s": float(np.median(times[1:])),
-    }
+
+    tries_s = time_tries(step, accelerator.device, steps - 1, patience_s)
+    return {"peak_bytes": peak_memory_mib(accelerator.device) * 2**20, "tries_s": tries_s}
 
 
 def _batches(config: RunConfig, encoder: Encoder | None, steps: int) -> list[Batch]:
+    """A batch a step, the first of one window."""
     rows_per_clip, fps = 0, config.data.fps
     grid = ClipGrid(1, 1)
     reading = None
@@ -100,7 +116,8 @@ def _batches(config: RunConfig, encoder: Encoder | None, steps: int) -> list[Bat
     windows = WindowSampler(videos, size, config.window, config.memory, 0, rows_per_clip)
     dataset = ClipDataset(reading)
     per_epoch = windows.steps_per_epoch
-    samples = [windows.samples(*divmod(number, per_epoch)) for number in range(steps)]
+    samples = [list(windows.samples(*divmod(number, per_epoch))) for number in range(steps)]
+    samples[0] = samples[0][:1]
     return [dataset.collate([_sample(sample, reading) for sample in step]) for step in samples]
 
 
@@ -113,41 +130,48 @@ def _sample(sample: Sample, reading: ClipReading | None) -> SampleFrames:
     return SampleFrames(sample, frames, clips, frames.clone() if reading.clean else None, 0.0)
 
 
-def _wait(accelerator: Accelerator) -> None:
-    if accelerator.device.type == "cuda":
-        torch.cuda.synchronize()
-
-
-def _limit(device: str, num_bytes: int) -> None:
-    """Make an allocation far beyond the budget fail here, rather than the machine."""
+def _limit(device: str, num_bytes: int | None) -> None:
+    """Make an allocation far beyond the budget, or the machine, fail here rather than stop the machine."""
     if device != "cpu" and torch.cuda.is_available():
-        total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, num_bytes / total))
+        if num_bytes is not None:
+            total = torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, num_bytes / total))
         return
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return
-    generous = int(1.5 * num_bytes) + 2**30  # what libraries map and never touch counts too
-    resource.setrlimit(resource.RLIMIT_DATA, (generous, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if num_bytes is not None:
+        # what libraries map and never touch counts too
+        most = min(most, int(1.5 * num_bytes) + 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether a candidate failed because it got no memory; torch says so in several ways."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).casefold() for words in _NO_MEMORY)
 
 
 def main() -> None:
-    """stdin: {config, channels, num_classes, steps, limit_bytes}; stdout: what `measure` gives, or {"full":
-    why}.
+    """Answer one request.
+
+    stdin: {config, channels, num_classes, steps, limit_bytes, patience_s}, the last two may be null; stdout:
+    what `measure` gives, or {"full": why} for a candidate that does not fit.
     """
-    asked = json.loads(sys.stdin.readline())
-    config = parse_config(asked["config"])
-    _limit(config.train.device, asked["limit_bytes"])
+    request = json.loads(sys.stdin.readline())
+    config = parse_config(request["config"])
+    _limit(config.train.device, request["limit_bytes"])
+    patience_s = math.inf if request["patience_s"] is None else request["patience_s"]
     try:
-        found: dict[str, Any] = measure(config, asked["channels"], asked["num_classes"], asked["steps"])
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        found = {"full": str(error).splitlines()[0] if str(error) else "out of memory"}
-    except RuntimeError as error:  # torch's allocator on the CPU
-        if "memory" not in str(error):
+        answer = measure(config, request["channels"], request["num_classes"], request["steps"], patience_s)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
             raise
-        found = {"full": str(error).splitlines()[0]}
-    print(json.dumps(found))
+        answer = {"full": next(iter(str(error).splitlines()), "out of memory")}
+    print(json.dumps(answer))
 
 
 if __name__ == "__main__":

@@ -22,16 +22,14 @@ _PATH = click.Path(path_type=Path)
     help="Encoder; see `longtal encoders`.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of the split, where a new one is made.")
-@click.option(
-    "--estimate/--no-estimate", default=True, help="Compute a clip and a window, to estimate the costs."
-)
-@click.option("--device", help="Device to estimate for, cpu or cuda; default: the best one available.")
+@click.option("--estimate/--no-estimate", default=True, help="Train a few steps, to estimate the costs.")
+@click.option("--device", help="Device to estimate for, cpu, cuda or mps; default: the one that trains.")
 @click.option(
     "--hours",
     type=click.FloatRange(0, min_open=True),
     default=12.0,
     show_default=True,
-    help="Longest training; where this machine would take longer, fewer epochs are chosen, at least 12.",
+    help="Longest time, extraction included, above which a note says so; no setting changes.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing project.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings and choices as JSON.")
@@ -51,7 +49,8 @@ def command(
 
     Looks at every video and annotation, then writes PROJECT/longtal.yaml, in which each value is explained,
     and PROJECT/annotations.json, which holds the videos that can be used, with their split. A split in the
-    annotations is kept; else a fifth of the videos is held out, by class.
+    annotations is kept; else a fifth of the videos is held out, by class. Settings follow from the data. What
+    they cost here is estimated from a few real steps, as `longtal plan` measures them; that changes none.
 
     \b
     Example:
@@ -76,7 +75,7 @@ def command(
                 "choices": {
                     key: {"value": c.value, "why": c.why} for key, c in project.choices.by_key.items()
                 },
-                "estimate": vars(cost) | {"total_s": cost.total_s} if (cost := project.estimate) else None,
+                "estimate": project.estimate.to_json() if project.estimate else None,
                 "notes": project.notes,
                 "next": project.commands,
             }

@@ -17,7 +17,11 @@ import click
     help="Device to measure on; default: the configuration's.",
 )
 @click.option(
-    "--steps", type=click.IntRange(2), default=3, show_default=True, help="Training steps per candidate."
+    "--steps",
+    type=click.IntRange(2),
+    default=3,
+    show_default=True,
+    help="Training steps per candidate; after the first the fastest counts.",
 )
 @click.option(
     "--write", type=click.Path(path_type=Path), help="Write a configuration file with the chosen settings."
@@ -56,24 +60,24 @@ def command(
     if write is not None:
         require_new([write], overwrite)
     config = load_config(source, [*sets, *([f"train.device={device}"] if device else [])])
-    found = plan(config, budget, steps)
+    chosen = plan(config, budget, steps)
     if write is not None:
         text = f"# Chosen by `longtal plan --memory {memory}`.\nextends: {Path(source).resolve()}\n"
-        sections = nested(dict(parse_sets([*sets, *found.sets])))
+        sections = nested(dict(parse_sets([*sets, *chosen.sets])))
         write_text(write, text + yaml.safe_dump(sections, sort_keys=False), overwrite)
     if as_json:
         console.print_json(
             {
-                "ratio": found.ratio,
-                "clips": found.clips,
-                "num_clips": found.num_clips,
-                "micro_batch": found.micro_batch,
-                "batch_size": found.batch_size,
-                "accumulate": found.accumulate,
-                "peak_bytes": int(found.peak_bytes),
-                "optimizer_step_s": round(found.optimizer_step_s, 4),
-                "set": found.sets,
-                "probes": [vars(probe) for probe in found.probes],
+                "ratio": chosen.ratio,
+                "clips": chosen.clips,
+                "num_clips": chosen.num_clips,
+                "micro_batch": chosen.micro_batch,
+                "batch_size": chosen.batch_size,
+                "accumulate": chosen.accumulate,
+                "peak_bytes": int(chosen.peak_bytes),
+                "optimizer_step_s": round(chosen.optimizer_step_s, 4),
+                "set": chosen.sets,
+                "probes": [vars(probe) | {"step_s": probe.step_s} for probe in chosen.probes],
             }
         )
         return
@@ -81,18 +85,18 @@ def command(
 
     rows = [
         {
-            "clips": f"{probe.clips} of {found.num_clips}" if found.num_clips else "stored",
+            "clips": f"{probe.clips} of {chosen.num_clips}" if chosen.num_clips else "stored",
             "windows at once": probe.micro_batch,
             "peak GB": f"{probe.peak_bytes / 1e9:.2f}" if probe.peak_bytes else "too much",
             "s per micro-batch": f"{probe.step_s:.2f}" if probe.step_s else "",
             "": "fits" if probe.peak_bytes and probe.peak_bytes <= budget else "does not fit",
         }
-        for probe in found.probes
+        for probe in chosen.probes
     ]
     console.print_table(pd.DataFrame(rows), title=f"within {budget / 1e9:.2f} GB")
     console.out.print(
-        f"{found.peak_bytes / 1e9:.2f} GB and {found.optimizer_step_s:.2f} s per optimizer step, with:",
-        *(f"--set {setting}" for setting in found.sets),
+        f"{chosen.peak_bytes / 1e9:.2f} GB and {chosen.optimizer_step_s:.2f} s per optimizer step, with:",
+        *(f"--set {setting}" for setting in chosen.sets),
         sep="\n  ",
         markup=False,
     )

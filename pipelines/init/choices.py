@@ -193,20 +193,6 @@ def _decoder(actions: np.ndarray, row_s: float, num_rows: int) -> dict[str, Choi
     }
 
 
-def validate_every(epochs: int) -> int:
-    """Epochs between validations: a dozen validations a run."""
-    return max(1, epochs // 12)
-
-
-def with_epochs(choices: Choices, epochs: int, why: str) -> Choices:
-    """The same choices with a training of another length."""
-    changed = {
-        "train.epochs": Choice(epochs, why),
-        "train.validate_every": Choice(validate_every(epochs), "epochs"),
-    }
-    return Choices(choices.by_key | changed)
-
-
 def _training(num_train: int, windows_per_video: int) -> dict[str, Choice]:
     batch = min(4, num_train)
     steps = math.ceil(num_train / batch) * windows_per_video
@@ -214,6 +200,6 @@ def _training(num_train: int, windows_per_video: int) -> dict[str, Choice]:
     return {
         "train.batch_size": Choice(batch, f"windows a step; {steps} steps are an epoch"),
         "train.epochs": Choice(epochs, f"{epochs * steps} steps in all"),
-        "train.validate_every": Choice(validate_every(epochs), "epochs"),
+        "train.validate_every": Choice(max(1, epochs // 12), "epochs; a dozen validations a run"),
         "train.seed": Choice(0, "the same seed gives the same run"),
     }

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.config import nested, parse_config
+from pipelines.config import RunConfig, nested, parse_config
 from pipelines.data.check import CheckReport, Problem, check
 from pipelines.data.videos import Opened
-from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, choose, validate_every, with_epochs
+from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, choose
 from pipelines.init.split import Split, split
 from pipelines.init.survey import Survey, survey
 from pipelines.init.yaml_text import yaml_text
@@ -32,7 +32,27 @@ _FEW = 10  # actions of a class, below which learning it is luck
 
 @dataclass(frozen=True)
 class InitOptions:
-    """What the user gives."""
+    """What the user gives.
+
+    Attributes
+    ----------
+    videos, annotations
+        folder of the videos, and annotation file.
+    out
+        folder to make.
+    encoder
+        its name.
+    seed
+        of a new split.
+    overwrite
+        replace a project that is there.
+    estimate
+        say what the project will cost on this machine.
+    device
+        to estimate for: cpu, cuda, mps; None: the one that training takes.
+    hours
+        an estimate above this is noted, with what makes it shorter. It changes no setting.
+    """
 
     videos: Path
     annotations: Path
@@ -42,12 +62,26 @@ class InitOptions:
     overwrite: bool = False
     estimate: bool = True
     device: str | None = None
-    hours: float = 12.0  # that extraction and training may take, if LEAST_EPOCHS allow it
+    hours: float = 12.0
 
 
 @dataclass(frozen=True)
 class Project:
-    """What `init_project` wrote and found."""
+    """What `init_project` wrote, from what, and what it says of it.
+
+    Attributes
+    ----------
+    config, annotations
+        the files written.
+    store
+        where the features will be.
+    choices, survey, split
+        the settings, and what they follow from.
+    estimate
+        what the project costs; None: not asked for, or it failed (a note says why).
+    notes
+        what to know before training.
+    """
 
     config: Path
     annotations: Path
@@ -85,58 +119,67 @@ def init_project(options: InitOptions) -> Project:
     config_path, annotations_path = options.out / CONFIG_NAME, options.out / "annotations.json"
     require_new([config_path, annotations_path], options.overwrite)
     require_folder(options.out)
-    seen = survey(read_annotations(options.annotations), options.videos)
-    parts = split(seen.annotations, options.seed)
+    surveyed = survey(read_annotations(options.annotations), options.videos)
+    parts = split(surveyed.annotations, options.seed)
     num_train = sum(v.subset == parts.train for v in parts.annotations.videos.values())
     clip_frames, frame_stride = encoder_needs(options.encoder)
-    choices = choose(seen, num_train, options.encoder, clip_frames, frame_stride)
+    choices = choose(surveyed, num_train, options.encoder, clip_frames, frame_stride)
     settings = _data_choices(options, annotations_path, parts) | choices.by_key
     tree = nested({key: choice.value for key, choice in settings.items()})
     config = parse_config(tree, "the configuration that init chose")
-    cost = None
-    late: list[str] = []
-    if options.estimate:
-        from pipelines.budget.estimate import Sizes, estimate
-
-        cost = estimate(config, Sizes(seen.durations_s, num_train, _some(seen.paths)), options.device)
-        choices, cost, late = in_time(choices, cost, options.hours)
-        settings = settings | choices.by_key
-    checked = check(options.annotations, options.videos, opened=Opened(seen.infos, seen.broken))
-    notes = [*late, *seen.annotations.notes, *seen.notes, *_notes(checked, seen, options)]
+    cost, said = _cost(config, options, surveyed, num_train) if options.estimate else (None, [])
+    checked = check(options.annotations, options.videos, opened=Opened(surveyed.infos, surveyed.broken))
+    notes = [*said, *surveyed.annotations.notes, *surveyed.notes, *_notes(checked, surveyed, options)]
     with output_errors(annotations_path):
-        write_annotations(_with_durations(parts.annotations, seen), annotations_path)
-    write_text(config_path, yaml_text(_head(options, seen, cost, notes), settings), options.overwrite)
-    return Project(config_path, annotations_path, Path(config.data.store), choices, seen, parts, cost, notes)
+        write_annotations(_with_durations(parts.annotations, surveyed), annotations_path)
+    head = _head(options, surveyed, cost, notes)
+    write_text(config_path, yaml_text(head, settings), options.overwrite)
+    store = Path(config.data.store)
+    return Project(config_path, annotations_path, store, choices, surveyed, parts, cost, notes)
+
+
+def _cost(
+    config: RunConfig, options: InitOptions, surveyed: Survey, num_train: int
+) -> tuple[Estimate | None, list[str]]:
+    """The estimate, and notes on it. It informs: a busy machine measures badly, so no setting follows it."""
+    from pipelines.budget.estimate import DataSizes, estimate
+    from pipelines.budget.probe_process import ProbeError
+
+    num_classes = len(surveyed.annotations.labels)
+    sizes = DataSizes(surveyed.durations_s, num_train, num_classes, _some(surveyed.paths))
+    try:
+        cost = estimate(config, sizes, options.device)
+    except ProbeError as error:
+        return None, [f"no estimate of time and memory, training may fail in the same way: {error}"]
+    return cost, cost_notes(cost, options.hours)
+
+
+def cost_notes(cost: Estimate, hours: float) -> list[str]:
+    """What to say of a project that does not fit into memory, or takes longer than ``hours``."""
+    from pipelines.budget.estimate import rough_time
+
+    if cost.total_s is None:
+        return [
+            f"a training step does not fit into this machine's memory ({cost.device}): `longtal plan` finds "
+            "what does; smaller pictures (encoder.size, encoder.crop) need less"
+        ]
+    if cost.total_s <= 3600 * hours:
+        return []
+    fitting = cost.epochs_within(3600 * hours)
+    shorter = f"`--set train.epochs={fitting}` fits"
+    if fitting < LEAST_EPOCHS:
+        shorter = f"not even {min(LEAST_EPOCHS, cost.epochs)} epochs fit"
+    return [
+        f"{cost.epochs} epochs take about {rough_time(cost.total_s)} on this machine ({cost.device}), "
+        f"extraction included: more than {hours:g} h. {shorter}; smaller pictures (encoder.size, "
+        "encoder.crop), a lower data.fps, another encoder or a GPU make it faster"
+    ]
 
 
 def _some(paths: Mapping[str, Path]) -> list[Path]:
     """Files to time decoding with, spread over the data set."""
-    found = list(paths.values())
-    return found[:: max(1, len(found) // _TIMED_VIDEOS)][:_TIMED_VIDEOS]
-
-
-def in_time(choices: Choices, cost: Estimate, hours: float) -> tuple[Choices, Estimate, list[str]]:
-    """Fewer epochs where the machine is too slow for those that the data ask for; how long it takes, said."""
-    from pipelines.budget.estimate import rough_time
-
-    wanted = choices.integer("train.epochs")
-    found = cost
-    for epochs in range(wanted, LEAST_EPOCHS - 1, -1):
-        found = replace(cost, epochs=epochs, validate_every=validate_every(epochs))
-        if found.total_s <= 3600 * hours:
-            break
-    time = f"about {rough_time(found.total_s)} on this machine ({cost.device}), extraction included"
-    why, late = f"{choices.by_key['train.epochs'].why}; {time}", []
-    if found.epochs < wanted:
-        why = (
-            f"{time}; the data would bear {wanted} epochs, {rough_time(cost.total_s)}, more than {hours:g} h"
-        )
-    if found.total_s > 3600 * hours:
-        late.append(
-            f"{found.epochs} epochs, the fewest offered, take {time}: more than {hours:g} h. Smaller "
-            "pictures (encoder.size, encoder.crop), a lower data.fps, another encoder or a GPU make it faster"
-        )
-    return with_epochs(choices, found.epochs, why), found, late
+    files = list(paths.values())
+    return files[:: max(1, len(files) // _TIMED_VIDEOS)][:_TIMED_VIDEOS]
 
 
 def encoder_needs(name: str) -> tuple[int, int]:
@@ -170,18 +213,18 @@ def _data_choices(options: InitOptions, annotations: Path, parts: Split) -> dict
     }
 
 
-def _with_durations(annotations: AnnotationSet, seen: Survey) -> AnnotationSet:
+def _with_durations(annotations: AnnotationSet, surveyed: Survey) -> AnnotationSet:
     videos = {
-        video_id: replace(video, duration_s=round(seen.infos[video_id].duration_s, 3))
+        video_id: replace(video, duration_s=round(surveyed.infos[video_id].duration_s, 3))
         for video_id, video in annotations.videos.items()
     }
     return replace(annotations, videos=videos)
 
 
-def _notes(found: CheckReport, seen: Survey, options: InitOptions) -> list[str]:
+def _notes(checked: CheckReport, surveyed: Survey, options: InitOptions) -> list[str]:
     """What `check` found, one line a kind, and classes that are too small."""
     kinds: dict[tuple[str, str], list[Problem]] = {}
-    for problem in found.problems:
+    for problem in checked.problems:
         kinds.setdefault((problem.severity, problem.check), []).append(problem)
     notes = []
     for (severity, kind), problems in kinds.items():
@@ -192,20 +235,22 @@ def _notes(found: CheckReport, seen: Survey, options: InitOptions) -> list[str]:
         inputs = ["--annotations", str(options.annotations), "--videos", str(options.videos)]
         command = shlex.join(["longtal", "check", *inputs])
         notes.append(f"all of it: {command}")
-    if seen.missing or seen.broken:
-        notes.append(f"{len(seen.missing) + len(seen.broken)} videos without a usable file are left out")
-    if few := [label for label, count in seen.class_counts.items() if count < _FEW]:
+    if surveyed.missing or surveyed.broken:
+        notes.append(
+            f"{len(surveyed.missing) + len(surveyed.broken)} videos without a usable file are left out"
+        )
+    if few := [label for label, count in surveyed.class_counts.items() if count < _FEW]:
         notes.append(
             f"{len(few)} classes have fewer than {_FEW} actions, too few to count on: {', '.join(few[:8])}"
         )
     return notes
 
 
-def _head(options: InitOptions, seen: Survey, cost: Estimate | None, notes: list[str]) -> list[str]:
+def _head(options: InitOptions, surveyed: Survey, cost: Estimate | None, notes: list[str]) -> list[str]:
     """The comment at the top of the file: the data in figures, the costs, what was found wrong."""
-    actions, durations = seen.action_s, seen.durations_s
+    actions, durations = surveyed.action_s, surveyed.durations_s
     low, middle, high = (float(q) for q in np.quantile(actions, (0.1, 0.5, 0.9)))
-    counts = sorted(seen.class_counts.items(), key=lambda item: (-item[1], item[0]))
+    counts = sorted(surveyed.class_counts.items(), key=lambda item: (-item[1], item[0]))
     classes = ", ".join(f"{label} {count}" for label, count in counts)
     lines = [
         f"Made by `longtal init` for the videos in {options.videos}. Change what you like; `longtal train` "

@@ -8,8 +8,9 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.budget.plan import PlanError, Probe, fits, largest, parse_bytes, plan, ratio_of
+from pipelines.budget.plan import PlanError, fits, largest, parse_bytes, plan
 from pipelines.budget.probe import measure
+from pipelines.budget.probe_process import Probe, ratio_of
 from pipelines.commands.plan import command
 from pipelines.config import load_config, parse_config
 from tal.errors import ConfigError
@@ -31,9 +32,8 @@ def memory(base, a_clip, a_window):
 
     def cost(clips, micro_batch):
         looks.append((clips, micro_batch))
-        return Probe(
-            clips, micro_batch, base + micro_batch * (a_window + clips * a_clip), 0.1 * clips * micro_batch
-        )
+        peak = base + micro_batch * (a_window + clips * a_clip)
+        return Probe(clips, micro_batch, peak, (0.3 * clips * micro_batch, 0.1 * clips * micro_batch))
 
     return cost, looks
 
@@ -43,7 +43,7 @@ def memory(base, a_clip, a_window):
 def test_largest_is_what_trying_all_would_find(num_clips, slope, base, noise, budget):
     def cost(clips):
         wobble = noise * ((clips * 7919) % 3) * slope / 100  # real measurements are not quite linear
-        return Probe(clips, 1, base + slope * clips + min(wobble, 0.9 * slope), 1.0)
+        return Probe(clips, 1, base + slope * clips + min(wobble, 0.9 * slope), (1.0,))
 
     looks = []
 
@@ -69,7 +69,7 @@ def test_a_line_needs_few_looks():
 
 def test_a_candidate_that_broke_down_is_one_that_does_not_fit():
     def cost(clips):
-        return Probe(clips, 1, 10.0 * clips if clips < 6 else None, 1.0 if clips < 6 else None)
+        return Probe(clips, 1, 10.0 * clips if clips < 6 else None, (1.0,) if clips < 6 else ())
 
     assert largest(1, 50, cost, cost(1), 1e9).clips == 5
 
@@ -137,8 +137,9 @@ def test_wrong_sizes(text):
     ],
 )
 def test_the_probe_trains_real_steps(change):
-    found = measure(parse_config(TINY | change), channels=0, num_classes=3, steps=2)
-    assert found["peak_bytes"] > 5e7 and found["step_s"] > 0
+    found = measure(parse_config(TINY | change), channels=0, num_classes=3, steps=3)
+    assert found["peak_bytes"] > 5e7
+    assert len(found["tries_s"]) == 2 and min(found["tries_s"]) > 0
 
 
 def test_the_probe_without_an_encoder():
@@ -157,6 +158,7 @@ def test_command_end_to_end(tmp_path):
     assert result.exit_code == 0, result.output
     shown = json.loads(result.stdout)
     assert shown["ratio"] == 1.0 and shown["accumulate"] == 1
+    assert all(probe["step_s"] == min(probe["tries_s"]) for probe in shown["probes"])
     config = load_config(out)
     assert config.memory.ratio == 1.0 and config.window.num_rows == 32
     few = CliRunner().invoke(command, [*arguments[:3], "1MB", *arguments[4:]])

@@ -13,12 +13,13 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.budget.estimate import Estimate
+from pipelines.budget.estimate import Estimate, Times
+from pipelines.budget.probe_process import ProbeError
 from pipelines.commands.init import command
 from pipelines.config import load_config
 from pipelines.init import InitOptions, init_project
-from pipelines.init.choices import Choice, Choices, choose
-from pipelines.init.run import in_time
+from pipelines.init.choices import Choice, choose
+from pipelines.init.run import cost_notes
 from pipelines.init.split import split, stratify
 from pipelines.init.yaml_text import yaml_text
 from pipelines.shared.files import OutputError, OutputExistsError
@@ -252,27 +253,43 @@ def test_command_prints_json_with_what_to_do_next(data, tmp_path):
     assert estimate["num_rows"] == 6 * 72
     assert estimate["store_bytes"] == 432 * (1280 * 2 + 32)
     assert estimate["memory_bytes"] > 100 * 2**20 and estimate["total_s"] > estimate["extract_s"] > 0
+    assert estimate["slowest"]["total_s"] >= estimate["total_s"] and estimate["num_tries"] >= 1
     assert "longtal train" in shown["next"][0] and "longtal report" in shown["next"][1]
-    assert "on this machine (cpu)" in shown["choices"]["train.epochs"]["why"]
+    assert shown["choices"]["train.epochs"] == {"value": 60, "why": "120 steps in all"}
 
 
-@pytest.mark.parametrize(
-    ("epoch_s", "hours", "epochs", "words", "warned"),
-    [
-        (60, 12, 60, "2400 steps in all; about 106 min on this machine (cpu), extraction included", False),
-        (1500, 12, 26, "the data would bear 60 epochs, 25.8 h, more than 12 h", False),
-        (36000, 12, 12, "the data would bear 60 epochs", True),
-        (60, 0.1, 12, "the data would bear 60 epochs", True),
-    ],
-)
-def test_a_slow_machine_gets_fewer_epochs(epoch_s, hours, epochs, words, warned):
-    start = Choices({"train.epochs": Choice(60, "2400 steps in all"), "train.validate_every": Choice(5, "")})
-    cost = Estimate("cpu", 1, 1, 1, 600, 1.0, epoch_s, 180, 60, 5)
-    choices, found, late = in_time(start, cost, hours)
-    assert choices["train.epochs"] == found.epochs == epochs
-    assert choices["train.validate_every"] == found.validate_every == max(1, epochs // 12)
-    assert words in choices.by_key["train.epochs"].why and bool(late) == warned
-    validations = -(-epochs // found.validate_every)
-    assert found.total_s == 600 + epochs * epoch_s + validations * 180
-    if not warned:
-        assert found.total_s <= 3600 * hours
+def costing(total_h, epochs=60, step_s=1.0):
+    """An estimate of so many hours, all of them training."""
+    times = Times(0, 0, None if step_s is None else total_h * 3600 / epochs, 0, steps=1)
+    return Estimate("cpu", 1, 1, None if step_s is None else 1, times, times, 3, False, epochs, 5)
+
+
+def test_a_slow_machine_changes_no_setting(data, tmp_path, monkeypatch):
+    """Epochs follow from the data; hours of training are only said, with what would make them fewer."""
+    texts = []
+    for total_h in (0.1, 24):
+        monkeypatch.setattr("pipelines.budget.estimate.estimate", lambda *_, hours=total_h: costing(hours))
+        options = InitOptions(data / "videos", data / "truth.json", tmp_path / "p", overwrite=True)
+        project = init_project(options)
+        late = [note for note in project.notes if "more than 12 h" in note]
+        assert bool(late) == (total_h == 24)
+        texts.append([line for line in project.config.read_text().splitlines() if not line.startswith("#")])
+    assert texts[0] == texts[1]
+    assert "60 epochs take about 24.0 h" in late[0] and "`--set train.epochs=30` fits" in late[0]
+
+
+def test_when_not_even_the_least_training_fits():
+    (note,) = cost_notes(costing(100), hours=12)
+    assert "not even 12 epochs fit" in note and "--set" not in note
+    (note,) = cost_notes(costing(0, step_s=None), hours=12)
+    assert "does not fit into this machine's memory" in note and "longtal plan" in note
+
+
+def test_a_probe_that_fails_leaves_a_note(data, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ProbeError("2 clips, 4 windows could not be measured: no kernel")
+
+    monkeypatch.setattr("pipelines.budget.estimate.estimate", fail)
+    project = init_project(InitOptions(data / "videos", data / "truth.json", tmp_path / "p"))
+    assert project.estimate is None and project.config.exists()
+    assert "no kernel" in project.notes[0] and "no kernel" in project.config.read_text()
