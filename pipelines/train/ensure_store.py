@@ -38,7 +38,7 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
         when not a single video could be extracted.
     """
     store = Path(config.data.store)
-    if not _wanted(config) or _stands(store) or any((out / "checkpoints").glob("*")):
+    if not _uses_rows(config) or _is_full(store) or any((out / "checkpoints").glob("*")):
         return False
     what = "was interrupted before it was full" if store.exists() else "does not exist yet"
     changes = [word for setting in sets for word in ("--set", setting)]
@@ -67,13 +67,13 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
     return True
 
 
-def _wanted(config: RunConfig) -> bool:
+def _uses_rows(config: RunConfig) -> bool:
     """Whether the run reads stored rows that its own encoder could make."""
     without_memory = config.end_to_end and config.memory.baseline != "none"
     return bool(config.data.videos and config.data.store) and not without_memory
 
 
-def _stands(store: Path) -> bool:
+def _is_full(store: Path) -> bool:
     """A store in which no video waits for its rows. (What failed stays as it is: training warns of it.)"""
     if not store.exists():
         return False

@@ -50,7 +50,19 @@ class ClipReading:
 
 @dataclass(frozen=True)
 class SampleFrames:
-    """One sample's clips: ``frames`` uint8 [m, L, h, w, 3], black beyond the video; seconds spent."""
+    """The decoded clips of one sample.
+
+    Attributes
+    ----------
+    frames, clean
+        uint8 [m, L, h, w, 3] as augmented, black beyond the video, and without augmentation.
+    clips
+        their numbers, [m].
+    decode_s
+        seconds spent.
+    error
+        why the video could not be decoded; empty: it could.
+    """
 
     sample: Sample
     frames: Tensor
@@ -62,9 +74,16 @@ class SampleFrames:
 
 @dataclass(frozen=True)
 class Batch:
-    """A micro-batch: samples in order, their clips together (None: nothing is encoded), decoding seconds.
+    """A micro-batch.
 
-    ``error`` says which video could not be decoded: an exception would lose its message between processes.
+    Attributes
+    ----------
+    samples, clips
+        samples in order, and the clips of all of them together; None: nothing is encoded.
+    decode_s
+        seconds that decoding took.
+    error
+        which video could not be decoded, and why: an exception would lose its message between processes.
     """
 
     samples: list[Sample]

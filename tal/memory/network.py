@@ -19,9 +19,16 @@ from tal.memory.mixing import ClipPlaces, MixedRows, StoredRows, mix
 
 @dataclass(frozen=True)
 class ClipFrames:
-    """Pictures of M clips: ``frames`` uint8 [M, L, H, W, 3], black beyond the video.
+    """Pictures of M clips.
 
-    ``learn`` bool [M]: the gradient goes through this clip. ``clean``: the same clips without augmentation.
+    Attributes
+    ----------
+    frames, clean
+        uint8 [M, L, H, W, 3], black beyond the video; the same without augmentation.
+    places
+        where their rows belong.
+    learn
+        bool [M]: whether the gradient goes through the clip.
     """
 
     frames: Tensor

@@ -28,7 +28,17 @@ ClipAges = Callable[[str, int, int], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class TrainingVideo:
-    """A video as training needs it; ``segments`` float64 [N, 2] in row positions, ``labels`` int64 [N]."""
+    """A video as training needs it.
+
+    Attributes
+    ----------
+    fps, grid
+        frames a second that are sampled of it, and where its rows stand in time.
+    segments, labels
+        ground truth: float64 [N, 2] in row positions, int64 [N].
+    path
+        its file; empty: stored rows only.
+    """
 
     id: str
     num_rows: int
@@ -36,7 +46,7 @@ class TrainingVideo:
     grid: FeatureGrid
     segments: NDArray[np.float64]
     labels: NDArray[np.int64]
-    path: str = ""  # empty: stored rows only
+    path: str = ""
     duration_s: float = 0.0
 
 
