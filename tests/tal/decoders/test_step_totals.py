@@ -6,57 +6,34 @@ import pytest
 import torch
 
 from tal.decoders import Targets, build_decoder, list_decoders
-from tal.decoders.afsd import AFSD, AFSDConfig
+from tal.decoders.afsd import AFSD
 from tal.decoders.base import StepTotals
 from tal.decoders.cltdr_gmg import CltdrGmgConfig
-from tal.decoders.daotad import DaoTADConfig
 from tal.decoders.pyramid.decoder import PyramidDecoder
 from tal.decoders.tridet import TriDetConfig
 from tal.errors import ConfigError
-from tests.tal.decoders.test_decoder_pyramid import RELEASE, SMALL, STRICT
+from tests.tal.decoders.cases import CASES, CHANNELS, CLASSES, FEW, MANY, NOTHING, SMALL, STRICT, batch, calm
 
-ANCHORS = {"channels": 32, "num_heads": 4, "mlp_channels": 48, "fpn_channels": 32, "head_layers": 2}
-POINTS = {"channels": 32, "upsample": 2, "regression_ranges": ((0, 4), (2, 8), (4, 10000))}
-CASES = {
-    "actionformer": STRICT["actionformer"],
-    "temporalmaxer": STRICT["temporalmaxer"],
-    "tridet": STRICT["tridet"],
-    "cltdr_gmg": STRICT["cltdr"],
-    "cltdr_gmg-release": RELEASE["cltdr"],
-    "daotad": DaoTADConfig(**ANCHORS),
-    "daotad-conv": DaoTADConfig(**ANCHORS, pyramid="conv", anchor_position="middle"),
-    "afsd": AFSDConfig(**POINTS, labels="segment"),
-    "afsd-video": AFSDConfig(**POINTS),
-}
-CHANNELS, CLASSES, LENGTH = 12, 3, 45
-TARGETS = [
-    Targets(torch.tensor([[2.0, 9.0], [11.0, 30.0], [31.0, 36.5]]), torch.tensor([0, 2, 1])),
-    Targets(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long)),
-    Targets(torch.tensor([[1.0, 3.0]]), torch.tensor([1])),
-    Targets(torch.tensor([[4.0, 21.0], [5.0, 8.0]]), torch.tensor([2, 2])),
+# Not those whose losses need the whole batch: SimOTA (refused below) and statistics of the batch.
+SHARED = [
+    name
+    for name, config in CASES.items()
+    if getattr(config, "assignment", "") != "sim_ota"
+    and getattr(config, "norm", "") not in ("batch", "sync_batch")
 ]
+LENGTHS = [45, 31, 20, 40]
+ONE = Targets(torch.tensor([[1.0, 3.0]]), torch.tensor([1]))
+TARGETS = [MANY, NOTHING, ONE, FEW]
 
 
-def test_every_decoder_is_among_the_cases():
-    assert {name.split("-")[0] for name in CASES} == set(list_decoders())
+def test_every_decoder_shares_its_steps():
+    assert {name.split("-")[0] for name in SHARED} == set(list_decoders())
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(params=SHARED)
 def decoder(request):
-    torch.manual_seed(0)
-    made = build_decoder(CASES[request.param], CHANNELS, CLASSES).train()
-    for module in made.modules():  # random numbers of a batch and of its parts are not the same ones
-        for name in ("p", "probability"):
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, 0.0)
-    return made
-
-
-def batch():
-    generator = torch.Generator().manual_seed(1)
-    features = torch.randn(4, CHANNELS, LENGTH, generator=generator)
-    mask = torch.arange(LENGTH) < torch.tensor([45, 31, 20, 40])[:, None]
-    return features, mask[:, None]
+    torch.manual_seed(0)  # random numbers of a batch and of its parts are not the same ones: none are drawn
+    return calm(build_decoder(CASES[request.param], CHANNELS, CLASSES).train())
 
 
 def gradients(decoder):
@@ -65,7 +42,7 @@ def gradients(decoder):
 
 def in_parts(decoder, sizes, shared=True):
     """Loss of the parts' mean, with its gradients in ``decoder``; ``shared`` False: each for itself."""
-    features, mask = batch()
+    features, mask = batch(LENGTHS)
     parts, first = [], 0
     for size in sizes:
         at = slice(first, first + size)
@@ -86,7 +63,7 @@ def in_parts(decoder, sizes, shared=True):
 @pytest.mark.parametrize("parts", [2, 4])
 def test_parts_have_the_gradients_of_the_whole(decoder, parts):
     other = copy.deepcopy(decoder)
-    features, mask = batch()
+    features, mask = batch(LENGTHS)
     for _ in range(2):  # the second step begins from the normaliser that the first one left
         for module in (decoder, other):
             module.zero_grad()
@@ -106,7 +83,7 @@ def test_parts_that_know_nothing_of_each_other_differ(name):
     torch.manual_seed(0)
     decoder = build_decoder(CASES[name], CHANNELS, CLASSES).eval()
     decoder.train(isinstance(decoder, PyramidDecoder))
-    features, mask = batch()
+    features, mask = batch(LENGTHS)
     with torch.no_grad():
         whole = float(copy.deepcopy(decoder).losses(decoder(features, mask), mask, TARGETS)["loss"])
     alone = in_parts(decoder, [1, 1, 1, 1], shared=False)
@@ -114,7 +91,7 @@ def test_parts_that_know_nothing_of_each_other_differ(name):
 
 
 def test_totals_are_known_before_the_outputs(decoder):
-    features, mask = batch()
+    features, mask = batch(LENGTHS)
     totals = decoder.totals(mask, TARGETS)
     if totals is None:
         assert isinstance(decoder, AFSD)  # its losses are means over samples
@@ -127,7 +104,7 @@ def test_totals_are_known_before_the_outputs(decoder):
 def test_totals_move_nothing():
     decoder = build_decoder(CltdrGmgConfig(**SMALL), CHANNELS, CLASSES)
     before = decoder.loss_normaliser.clone()
-    decoder.totals(batch()[1], TARGETS)
+    decoder.totals(batch(LENGTHS)[1], TARGETS)
     assert torch.equal(decoder.loss_normaliser, before)
 
 
@@ -142,4 +119,4 @@ def test_totals_move_nothing():
 def test_losses_that_need_the_whole_batch_have_no_totals(config, setting):
     decoder = build_decoder(config, CHANNELS, CLASSES)
     with pytest.raises(ConfigError, match=f"{setting}.*accumulate to 1"):
-        decoder.totals(batch()[1], TARGETS)
+        decoder.totals(batch(LENGTHS)[1], TARGETS)
