@@ -23,6 +23,9 @@ POINTS = {"channels": 32, "upsample": 2, "regression_ranges": ((0, 4), (2, 8), (
 STRICT: dict[str, DecoderConfig] = {
     "actionformer": ActionFormerConfig(**SMALL, window=5),
     "actionformer-full": ActionFormerConfig(**SMALL, window=(5, 5, 5, -1), absolute_position=True),
+    "actionformer-no-norms": ActionFormerConfig(
+        **SMALL, window=5, embed_norm=False, head_norm=False, neck_norm="none"
+    ),
     "actionformer-relative": ActionFormerConfig(**SMALL, window=5, relative_position=True),
     "temporalmaxer": TemporalMaxerConfig(**SMALL),
     "temporalmaxer-group": TemporalMaxerConfig(**SMALL, neck_norm="group"),
