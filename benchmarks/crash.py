@@ -1,4 +1,4 @@
-"""Kill a writing process at random moments and look whether the store is exactly its last commit.
+"""A writing process is killed at random moments, and the store must be exactly its last commit.
 
     python -m benchmarks.crash --kills 200
 
@@ -24,7 +24,7 @@ from tests.featstore.simulation import SMALL, random_change, state
 
 
 def child(path: Path, seed: int) -> None:
-    """Change and commit until killed; each line: generation, hash."""
+    """Change and commit until killed; prints a line of generation and hash before each commit."""
     rng = random.Random(seed)
     with FeatureStore.open(path, "r+") as store:
         step = number = seed * 100_000
@@ -49,15 +49,8 @@ def crash(kills: int, seed: int = 0, folder: str | None = None, longest_s: float
             states = {store.generation: state(store)}
         began = time.time()
         for kill in range(kills):
-            command = [
-                sys.executable,
-                "-m",
-                "benchmarks.crash",
-                "--child",
-                str(path),
-                "--seed",
-                str(kill + 1),
-            ]
+            command = [sys.executable, "-m", "benchmarks.crash", "--child", str(path)]
+            command += ["--seed", str(kill + 1)]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             assert process.stdout is not None
             first = process.stdout.readline()
@@ -72,23 +65,23 @@ def crash(kills: int, seed: int = 0, folder: str | None = None, longest_s: float
                 if len(parts) == 2 and len(parts[1]) == 64:
                     states[int(parts[0])] = parts[1]
             with FeatureStore.open(path) as store:
-                seen = store.generation
-                assert state(store) == states[seen], (
-                    f"kill {kill}: a reader finds another state than commit {seen}"
+                generation = store.generation
+                assert state(store) == states[generation], (
+                    f"kill {kill}: a reader finds another state than commit {generation}"
                 )
                 recovered += not store._commit.applied
             with FeatureStore.open(path, "r+") as store:
-                assert store.generation == seen
-                assert state(store) == states[seen], (
-                    f"kill {kill}: recovery gives another state than commit {seen}"
+                assert store.generation == generation
+                assert state(store) == states[generation], (
+                    f"kill {kill}: recovery gives another state than commit {generation}"
                 )
                 assert not len(store.verify())
                 rows, videos = store.num_rows, len(store.videos())
             announced = max(states)
-            assert announced - 1 <= seen <= announced, (seen, announced)
-            places["at the commit" if seen == announced else "before the commit"] += 1
-            committed += seen - before
-            states = {seen: states[seen]}
+            assert announced - 1 <= generation <= announced, (generation, announced)
+            places["at the commit" if generation == announced else "before the commit"] += 1
+            committed += generation - before
+            states = {generation: states[generation]}
             if rows > 20_000:  # start afresh before it becomes slow
                 shutil.rmtree(path)
                 FeatureStore.create(path, SMALL, chunk_bytes=4096).close()
@@ -115,7 +108,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--folder", help="where to make the store (default: the system's folder for temporary files)"
+        "--folder", help="folder to make the store in (default: the system's folder for temporary files)"
     )
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()

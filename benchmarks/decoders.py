@@ -52,9 +52,9 @@ def plain_attention(
     """Attention over all pairs of positions, those out of reach masked away."""
     length = query.shape[2]
     place = torch.arange(length, device=query.device)
-    seen = mask[:, :, None] & ((place - place[:, None]).abs() <= reach)
+    allowed = mask[:, :, None] & ((place - place[:, None]).abs() <= reach)
     logits = (query @ key.transpose(2, 3)) / math.sqrt(query.shape[3])
-    logits = logits.masked_fill(~seen, torch.finfo(logits.dtype).min)
+    logits = logits.masked_fill(~allowed, torch.finfo(logits.dtype).min)
     return logits.softmax(-1) @ value
 
 
@@ -64,7 +64,7 @@ def make_plain(decoder: PyramidDecoder[Any]) -> None:
     original = decoder.heads
 
     def heads(pyramid: Pyramid, length: int) -> PyramidOutput:
-        found: list[PyramidOutput] = []
+        levels: list[PyramidOutput] = []
         scales = decoder.offset_head.scales
         for level in range(len(pyramid.maps)):
             refine = pyramid.refine_maps
@@ -80,12 +80,12 @@ def make_plain(decoder: PyramidDecoder[Any]) -> None:
             )
             del decoder.offset_head.scales
             decoder.offset_head.scales = scales[level : level + 1]  # type: ignore[assignment]
-            found.append(original(part, length))
+            levels.append(original(part, length))
             del decoder.offset_head.scales
             decoder.offset_head.scales = scales
         fields = ("masks", "logits", "offsets", "start", "end", "start_shift", "end_shift", "confidence")
         joined_levels = {
-            name: None if getattr(found[0], name) is None else [getattr(f, name)[0] for f in found]
+            name: None if getattr(levels[0], name) is None else [getattr(f, name)[0] for f in levels]
             for name in fields
         }
         return PyramidOutput(length, **joined_levels)  # type: ignore[arg-type]
@@ -108,7 +108,7 @@ def make_plain(decoder: PyramidDecoder[Any]) -> None:
 
 
 def batch_of(size: str, device: torch.device) -> tuple[Tensor, Tensor, list[Targets]]:
-    """Features, mask (the second sample is shorter) and 15 actions a sample."""
+    """Features, mask (the second sample is shorter) and 15 actions per sample."""
     _, length, batch, channels, classes = SIZES[size]
     random = np.random.default_rng(0)
     features = torch.from_numpy(random.standard_normal((batch, channels, length), dtype=np.float32))
@@ -125,7 +125,7 @@ def batch_of(size: str, device: torch.device) -> tuple[Tensor, Tensor, list[Targ
 
 
 def measure(name: str, size: str, plain: bool, repeats: int) -> dict[str, float]:
-    """Milliseconds of a training step and an inference, peak memory in MiB above what stood before."""
+    """Milliseconds of a training step and of an inference, and the rise of peak memory in MiB."""
     width, length, _, channels, classes = SIZES[size]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
@@ -138,14 +138,14 @@ def measure(name: str, size: str, plain: bool, repeats: int) -> dict[str, float]
         make_plain(decoder)
     features, mask, targets = batch_of(size, device)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    found: dict[str, list[float]] = {"step_ms": [], "inference_ms": []}
+    times_ms: dict[str, list[float]] = {"step_ms": [], "inference_ms": []}
     loss = torch.zeros(())
     for _ in range(repeats):
         decoder.train()
         start = _now(device)
         loss = decoder.losses(decoder(features, mask), mask, targets)["loss"]
         loss.backward()
-        found["step_ms"].append(_now(device) - start)
+        times_ms["step_ms"].append(_now(device) - start)
         decoder.zero_grad()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
     if device.type == "cuda":
@@ -156,10 +156,10 @@ def measure(name: str, size: str, plain: bool, repeats: int) -> dict[str, float]
             start = _now(device)
             outputs = decoder(features, mask)
             decoder.candidates(outputs, mask)
-            found["inference_ms"].append(_now(device) - start)
+            times_ms["inference_ms"].append(_now(device) - start)
         checksum = float(joined(outputs.logits).double().abs().mean())
     return {
-        **{key: statistics.median(values) for key, values in found.items()},
+        **{key: statistics.median(values) for key, values in times_ms.items()},
         "peak_mib": peak,
         "checksum": checksum,
         "loss": float(loss.detach()),
@@ -205,8 +205,10 @@ def compare_decoders(names: list[str], size: str, repeats: int) -> None:
 def plain_soft_nms(
     segments: list[list[float]], scores: list[float], sigma: float, min_score: float, limit: float
 ) -> tuple[list[float], float, float]:
-    """Loops of one class for at most ``limit`` seconds: scores of the picks, seconds, share of all
-    comparisons done (1: finished)."""
+    """Soft-NMS of one class in loops, for at most ``limit`` seconds.
+
+    Returns the scores of the picks, the seconds, and the share of all comparisons done (1: finished).
+    """
     left = [(start, end, score) for (start, end), score in zip(segments, scores, strict=True)]
     picks = []
     total, done = len(left) * (len(left) - 1) / 2, 0
@@ -243,8 +245,8 @@ def compare_suppression(classes: int, count: int, limit_s: float) -> None:
         (f"best {count} kept", SuppressionConfig(max_segments=count)),
     ):
         began = time.process_time()
-        found = suppress(*given, config)
-        timed[name] = (time.process_time() - began, found)
+        detections = suppress(*given, config)
+        timed[name] = (time.process_time() - began, detections)
     one = slice(0, count)
     picks, seconds, share = plain_soft_nms(segments[one].tolist(), scores[one].tolist(), 0.5, 0.001, limit_s)
     everything = timed["all kept"][1]
@@ -262,10 +264,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--size", choices=SIZES, default="full")
-    parser.add_argument("--decoders", default=",".join(CONFIGS), help="names, by comma; empty: none")
+    parser.add_argument(
+        "--decoders", default=",".join(CONFIGS), help="names separated by commas; empty: none"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
-        "--loop-seconds", type=float, default=20.0, help="time given to the plain loops a set"
+        "--loop-seconds", type=float, default=20.0, help="time limit of the plain loops per set"
     )
     parser.add_argument("--case", help=argparse.SUPPRESS)
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)

@@ -1,4 +1,4 @@
-"""mAP at ActivityNet's scale against a plain-Python reference: equal, and how much faster a prediction.
+"""mAP at ActivityNet's scale against a plain-Python reference: equal, and how much faster per prediction.
 
 Run: ``python -m benchmarks.evaluate``
 """
@@ -34,8 +34,7 @@ Prediction = tuple[str, str, float, float, float]  # … and score
 def plain_average_precisions(
     instances: Sequence[Instance], predictions: Sequence[Prediction], thresholds: Sequence[float]
 ) -> dict[str, list[float]]:
-    """The rule in its plainest form, one label, threshold and prediction after the other: label -> AP by
-    threshold.
+    """Label -> AP by threshold, in the plainest form: one label, threshold and prediction after the other.
 
     A prediction takes the free instance of its video that it overlaps most, if that is enough. Ties: of equal
     scores and of equal tIoUs the later one comes first.
@@ -93,7 +92,7 @@ def _plain_ap(hits: list[bool], total: int) -> float:
 def make_data(
     num_videos: int, num_predictions: int, num_labels: int, seed: int = 0
 ) -> tuple[list[Instance], list[Prediction]]:
-    """Made-up ground truth and the output of a made-up detector.
+    """Synthetic ground truth and detections.
 
     A video has 1 to 4 instances of one label, sometimes two. As detectors for ActivityNet do, each stretch
     is predicted for two labels of the video; half of the stretches lie near an instance, half anywhere.

@@ -52,7 +52,7 @@ def make_videos(folder: Path, count: int, seconds: int) -> list[Path]:
 
 
 class Decoders:
-    """The largest decoding process seen, MB."""
+    """Memory of the largest decoding process so far, MB."""
 
     peak_mb = 0.0
 
@@ -81,9 +81,7 @@ def measure(
         return count / (time.perf_counter() - started)
 
     def timed_after_first(events: Iterable[object], kind: type) -> float:
-        """Clips a second after the first batch: starting processes is paid once, whatever the videos'
-        length.
-        """
+        """Clips a second after the first batch: starting processes is paid once, in any extraction."""
         count, started = 0, 0.0
         for event in events:
             if isinstance(event, kind):

@@ -1,8 +1,8 @@
 """What keeping freed buffers on the heap gains (`pipelines/shared/malloc.py`): `python -m benchmarks.heap`.
 
 Yardstick, same run: the same encoder in a process that leaves the C library as it is. The two take turns,
-each turn a fresh process. Rates are frames a second of processor time, which other work on the machine
-disturbs little.
+each turn a fresh process. Rates are frames a second of processor time, so that other work on the machine
+hardly matters.
 """
 
 from __future__ import annotations

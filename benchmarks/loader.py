@@ -1,7 +1,7 @@
-"""Loader time a sample at r = 0.15 against r = 1: only the sampled clips are decoded. Hold: ratio <= 0.35.
+"""Loader time per sample at r = 0.15 and r = 1: only the sampled clips are decoded. Hold: ratio <= 0.35.
 
     python -m benchmarks.loader                 # synthetic footage, long and short groups of pictures
-    python -m benchmarks.loader --videos DIR    # your own, as found and as `longtal prepare` writes them
+    python -m benchmarks.loader --videos DIR    # your own, as they are and as `longtal prepare` writes them
 
 One process, one decoding thread, no augmentation but the crop; each time is the median over rounds.
 """
@@ -49,14 +49,14 @@ def footage(path: Path, seconds: int, group: int, size: tuple[int, int], seed: i
 
 
 def training_videos(paths: list[Path]) -> list[TrainingVideo]:
-    found = []
+    videos = []
     for path in paths:
         with open_video(path) as video:
             duration_s = video.info.duration_s
         rows = GRID.num_rows(FrameGrid(FPS).num_frames(duration_s))
         nothing = np.zeros((0, 2)), np.zeros(0, np.int64)
-        found.append(TrainingVideo(path.stem, rows, FPS, GRID.rows_at(FPS), *nothing, str(path), duration_s))
-    return found
+        videos.append(TrainingVideo(path.stem, rows, FPS, GRID.rows_at(FPS), *nothing, str(path), duration_s))
+    return videos
 
 
 def seconds_a_sample(videos: list[TrainingVideo], ratio: float, rounds: int) -> float:

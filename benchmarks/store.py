@@ -1,4 +1,4 @@
-"""What the long memory costs: reads, gathers, writes and commits against the plainest possible ways.
+"""The cost of the long memory: reads, gathers, writes and commits against the plainest possible ways.
 
     python -m benchmarks.store
 

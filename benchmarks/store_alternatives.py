@@ -1,11 +1,11 @@
-"""What the store would cost, or lose, on the ways not taken (docs/design/001-write-ahead-log.md).
+"""The cost, or loss, of the alternatives to the store's design (docs/design/001-write-ahead-log.md).
 
     python -m benchmarks.store_alternatives
 
 fp16 rows, C = 1024, clips of 16 rows. zarr, sharded: 100 clips of one shard written at once by four workers,
 and how many of them are not in the array afterwards. zarr: a clip written into a chunk of 128 MiB, and into a
-chunk of its own. SQLite, a row a record, no sync: a window of 480 rows read and four clips rewritten, against
-np.memmap and appends. Times are medians.
+chunk of its own. SQLite, one record per row, no sync: a window of 480 rows read and four clips rewritten,
+against np.memmap and appends. Times are medians.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Peak memory and time of a training step against the share r of clips encoded. Hold: r = .15, .35 of r = 1.
+"""Peak memory and time of a training step by the share r of clips encoded. Hold: r = .15, .35 of r = 1.
 
     python -m benchmarks.train_step                  # CPU: Swin-T 112 px, efficientnet-lite0
     python -m benchmarks.train_step --device cuda    # also Swin-B 224 px (TALLFormer, Table 5)
 
 A step is forward, backward and optimizer of `MemoryNetwork` on random pictures and stored rows: what a run
 does, without decoding. CPU memory is the peak of anonymous memory above that before the first step, each r in
-a process of its own; CUDA memory is torch's most allocated.
+a process of its own; CUDA memory is the most that torch allocated.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SETTINGS = {
 
 
 def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str, float]:
-    """One ratio: seconds a step (median, the first left out), peak MiB, clips encoded."""
+    """One ratio: seconds per step (median, the first left out), peak MiB, clips encoded."""
     import torch
 
     from tal.decoders import Targets
@@ -121,7 +121,7 @@ def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str
 
 
 class PeakMemory:
-    """Peak anonymous memory of this process above what it is now, every 10 ms; on CUDA torch's own."""
+    """Rise of this process's anonymous memory to its peak, measured every 10 ms; on CUDA torch's own."""
 
     def __init__(self, device: str) -> None:
         self.device, self.mib = device, 0.0
@@ -161,7 +161,7 @@ class PeakMemory:
 
 
 def run(name: str, device: str, steps: int, ratios: tuple[float, ...]) -> None:
-    setting, found = SETTINGS[name], []
+    setting, results = SETTINGS[name], []
     print(f"{name}: window {setting.clips} x {setting.clip_frames} frames, batch {setting.batch}, {device}")
     for ratio in ratios:
         command = [sys.executable, "-m", "benchmarks.train_step", "--one", name, str(ratio)]
@@ -171,25 +171,25 @@ def run(name: str, device: str, steps: int, ratios: tuple[float, ...]) -> None:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             print(f"  r = {ratio:<4}: failed ({last[:120]})")
             continue
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-        one = found[-1]
+        results.append(json.loads(done.stdout.splitlines()[-1]))
+        result = results[-1]
         paper = (setting.paper_gb or {}).get(ratio)
         beside = f"  paper {paper:.0f} GB" if paper else ""
         print(
-            f"  r = {ratio:<4} ({one['clips']:2} clips): {one['seconds']:7.2f} s, {one['mib']:8.0f} MiB, "
-            f"{one['frames_per_s']:6.0f} frames of window/s{beside}"
+            f"  r = {ratio:<4} ({result['clips']:2} clips): {result['seconds']:7.2f} s, "
+            f"{result['mib']:8.0f} MiB, {result['frames_per_s']:6.0f} frames of window/s{beside}"
         )
-    if len(found) < 2:
+    if len(results) < 2:
         return
-    clips = np.array([f["clips"] for f in found], float)
+    clips = np.array([f["clips"] for f in results], float)
     for key, unit in (("mib", "MiB"), ("seconds", "s")):
-        values = np.array([f[key] for f in found])
+        values = np.array([f[key] for f in results])
         slope, base = np.polyfit(clips, values, 1)
         misfit = np.abs(values - (slope * clips + base)).max() / values.max()
         ratio = values[0] / values[-1]
         print(
-            f"  {key}: {base:.3g} + {slope:.3g} {unit} a clip (largest misfit {misfit:.1%} of the largest); "
-            f"r = {found[0]['r']} / r = {found[-1]['r']}: {ratio:.2f} (hold 0.35)"
+            f"  {key}: {base:.3g} + {slope:.3g} {unit} per clip (largest misfit {misfit:.1%} of the "
+            f"largest); r = {results[0]['r']} / r = {results[-1]['r']}: {ratio:.2f} (hold 0.35)"
         )
 
 

@@ -1,4 +1,4 @@
-"""PyAV against decord behind the same face: `python -m benchmarks.video_backends`.
+"""PyAV against decord behind the same interface: `python -m benchmarks.video_backends`.
 
 H.264 at three distances of key frames and two sizes, made on the spot. Extraction reads a video from its
 start to its end; training opens it anew for each random clip of 16 frames. Times are of the processor, which

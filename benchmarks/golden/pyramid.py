@@ -107,9 +107,7 @@ def _compare_final(
     video: dict[str, Any],
     deviation: Deviation,
 ) -> None:
-    """Detections as a set: of equal scores the order is nobody's, so each is compared with the nearest of
-    its class.
-    """
+    """Compare detections as sets: each with the nearest of its class, as equal scores have no order."""
     chosen = decoder.candidates(outputs, mask)[0]
     segments, scores, labels = suppress(
         chosen.segments, chosen.scores, chosen.labels, suppression_config(system, options)

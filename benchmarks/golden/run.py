@@ -30,7 +30,7 @@ _NAMES = (
 
 
 def system_of(path: Path) -> str | None:
-    """System that a file name tells; parts are cut at anything that is no letter."""
+    """The system that a file name tells; its parts are cut at anything that is not a letter."""
     words = re.split(r"[^a-z]+", path.stem.lower())
     for part, system in _NAMES:
         if part in words or (len(part) > 2 and part in path.stem.lower()):

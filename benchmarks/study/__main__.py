@@ -12,14 +12,20 @@ NAMES = ("hapt", "gym-memory", "gym-decoders")  # of benchmarks.study.studies, w
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("name", type=click.Choice(NAMES))
 @click.option(
-    "--data", required=True, metavar="DIR", type=click.Path(exists=True, file_okay=False), help="Data set."
+    "--data",
+    required=True,
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="Folder of the data set.",
 )
-@click.option("--out", required=True, metavar="DIR", type=click.Path(file_okay=False), help="Runs and table.")
 @click.option(
-    "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Trainings of each variant."
+    "--out", required=True, metavar="DIR", type=click.Path(file_okay=False), help="Folder of runs and table."
 )
 @click.option(
-    "--first-seed", default=0, show_default=True, type=click.IntRange(0), help="Seeds count from here."
+    "--seeds", default=3, show_default=True, type=click.IntRange(1), help="Number of trainings per variant."
+)
+@click.option(
+    "--first-seed", default=0, show_default=True, type=click.IntRange(0), help="First of the seeds."
 )
 @click.option("--only", metavar="VARIANT", multiple=True, help="Only these variants; may be given often.")
 @click.option("--set", "sets", metavar="A.B=C", multiple=True, help="Change one value of every training.")
@@ -38,7 +44,7 @@ def command(
 
     Mean ± sd over the seeds, time, memory, size; every pair of variants by a paired bootstrap.
 
-    Interrupted, the same command goes on where it stood.
+    Run again after an interruption, it goes on where it stopped.
 
     \b
     Example:
@@ -54,9 +60,9 @@ def command(
 
     study, folder = STUDIES[name], Path(out)
     variants = study.variants([*data_settings(name, Path(data), folder), *sets])
-    known = {v.folder: v for v in variants}
-    if unknown := [v for v in only if v not in known]:
-        raise click.UsageError(f"no variant {unknown[0]!r} in {name}; there are {', '.join(known)}")
+    by_folder = {v.folder: v for v in variants}
+    if unknown := [v for v in only if v not in by_folder]:
+        raise click.UsageError(f"no variant {unknown[0]!r} in {name}; there are {', '.join(by_folder)}")
     chosen = [v for v in variants if not only or v.folder in only]
     folder.mkdir(parents=True, exist_ok=True)
     make_store(name, Path(data), variants)

@@ -117,8 +117,8 @@ def measure_run(run: Path, variant: str, seed: int, config: RunConfig, protocols
     truth = read_annotations(config.data.annotations).subset(config.data.val_subset)
 
     def score(step: int) -> dict[str, float]:
-        found = read_predictions(validation_predictions(run, step))
-        return {name: evaluate(truth, found, tiou).average_mAP for name, tiou in protocols.items()}
+        predictions = read_predictions(validation_predictions(run, step))
+        return {name: evaluate(truth, predictions, tiou).average_mAP for name, tiou in protocols.items()}
 
     seconds = sum(r["seconds"] for r in epochs)
     return RunResult(
@@ -150,8 +150,8 @@ def compare_variants(
     runs: dict[str, dict[int, Evaluation]] = {}
     for r in results:
         run = by_name[r.variant].run(out, r.seed)
-        found = read_predictions(validation_predictions(run, r.last_step))
-        runs.setdefault(r.variant, {})[r.seed] = Evaluation(truth, found, list(tiou))
+        predictions = read_predictions(validation_predictions(run, r.last_step))
+        runs.setdefault(r.variant, {})[r.seed] = Evaluation(truth, predictions, list(tiou))
     compared = []
     for a, b in combinations(runs, 2):
         seeds = sorted(runs[a].keys() & runs[b].keys())

@@ -1,4 +1,4 @@
-"""The studies: what is compared, on which data, against which yardsticks."""
+"""The studies: their variants, data and yardsticks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USUAL = ("0.3:0.7", DEFAULT_TIOU)
 
 @dataclass(frozen=True)
 class Study:
-    """``variants(sets)`` builds the rows; ``sets`` are further ``--set`` values for all of them."""
+    """One study. ``variants(sets)`` builds its rows; ``sets`` are ``--set`` values for all of them."""
 
     description: str
     protocols: Protocols
@@ -113,5 +113,5 @@ def _import_hapt(data: Path, store: Path) -> None:
     """One row every 16 samples of 50 Hz, each of a window of 64."""
     videos = read_annotations(data / "annotations.json").videos
     options = ImportOptions("tc", fps=50.0, stride=16, window=64, encoder="hapt", dtype="float32")
-    known = {v.id: {"fps": 50.0, "duration_s": v.duration_s} for v in videos.values()}
-    import_features(data / "features", store, options, known)
+    facts = {v.id: {"fps": 50.0, "duration_s": v.duration_s} for v in videos.values()}
+    import_features(data / "features", store, options, facts)

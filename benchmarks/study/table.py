@@ -39,7 +39,7 @@ def markdown(
     command: str,
     compared: Sequence[tuple[str, str, Comparison]] = (),
 ) -> str:
-    """The table as Markdown; one row a variant, in the order they were run; then the pairs."""
+    """The table as Markdown, one row per variant in the order they were run; then the pairs."""
     names = list(dict.fromkeys(r.variant for r in results))
     protocols = list(results[0].last)
     head = ["", "seeds", *(f"mAP {p}, last" for p in protocols), *(f"mAP {p}, best" for p in protocols)]
@@ -86,7 +86,7 @@ def write_study(
     command: str,
     compared: Sequence[tuple[str, str, Comparison]] = (),
 ) -> tuple[Path, Path]:
-    """OUT/study.md and OUT/study.json; replaced as more runs finish."""
+    """Write OUT/study.md and OUT/study.json; they are replaced as more runs finish."""
     tree = {
         "command": command,
         "runs": as_records(results),
