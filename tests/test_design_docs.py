@@ -1,4 +1,4 @@
-"""What the decision records name is there: `file.py:name` in the code, `file.py::name` among the tests."""
+"""What architecture and decision records name is there: `file.py:name`; among the tests `file.py::name`."""
 
 import ast
 import re
@@ -48,6 +48,14 @@ def test_what_a_record_names_is_there(record):
     for section in ("Problem", "Decision", "Why not otherwise", "Drawbacks", "Invariants"):
         assert f"\n## {section}\n" in text
     assert f"({record.name})" in (record.parent / "README.md").read_text()
+
+
+def test_what_the_architecture_names_is_there():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    assert missing(text) == []
+    life = text[text.index("## The life of a row") : text.index("## What must stay true")]
+    steps = re.findall(r"^\d+\. ", life, flags=re.M)
+    assert len(steps) > 10 and len(NAMED.findall(life)) >= len(steps)
 
 
 def test_there_are_records_and_the_check_sees_what_is_not_there():
