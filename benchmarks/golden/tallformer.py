@@ -207,8 +207,10 @@ def _compare_daotad_training(decoder: DaoTAD, reference: Reference, deviations: 
     ]
     outputs = decoder(features, mask)
     config = decoder.config
-    truth = PaddedTargets.collate(targets, features.device)
-    assigned = assign_max_iou(outputs.anchors, outputs.valid, truth, config.positive_iou, config.negative_iou)
+    padded = PaddedTargets.collate(targets, features.device)
+    assigned = assign_max_iou(
+        outputs.anchors, outputs.valid, padded, config.positive_iou, config.negative_iou
+    )
     for index in reference.samples:
         # the release's numbers: -1 ignored, 0 negative, otherwise one more than the segment's index
         number = torch.where(assigned.positive[index], assigned.target[index] + 1, -1)

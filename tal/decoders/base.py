@@ -1,8 +1,8 @@
 """The one contract of all decoders: features and mask in, segments out.
 
 Shapes: B videos or windows, C channels, T positions; ``mask`` is bool [B, 1, T], True inside the
-video. Segments are in positions of the features given (grid units); callers turn them into seconds with
-a `tal.grid.FeatureGrid`.
+video. Segments are in positions of the features given (grid units), which a `tal.grid.FeatureGrid`
+turns into seconds.
 """
 
 from __future__ import annotations
@@ -19,18 +19,35 @@ from torch import distributed as dist
 
 @dataclass(frozen=True)
 class Targets:
-    """Truth of one sample: ``segments`` float [N, 2] (start, end) in grid units, ``labels`` long [N]."""
+    """Ground truth of one sample.
+
+    Attributes
+    ----------
+    segments
+        float [N, 2]: start and end in grid units.
+    labels
+        long [N].
+    video_label
+        class of the whole video, for video-level classifiers; None: the first segment's label.
+    """
 
     segments: Tensor
     labels: Tensor
-    video_label: int | None = None  # for video-level classifiers; None: the first segment's label
+    video_label: int | None = None
 
 
 @dataclass(frozen=True)
 class Candidates:
     """Detections of one sample before suppression, any order.
 
-    ``segments`` float [n, 2] in grid units, ``scores`` float [n] in [0, 1], ``labels`` long [n].
+    Attributes
+    ----------
+    segments
+        float [n, 2]: start and end in grid units.
+    scores
+        float [n] in [0, 1].
+    labels
+        long [n].
     """
 
     segments: Tensor
@@ -41,16 +58,16 @@ class Candidates:
         return len(self.scores)
 
     def __getitem__(self, which: Tensor) -> Candidates:
-        """Those of an index, or of a bool mask."""
+        """The candidates that an index or a bool mask [n] names."""
         return Candidates(self.segments[which], self.scores[which], self.labels[which])
 
     def best(self, limit: int) -> Candidates:
-        """The ``limit`` of highest score."""
+        """The ``limit`` candidates of highest score."""
         return self if len(self) <= limit else self[torch.topk(self.scores, limit).indices]
 
 
 def joined_candidates(parts: Sequence[Candidates]) -> Candidates:
-    """One after another."""
+    """Candidates of several parts of a sample, one part after another."""
     return Candidates(
         torch.cat([p.segments for p in parts]),
         torch.cat([p.scores for p in parts]),
@@ -71,7 +88,7 @@ class StepTotals:
     parts
         number of parts of the step.
     last
-        no micro-batch of this process comes after this one, so state that a step moves once moves now.
+        no micro-batch of this process comes after this one, so what changes once in a step changes now.
     """
 
     sums: Tensor
@@ -112,10 +129,23 @@ class Decoder(nn.Module, ABC):
     def losses(
         self, outputs: Any, mask: Tensor, targets: Sequence[Targets], totals: StepTotals | None = None
     ) -> dict[str, Tensor]:
-        """Scalar losses; ``"loss"`` is the weighted sum to take the gradient of.
+        """Scalar losses of a batch.
 
-        ``totals`` None: the batch is this process's whole step. With it the mean over the parts of a step is
-        the loss of their samples in one batch.
+        Parameters
+        ----------
+        outputs
+            what `forward` returned.
+        mask
+            bool [B, 1, T], the one given to `forward`.
+        targets
+            ground truth of each sample, in grid units.
+        totals
+            None: the batch is this process's whole step. With it the mean over the parts of a step is the
+            loss of their samples in one batch.
+
+        Returns
+        -------
+        ``"loss"``, the weighted sum to take the gradient of, and its parts by name.
         """
 
     def totals(self, mask: Tensor, targets: Sequence[Targets]) -> Tensor | None:

@@ -9,9 +9,7 @@ _BUCKETS = 18  # fresh, then ages [1, 2), [2, 4), … up to 2**16 steps and abov
 
 
 class AgeEmbedding(nn.Module):
-    """features [B, C, T] + embedding of age [B, T]; starts at zero, so that it changes nothing before it is
-    learnt.
-    """
+    """features [B, C, T] + embedding of age [B, T]; starts at zero, so that it changes nothing unlearnt."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -32,9 +32,7 @@ class TcmConfig(Config):
 
 
 class RelativeBias(nn.Module):
-    """Learned bias [heads, T, T] by distance i - j; longer sequences than learnt interpolate the table
-    linearly.
-    """
+    """Learned bias [heads, T, T] by distance i - j; sequences longer than learnt interpolate it linearly."""
 
     def __init__(self, heads: int, max_positions: int) -> None:
         super().__init__()
@@ -90,9 +88,7 @@ class ConsistencyLayer(nn.Module):
 
 
 class ConsistencyModule(nn.Module):
-    """[B, D, T], mask [B, 1, T] -> [B, D, T]; positions outside the mask are neither keys nor anything but
-    zero.
-    """
+    """[B, D, T], mask [B, 1, T] -> [B, D, T]; positions outside the mask are no keys, and zero at the end."""
 
     def __init__(self, dim: int, config: TcmConfig, max_positions: int) -> None:
         super().__init__()

@@ -21,11 +21,9 @@ from tal.localizer.row_classifier import RowClassifier
 
 
 class LocalizerConfig(Config):
-    """``downsample`` and ``tcm`` stand between rows and decoder; without both the decoder takes rows as they
-    are.
-    """
+    """What comes after the encoder. Without ``downsample`` and ``tcm`` the decoder takes rows as they are."""
 
-    downsample: int = Field(1, ge=1, description="rows a decoder position, a power of two (TALLFormer: 4)")
+    downsample: int = Field(1, ge=1, description="rows per decoder position, a power of two (TALLFormer: 4)")
     width: int = Field(512, ge=1, description="channels after downsampling and in the consistency module")
     tcm: TcmConfig = TcmConfig()
     row_loss: float = Field(

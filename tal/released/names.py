@@ -108,7 +108,13 @@ class Place:
 
 
 def locate(system: str, name: str) -> Place | None:
-    """Place of a released parameter; None for one that has no effect. CheckpointError for an unknown name."""
+    """Place of a released parameter; None for one that has no effect.
+
+    Raises
+    ------
+    CheckpointError
+        The system's released code has no such parameter.
+    """
     if _UNUSED.fullmatch(name):
         return None
     for pattern, replacement in _RULES[system]:
@@ -126,8 +132,12 @@ def to_state(system: str, weights: Mapping[str, Tensor], like: Mapping[str, Tens
     """Released weights as a state for a decoder whose state is ``like``.
 
     Shapes differ by axes of length 1 only. Entries of ``like`` that training makes (the loss normaliser,
-    which the released code does not save) are kept. CheckpointError names what is missing, left over or
-    of another size.
+    which the released code does not save) are kept.
+
+    Raises
+    ------
+    CheckpointError
+        Something is missing, left over or of another size; the message names it.
     """
     state = {name: value.clone() for name, value in like.items()}
     missing = {name for name in like if name != "loss_normaliser"}

@@ -66,7 +66,7 @@ def _flat(x: Tensor) -> Tensor:
 
 
 class RelativeBias(nn.Module):
-    """A learnt number a head and distance, [H, window]."""
+    """A learnt number for each head and distance, [H, window]."""
 
     def __init__(self, heads: int, window: int, width: int) -> None:
         super().__init__()

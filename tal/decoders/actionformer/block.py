@@ -12,8 +12,9 @@ from tal.decoders.layers.paths import ResidualPath
 
 
 class ConvAttention(nn.Module):
-    """Queries, keys and values are each a depth-wise convolution (with the block's stride), a norm and a
-    projection.
+    """Attention whose queries, keys and values come from convolutions.
+
+    Each is a depth-wise convolution with the block's stride, a norm and a projection.
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class ConvAttention(nn.Module):
                 for n in ("query", "key", "value")
             }
         )
-        # what stands in the padding is no key, and as a query it is masked at the end
+        # attention looks at no key in the padding, and masks what its queries give
         self.norms = nn.ModuleDict({name: ChannelNorm(width, strict=False) for name in self.convs})
         self.projections = nn.ModuleDict({name: nn.Conv1d(width, width, 1) for name in self.convs})
         self.output = nn.Conv1d(width, width, 1)

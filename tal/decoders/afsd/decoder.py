@@ -40,11 +40,26 @@ REFINED_IOU = 0.6  # coarse segments at least this good are refined
 class AFSDOutput:
     """Predictions at N locations of L levels; distances in grid units.
 
-    ``points`` [N, 2] (place, stride), ``lengths`` locations of each level, ``valid`` bool [B, N],
-    ``coarse`` [B, N, 2] distances to start and end, ``coarse_logits`` and ``refined_logits`` [B, N, 1 +
-    classes] (0 = background), ``shift`` [B, N, 2] of the coarse distances in half lengths, ``quality`` [B,
-    N] logit, ``boundary`` (start, end, mask, cells a grid unit, weight) of every supervised boundary
-    feature, ``video_logits`` [B, 1 + num_classes] or None.
+    Attributes
+    ----------
+    points
+        [N, 2]: place and stride.
+    lengths
+        locations of each level.
+    valid
+        bool [B, N].
+    coarse
+        [B, N, 2] distances to start and end.
+    coarse_logits, refined_logits
+        [B, N, 1 + classes]; class 0 is the background.
+    shift
+        [B, N, 2] of the coarse distances, in half lengths of the coarse segment.
+    quality
+        [B, N] logits.
+    boundary
+        (start, end, mask, cells per grid unit, weight) of every supervised boundary feature.
+    video_logits
+        [B, 1 + num_classes], or None.
     """
 
     points: Tensor
@@ -185,14 +200,20 @@ class AFSD(Decoder):
         targets: Sequence[Targets],
         totals: StepTotals | None = None,
     ) -> dict[str, Tensor]:
-        """``localization``, ``refined_localization``, ``classification``, ``refined_classification``,
-        ``quality``, ``start_end``, ``video`` and their weighted sum ``loss``.
+        """Losses of coarse and refined segments, of their quality, of the boundary features and of the video.
 
-        All are means over the samples, so ``totals`` says nothing new."""
+        All are means over the samples, so ``totals`` says nothing new.
+
+        Returns
+        -------
+        ``localization``, ``refined_localization``, ``classification``, ``refined_classification``,
+        ``quality``, with supervised boundaries ``start_end``, with a video classifier ``video``, and their
+        weighted sum ``loss``.
+        """
         config = self.config
-        truth = PaddedTargets.collate(targets, outputs.points.device)
+        padded = PaddedTargets.collate(targets, outputs.points.device)
         assigned = parts.assign_points(
-            outputs.points, config.regression_ranges, outputs.lengths, outputs.valid, truth
+            outputs.points, config.regression_ranges, outputs.lengths, outputs.valid, padded
         )
         positive = assigned.positive
         place = outputs.points[:, 0]
@@ -232,18 +253,18 @@ class AFSD(Decoder):
         total = config.localization_weight * (result["localization"] + result["refined_localization"])
         total = total + (result["classification"] + result["refined_classification"] + result["quality"])
         if outputs.boundary:
-            result["start_end"] = self._start_end(outputs, truth)
+            result["start_end"] = self._start_end(outputs, padded)
             total = total + config.start_end_weight * result["start_end"]
         if outputs.video_logits is not None:
             result["video"] = self._video_loss(outputs.video_logits, targets)
             total = total + result["video"]
         return {"loss": total, **result}
 
-    def _start_end(self, outputs: AFSDOutput, truth: PaddedTargets) -> Tensor:
+    def _start_end(self, outputs: AFSDOutput, padded: PaddedTargets) -> Tensor:
         total = outputs.coarse.new_zeros(())
         for start, end, mask, scale, weight in outputs.boundary:
             places = (torch.arange(mask.shape[-1], device=mask.device) + 0.5) / scale - 0.5
-            near_start, near_end = parts.boundary_labels(places, 1 / scale, truth)
+            near_start, near_end = parts.boundary_labels(places, 1 / scale, padded)
             total = total + weight * (
                 parts.masked_bce(start, near_start, mask) + parts.masked_bce(end, near_end, mask)
             )
@@ -258,8 +279,11 @@ class AFSD(Decoder):
 
     @torch.no_grad()
     def candidates(self, outputs: AFSDOutput, mask: Tensor) -> list[Candidates]:
-        """Mean of coarse and refined confidence times quality; with a video classifier, once for each of
-        its best ``top_labels`` action classes, times the class's probability."""
+        """Segments with the mean of coarse and refined confidence times quality as score.
+
+        With a video classifier each segment comes once for each of its best ``top_labels`` action classes,
+        its score times the class's probability.
+        """
         config = self.config
         scores = (outputs.coarse_logits.softmax(-1) + outputs.refined_logits.softmax(-1))[..., 1:] / 2
         scores = scores * outputs.quality.sigmoid()[..., None]  # [B, N, classes]

@@ -14,8 +14,15 @@ from tal.decoders.padded_targets import PaddedTargets
 
 @dataclass(frozen=True)
 class PointTargets:
-    """Per location [B, N]: ``positive`` bool, ``label`` of its segment, its ``segment`` [B, N, 2]; the last
-    two mean nothing where ``positive`` is False."""
+    """What each location learns.
+
+    Attributes
+    ----------
+    positive
+        bool [B, N]: whether it answers for a segment.
+    label, segment
+        of that segment, [B, N] and [B, N, 2]; they mean nothing where ``positive`` is False.
+    """
 
     positive: Tensor
     label: Tensor
@@ -27,7 +34,7 @@ def assign_points(
     ranges: Sequence[tuple[float, float]],
     lengths: Sequence[int],
     valid: Tensor,
-    truth: PaddedTargets,
+    targets: PaddedTargets,
 ) -> PointTargets:
     """A location answers for the shortest segment it lies in whose farther end is within its level's range.
 
@@ -36,14 +43,14 @@ def assign_points(
     bounds = torch.tensor(ranges, device=points.device, dtype=points.dtype)
     bounds = bounds.repeat_interleave(torch.tensor(lengths, device=points.device), dim=0)  # [N, 2]
     place = points[None, :, None, 0]
-    before = place - truth.segments[:, None, :, 0]  # [B, N, G]
-    after = truth.segments[:, None, :, 1] - place
+    before = place - targets.segments[:, None, :, 0]  # [B, N, G]
+    after = targets.segments[:, None, :, 1] - place
     farther = torch.maximum(before, after)
-    fits = (torch.minimum(before, after) > 0) & truth.real[:, None] & valid[..., None]
+    fits = (torch.minimum(before, after) > 0) & targets.real[:, None] & valid[..., None]
     fits &= (farther > bounds[:, None, 0]) & (farther <= bounds[:, None, 1])
     shortest, index = (before + after).masked_fill(~fits, torch.inf).min(dim=2)
-    segment = truth.segments.gather(1, index[..., None].expand(-1, -1, 2))
-    return PointTargets(shortest.isfinite(), truth.labels.gather(1, index), segment)
+    segment = targets.segments.gather(1, index[..., None].expand(-1, -1, 2))
+    return PointTargets(shortest.isfinite(), targets.labels.gather(1, index), segment)
 
 
 def softmax_focal(logits: Tensor, classes: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> Tensor:
@@ -57,16 +64,18 @@ def softmax_focal(logits: Tensor, classes: Tensor, alpha: float = 0.75, gamma: f
     return -weight * (1 - log_p.exp()).pow(gamma) * log_p
 
 
-def boundary_labels(places: Tensor, unit: float, truth: PaddedTargets) -> tuple[Tensor, Tensor]:
-    """Whether each place lies near a start / near an end of a segment; places [T] in grid units -> two
-    float [B, T].
+def boundary_labels(places: Tensor, unit: float, targets: PaddedTargets) -> tuple[Tensor, Tensor]:
+    """Whether each place [T] (grid units) lies near a start, and near an end, of a segment: two float [B, T].
 
     Near: within a twentieth of the segment's length, at least ``unit`` (one cell of the grid of the places).
     """
-    length = truth.segments[..., 1] - truth.segments[..., 0]
+    length = targets.segments[..., 1] - targets.segments[..., 0]
     reach = (length / 20).clamp(min=unit)[:, None]  # [B, 1, G]
     start, end = (
-        (((places[None, :, None] - truth.segments[:, None, :, side]).abs() <= reach) & truth.real[:, None])
+        (
+            ((places[None, :, None] - targets.segments[:, None, :, side]).abs() <= reach)
+            & targets.real[:, None]
+        )
         .any(dim=2)
         .to(places.dtype)
         for side in (0, 1)

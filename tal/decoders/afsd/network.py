@@ -28,8 +28,7 @@ def points_of_levels(lengths: Sequence[int], device: torch.device | None = None)
 
 
 def boundary_intervals(segments: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Intervals around the start and the end of segments [..., 2], on a grid with ``scale`` cells a grid
-    unit.
+    """Intervals around start and end of segments [..., 2], on a grid of ``scale`` cells per grid unit.
 
     A tenth of the length outwards, a quarter inwards, at least one cell each. Cell i of that grid is
     centred on grid position (i + 0.5) / scale - 0.5. -> two tensors [..., 2] of real cell indices.
@@ -70,8 +69,7 @@ class Refinement(nn.Module):
     def forward(
         self, tower: Tensor, mask: Tensor, fine_pooled: Tensor, starts: Tensor, ends: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Tower [B, C, T_l], pooled fine features [B, C, T_l], intervals [B, T_l, 2] in positions of the
-        level.
+        """Tower and pooled fine features [B, C, T_l], intervals [B, T_l, 2] in positions of the level.
 
         Returns the merged feature [B, C, T_l] and the boundary feature [B, 2C, T_l] before pooling.
         """
@@ -112,7 +110,7 @@ def start_end_scores(feature: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def small_normal(module: nn.Module, std: float = 0.01) -> None:
-    """Weights of all convolutions from a narrow normal distribution, offsets 0."""
+    """Weights of all convolutions from a narrow normal distribution, biases 0."""
     for part in module.modules():
         if isinstance(part, nn.Conv1d):
             nn.init.normal_(part.weight, std=std)
@@ -121,8 +119,7 @@ def small_normal(module: nn.Module, std: float = 0.01) -> None:
 
 
 def expect_background(head: nn.Conv1d, prior: float) -> None:
-    """Offset of class 0, the background, such that a head of small weights starts at the chance ``prior`` of
-    all other classes together.
+    """Set the bias of class 0, the background, so that all other classes together start at chance ``prior``.
 
     Background locations outnumber the others by hundreds, and their loss is divided by the few others:
     without a prior it starts near 100.

@@ -58,8 +58,7 @@ def boundary_max_pool(x: Tensor, mask: Tensor, starts: Tensor, ends: Tensor) -> 
     """First half of the channels pooled over the start intervals, second half over the end intervals.
 
     x [B, C, T] (C even), mask bool [B, 1, T]; starts, ends float [B, N, 2]: interval bounds in positions of
-    x, rounded and clamped to the valid positions. -> [B, C, N]. A sample without any valid position reads
-    position 0.
+    x, rounded and clamped to the valid positions (position 0 for a sample without any). -> [B, C, N].
     """
     half = x.shape[1] // 2
     first, last = valid_extent(mask)

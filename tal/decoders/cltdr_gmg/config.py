@@ -21,7 +21,7 @@ class CltdrGmgConfig(TridentConfig):
     name: Literal["cltdr_gmg"] = "cltdr_gmg"
 
     # blocks
-    window: int | tuple[int, ...] = Field(3, description="kernel of the local branch, one or one a level")
+    window: int | tuple[int, ...] = Field(3, description="kernel of the local branch: one, or one per level")
     stem_window: int = Field(
         0, ge=0, description="kernel of the local branch in the stem; 0: that of level 0"
     )
@@ -30,7 +30,7 @@ class CltdrGmgConfig(TridentConfig):
     gate: Literal["relu", "linear", "none"] = Field("relu", description="Table 7; linear: as released")
     global_mixer: Literal["fft", "attention"] = Field("fft", description="Table 8")
     heads: int = Field(4, ge=1, description="of the attention mixer")
-    instant: Literal["depthwise", "dense"] = Field("depthwise", description="FC a channel, or over channels")
+    instant: Literal["depthwise", "dense"] = Field("depthwise", description="FC by channel, or over all")
 
     # decoupling
     class_neighbours: Neighbours = Field(
@@ -62,7 +62,7 @@ class CltdrGmgConfig(TridentConfig):
         if not self.granularities:
             raise ValueError("granularities is empty; name at least one of instant, local, global")
         if self.global_mixer == "attention" and self.embed_dim % self.heads:
-            raise ValueError(f"embed_dim {self.embed_dim} is no multiple of heads {self.heads}")
+            raise ValueError(f"embed_dim {self.embed_dim} is not a multiple of heads {self.heads}")
         return self
 
     @classmethod
@@ -87,7 +87,9 @@ class CltdrGmgConfig(TridentConfig):
 
     @classmethod
     def paper(cls, **changes: Any) -> CltdrGmgConfig:
-        """The paper's equations where the code differs: ReLU gates, a local branch that sees neighbours,
-        boundary heads on the regression features."""
+        """The paper's equations where the code differs.
+
+        ReLU gates, a local branch that sees neighbours, boundary heads on the regression features.
+        """
         values = {"gate": "relu", "window": 3, "stem_window": 3, "boundary_input": "regression"}
         return cls.release(**{**values, **changes})

@@ -1,5 +1,6 @@
-"""Cross-layer parts: each task looks at its level and at a neighbour (DCM, DRM), refinement at both
-(CLFF).
+"""Cross-layer parts of CLTDR-GMG.
+
+Each task looks at its level and at a neighbour (DCM, DRM), refinement at both neighbours (CLFF).
 """
 
 from __future__ import annotations
@@ -27,10 +28,15 @@ def _coarser(width: int) -> nn.ConvTranspose1d:
 class Decoupling(nn.Module):
     """P_l + W f(neighbour) with W = sigmoid(conv(mean over time of ReLU(f(neighbour) + conv(P_l)))).
 
-    ``neighbours``: coarser (the paper's classification, DCM), finer (its regression, DRM), both or none;
-    the level at the end of the pyramid that has no such neighbour stays as it is. ``fusion``: attention
-    as above, addition (W = 1), concat (a 1 x 1 convolution of both). The mean is over valid positions
-    when strict.
+    The level at the end of the pyramid that has no such neighbour stays as it is. When strict, the mean is
+    that of the valid positions.
+
+    Parameters
+    ----------
+    neighbours
+        coarser (the paper's classification, DCM), finer (its regression, DRM), both or none.
+    fusion
+        attention as above, addition (W = 1), concat (a 1 x 1 convolution of both).
     """
 
     def __init__(self, width: int, neighbours: Neighbours, fusion: str, strict: bool) -> None:

@@ -14,7 +14,7 @@ SHIFT_KERNEL = 7
 
 
 class RefineHead(nn.Module):
-    """Shifts of start and end and a confidence, a class and position each."""
+    """Shifts of start and end, and a confidence, for each class and position."""
 
     def __init__(self, tower: Tower, width: int, num_classes: int, kernel: int) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class RefineHead(nn.Module):
         self.confidence = MaskedConv1d(width, num_classes, kernel)
 
     def forward(self, x: Tensor, layout: LevelLayout) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Joined [B, D, N] -> start shifts, end shifts, confidence logits [B, C, T_l] a level."""
+        """Joined [B, D, N] -> start shifts, end shifts, confidence logits [B, C, T_l] of each level."""
         x = self.tower(x, layout)
         start, end, confidence = (
             layout.split(layer(x, layout.mask)) for layer in (self.start, self.end, self.confidence)
@@ -51,8 +51,6 @@ def refined_logits(logits: Tensor, confidence: Tensor, rule: str) -> Tensor:
 def refined_distances(
     distances: Tensor, start_shift: Tensor, end_shift: Tensor, unit: float | Tensor
 ) -> Tensor:
-    """Distances [n, 2] in strides after moving start and end by shifts [n] of ``unit`` strides; never
-    below 0.
-    """
+    """Distances [n, 2] in strides, moved by shifts [n] of ``unit`` strides; never below 0."""
     shift = torch.stack((-start_shift, end_shift), -1).float() * unit
     return (distances + shift).clamp(min=0)

@@ -12,7 +12,7 @@ _SHRINK = 0.001
 
 
 class SpectralMixer(nn.Module):
-    """irfft(shrink(w2 ReLU(w1 X + b1) + b2) X) with X = rfft(u) and one complex w, b a channel.
+    """irfft(shrink(w2 ReLU(w1 X + b1) + b2) X) with X = rfft(u) and one complex w and b per channel.
 
     ReLU and soft shrinkage act on real and imaginary part. In float32 at least, whatever autocast says. With
     ``lengths`` each sample is transformed over its own valid positions, so that padding plays no part;

@@ -17,8 +17,8 @@ def pyramid_anchors(
     """Anchors [N, 2] (start, end) of levels of the given lengths, level by level, position by position.
 
     Level l has stride 2^l; each of its positions has ``per_position`` lengths stride * scale * 2^(i /
-    per_position), centred on position j * stride, or with ``middle`` on the middle of the stride positions
-    j * stride, ….
+    per_position). They are centred on position j * stride, or with ``middle`` on the middle of the cell of
+    ``stride`` positions that begins there.
     """
     octaves = scale * 2.0 ** (torch.arange(per_position, device=device) / per_position)
     levels = []

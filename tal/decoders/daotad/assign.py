@@ -12,7 +12,15 @@ from tal.decoders.padded_targets import PaddedTargets, pairwise_iou
 
 @dataclass(frozen=True)
 class Assignment:
-    """Per anchor [B, N]: index of its ``target``, ``positive`` and ``negative`` bool; neither: ignored."""
+    """What each anchor learns; every field is [B, N].
+
+    Attributes
+    ----------
+    target
+        index of the segment that the anchor answers for.
+    positive, negative
+        bool; an anchor that is neither is ignored.
+    """
 
     target: Tensor
     positive: Tensor

@@ -29,8 +29,7 @@ def sinusoidal_encoding(length: int, channels: int, like: Tensor) -> Tensor:
 class LocalAttention(nn.Module):
     """Multi-head self-attention in which position i sees the ``width`` positions around it.
 
-    Computed on the band only: time and memory T * width, not T^2. forward: x [B, T, C], mask [B, T] -> [B,
-    T, C].
+    Computed on the band only: time and memory T * width, not T^2.
     """
 
     def __init__(self, channels: int, num_heads: int, width: int, dropout: float) -> None:
@@ -44,6 +43,7 @@ class LocalAttention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B, T, C], mask bool [B, T] -> [B, T, C]."""
         batch, length, channels = x.shape
         split = (batch, length, self.num_heads, channels // self.num_heads)
         query, key, value = (part.reshape(split) for part in self.qkv(x).chunk(3, dim=-1))  # [B, T, H, D]

@@ -23,8 +23,21 @@ from tal.losses import diou, sigmoid_focal
 
 @dataclass(frozen=True)
 class DaoTADOutput:
-    """Predictions for N anchors: ``anchors`` [N, 2] in grid units, ``per_level`` anchors of each level,
-    ``valid`` bool [B, N], ``logits`` [B, N, num_classes], ``offsets`` [B, N, 2]."""
+    """Predictions for N anchors.
+
+    Attributes
+    ----------
+    anchors
+        [N, 2] in grid units, level by level.
+    per_level
+        number of anchors of each level.
+    valid
+        bool [B, N].
+    logits
+        [B, N, num_classes].
+    offsets
+        [B, N, 2], see `tal.decoders.daotad.anchors.encode`.
+    """
 
     anchors: Tensor
     per_level: tuple[int, ...]
@@ -100,12 +113,12 @@ class DaoTAD(Decoder):
         valid = torch.cat(list(masks), dim=-1)[:, 0]
         return anchors, valid.repeat_interleave(config.anchors_per_position, dim=1)
 
-    def _assign(self, anchors: Tensor, valid: Tensor, truth: PaddedTargets) -> Assignment:
-        return assign_max_iou(anchors, valid, truth, self.config.positive_iou, self.config.negative_iou)
+    def _assign(self, anchors: Tensor, valid: Tensor, padded: PaddedTargets) -> Assignment:
+        return assign_max_iou(anchors, valid, padded, self.config.positive_iou, self.config.negative_iou)
 
     @torch.no_grad()
     def totals(self, mask: Tensor, targets: Sequence[Targets]) -> Tensor:
-        """Number of positive anchors [1], at least one a sample."""
+        """Number of positive anchors [1], at least one for each sample."""
         masks = [mask]
         for _ in range(self.config.num_levels - 1):
             masks.append(strided(masks[-1], 2))
@@ -120,16 +133,21 @@ class DaoTAD(Decoder):
         targets: Sequence[Targets],
         totals: StepTotals | None = None,
     ) -> dict[str, Tensor]:
-        """``classification`` (focal, all anchors that are not ignored), ``localization`` (DIoU of the
-        decoded segments of the positive ones) and ``loss``; both sums over the number of positive anchors of
-        the step, at least one a sample."""
+        """Focal loss of all anchors that are not ignored, DIoU loss of the positive ones' decoded segments.
+
+        Both are sums divided by the number of positive anchors of the step, at least one for each sample.
+
+        Returns
+        -------
+        ``classification``, ``localization`` and their weighted sum ``loss``.
+        """
         config = self.config
-        truth = PaddedTargets.collate(targets, outputs.anchors.device)
-        assigned = self._assign(outputs.anchors, outputs.valid, truth)
+        padded = PaddedTargets.collate(targets, outputs.anchors.device)
+        assigned = self._assign(outputs.anchors, outputs.valid, padded)
         positive = assigned.positive
         normaliser = totals.sums[0] / totals.parts if totals is not None else _shared(_count(assigned))
 
-        labels = truth.labels.gather(1, assigned.target)
+        labels = padded.labels.gather(1, assigned.target)
         target = torch.zeros_like(outputs.logits)
         target.scatter_(2, labels[..., None], positive[..., None].to(target.dtype))
         focal = sigmoid_focal(outputs.logits, target)
@@ -139,7 +157,7 @@ class DaoTAD(Decoder):
         # positions of the positives: as many as there are, not a loop over samples
         sample, anchor = positive.nonzero(as_tuple=True)
         predicted = decode(outputs.anchors[anchor], outputs.offsets[sample, anchor])
-        segments = truth.segments[sample, assigned.target[sample, anchor]]
+        segments = padded.segments[sample, assigned.target[sample, anchor]]
         localization = diou(predicted, segments).sum() / normaliser
         # without any positive the sum is over nothing: keep the offsets in the graph all the same
         localization = localization + 0.0 * outputs.offsets.sum()
@@ -175,7 +193,7 @@ class DaoTAD(Decoder):
 
 
 def _count(assigned: Assignment) -> Tensor:
-    """Positive anchors of the batch, at least one a sample."""
+    """Positive anchors of the batch, at least one for each sample."""
     return assigned.positive.sum(1).clamp(min=1).sum()
 
 

@@ -5,8 +5,7 @@ positions outside the mask are zero after every layer and take part in no statis
 depends on how much padding follows. Not strict: what the released code bases do, where a bias or a norm fills
 the padding again and leaks back at the end of the video.
 
-A layer that is given a mask owns it: what it returns is right for the layers after it, and a block only
-composes.
+A layer that is given a mask owns it: what it returns is right for the layers after it. Blocks only compose.
 """
 
 from __future__ import annotations

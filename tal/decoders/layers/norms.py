@@ -82,8 +82,7 @@ class GroupNorm(nn.Module):
 class MaskedBatchNorm(nn.Module):
     """Batch normalisation over the valid positions of the batch; with ``sync``, of all processes' batches.
 
-    Written out rather than taken from `torch.nn.SyncBatchNorm`, which knows no mask and refuses CPU
-    processes.
+    Written out, since `torch.nn.SyncBatchNorm` has no mask and refuses processes on CPUs.
     """
 
     running_mean: Tensor

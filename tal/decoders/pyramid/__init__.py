@@ -1,3 +1,1 @@
-"""Parts that the anchor-free pyramid decoders are composed of: layers, backbone, heads, assignment,
-losses.
-"""
+"""What the anchor-free pyramid decoders are composed of: backbone, heads, assignment, losses."""

@@ -1,7 +1,7 @@
 """Which positions learn which action: centre sampling, and SimOTA as TemporalMaxer uses it.
 
-P points of all levels, N actions of one sample. A point has a time t (grid units), a stride and a
-regression range.
+P points of all levels, N actions of one sample. A point has a time (grid units), a stride and a range of
+distances that it may regress.
 """
 
 from __future__ import annotations
@@ -20,8 +20,16 @@ _SAME_LENGTH = 1e-3
 
 @dataclass(frozen=True)
 class Points:
-    """``time``, ``stride`` [P], ``low`` and ``high`` [P]: range of the larger distance, both ends
-    included.
+    """Points of all levels, one level after another; every field is [P].
+
+    Attributes
+    ----------
+    time, stride
+        in grid units.
+    low, high
+        range of the larger distance that a point answers for, both ends included.
+    level
+        index of the point's level.
     """
 
     time: Tensor
@@ -53,8 +61,16 @@ class Points:
 
 @dataclass(frozen=True)
 class Assignment:
-    """``classes`` [P, C] multi-hot, ``offsets`` [P, 2] distances in strides, ``weight`` [P] of positive
-    points.
+    """What the points of one sample learn.
+
+    Attributes
+    ----------
+    classes
+        [P, C] multi-hot; a point without any is negative.
+    offsets
+        [P, 2] distances to start and end in strides.
+    weight
+        [P] of positive points.
     """
 
     classes: Tensor
@@ -64,9 +80,17 @@ class Assignment:
 
 @dataclass(frozen=True)
 class BatchAssignment:
-    """`Assignment`s of a batch: ``valid``, ``positive`` bool [B, P], ``classes`` [B, P, C], ``offsets``
-    [B, P, 2],
-    ``weight`` [B, P], 1 where not positive."""
+    """`Assignment`s of a batch.
+
+    Attributes
+    ----------
+    valid, positive
+        bool [B, P].
+    classes, offsets
+        [B, P, C] and [B, P, 2], as in `Assignment`.
+    weight
+        [B, P], 1 where not positive.
+    """
 
     points: Points
     valid: Tensor
@@ -81,8 +105,10 @@ class BatchAssignment:
         return (self.weight * self.positive).sum()
 
     def pairs(self, per_class: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Sample, point and class of each positive, a class at a time; or (not ``per_class``) each point
-        once, with the first of its classes."""
+        """Sample, point and class [n] of each positive.
+
+        ``per_class``: a point comes once for each of its classes; else once, with the first of them.
+        """
         if per_class:
             sample, point, label = (self.classes * self.positive[..., None]).nonzero(as_tuple=True)
             return sample, point, label
@@ -97,9 +123,7 @@ def _distances(points: Points, segments: Tensor) -> Tensor:
 
 
 def _eligible(points: Points, segments: Tensor, distances: Tensor, radius: float | None) -> Tensor:
-    """Bool [P, N]: point strictly inside the action (near its centre, with a radius) and of the right
-    range.
-    """
+    """Bool [P, N]: point strictly inside the action (near its centre, with a radius), of the right range."""
     near = distances.amin(-1) > 0
     if radius is not None:
         centre = segments.mean(-1)
@@ -112,9 +136,7 @@ def _eligible(points: Points, segments: Tensor, distances: Tensor, radius: float
 
 
 def _shortest(eligible: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
-    """Bool [P, N] of the shortest eligible actions (ties within 1e-3), and the index [P] of the first of
-    them.
-    """
+    """Bool [P, N] of the shortest eligible actions (ties within 1e-3), and the index [P] of the first."""
     length = (segments[:, 1] - segments[:, 0])[None].expand(eligible.shape)
     length = length.masked_fill(~eligible, torch.inf)
     best, index = length.min(dim=1)
@@ -124,8 +146,11 @@ def _shortest(eligible: Tensor, segments: Tensor) -> tuple[Tensor, Tensor]:
 def assign_by_center(
     points: Points, segments: Tensor, labels: Tensor, num_classes: int, radius: float | None = 1.5
 ) -> Assignment:
-    """ActionFormer's rule: positive within ``radius`` strides of the centre (None: anywhere inside) of an
-    action whose larger distance is in the level's range; among several the shortest."""
+    """ActionFormer's rule: a point learns the shortest of the actions that it is eligible for.
+
+    Eligible: within ``radius`` strides of the centre (None: anywhere inside) of an action whose larger
+    distance is in the level's range.
+    """
     count = len(points.time)
     if len(segments) == 0:
         return _nothing(points, segments, num_classes)
@@ -148,13 +173,11 @@ def assign_sim_ota(
     keep_share: float = 1.0,
     confused_weight: float = 0.0,
 ) -> Assignment:
-    """TemporalMaxer's assignment: positive points as in `assign_by_center`; the action to regress to is
-    the cheapest.
+    """TemporalMaxer's assignment: positives as in `assign_by_center`, regression to the cheapest action.
 
-    Cost of a pair: focal loss of the logits [P, C] against the action's class plus DIoU loss of the predicted
-    distances [P, 2]. Of the points inside an action the ``keep_share`` cheapest weigh 1, the others
-    ``confused_weight``. ``valid`` bool [P]. Classes are taken one action at a time: memory is points x
-    actions.
+    Cost of a point and an action: focal loss of the logits [P, C] against the action's class plus DIoU loss
+    of the predicted distances [P, 2]. Of the points inside an action the ``keep_share`` cheapest weigh 1, the
+    others ``confused_weight``. ``valid`` bool [P]. Memory is points x actions, not times classes.
     """
     if len(segments) == 0:
         return _nothing(points, segments, logits.shape[1])

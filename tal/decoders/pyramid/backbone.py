@@ -1,4 +1,4 @@
-"""Embedding, stem and branch: features [B, C, T] -> one map a level, strides 1, 2, 4 …"""
+"""Embedding, stem and branch: features [B, C, T] -> one map per level, strides 1, 2, 4 …"""
 
 from __future__ import annotations
 
@@ -80,8 +80,9 @@ class Backbone(nn.Module):
         return maps, masks
 
     def _positions(self, x: Tensor) -> Tensor:
-        """Position codes [1, C, T]; beyond the table more of the same, or (release) the table stretched
-        in inference.
+        """Position codes [1, C, T].
+
+        Beyond the table more of the same; the releases stretch the table in inference.
         """
         length, table = x.shape[2], self.position_table
         if length > table.shape[1]:

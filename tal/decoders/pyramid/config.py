@@ -46,7 +46,7 @@ class PyramidConfig(Config):
     empty_classes: tuple[int, ...] = Field((), description="classes without training samples")
 
     regression_ranges: tuple[tuple[float, float], ...] = Field(
-        (), description="largest distance to a boundary, (from, to) a level; empty: 0-4, 4-8, … doubling"
+        (), description="largest distance to a boundary, (from, to) per level; empty: 0-4, 4-8, … doubling"
     )
     assignment: Literal["center", "inside", "sim_ota"] = "center"
     center_radius: float = Field(1.5, gt=0, description="in strides of the level")
@@ -58,7 +58,7 @@ class PyramidConfig(Config):
     initial_normaliser: float = Field(100.0, gt=0, description="first value of the mean number of positives")
 
     min_score: float = Field(0.001, ge=0, description="candidates at or below are dropped")
-    topk_per_level: int = Field(2000, ge=1, description="best (position, class) pairs kept of a level")
+    topk_per_level: int = Field(2000, ge=1, description="best (position, class) pairs kept of each level")
     min_duration: float = Field(0.05, ge=0, description="shorter candidates are dropped")
 
     @property
@@ -113,7 +113,7 @@ class PyramidConfig(Config):
         return self.embed_layers * (self.embed_kernel // 2) + pooling + heads
 
     def per_level(self, value: int | tuple[int, ...], name: str) -> tuple[int, ...]:
-        """One value a backbone level (the levels below ``first_level`` included)."""
+        """One value for each level of the backbone, those below ``first_level`` included."""
         total = self.first_level + self.levels
         if isinstance(value, int):
             return (value,) * total

@@ -62,7 +62,7 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         """Embedding, stem and branch."""
 
     def build_norms(self) -> list[nn.Module]:
-        """One norm a level with heads."""
+        """One norm for each level with heads."""
         config = self.config
         make: dict[str, Callable[[], nn.Module]] = {
             "channel": lambda: ChannelNorm(config.embed_dim, config.strict),
@@ -100,8 +100,10 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         return None
 
     def padded_length(self, length: int) -> int:
-        """Positions that an input is padded to: a multiple of the coarsest stride; with release masking also
-        ``max_positions`` at least, and beyond that a multiple of ``pad_multiple``."""
+        """Positions that an input is padded to: a multiple of the coarsest stride.
+
+        With release masking at least ``max_positions``, and beyond that a multiple of ``pad_multiple``.
+        """
         config = self.config
         coarsest = config.strides[-1]
         if config.masking == "release":
@@ -153,9 +155,7 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         targets: Sequence[Targets],
         totals: StepTotals | None = None,
     ) -> dict[str, Tensor]:
-        """``loss``, and its parts ``classification`` and ``regression``, sums over the running mean of
-        positives.
-        """
+        """``classification`` and ``regression``, sums divided by the running mean of positives; ``loss``."""
         assigned = self.assign(outputs, targets)
         (normaliser,) = self.normalisers(assigned.num_positive, 1, totals)
         logits = joined(outputs.logits)
@@ -305,8 +305,8 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         """This part's share of the running mean of positives, after each of the ``updates`` of a step.
 
         Gradients are averaged over the parts: with the share as divisor their mean is that of one process
-        with the whole batch, and the buffer does not depend on the number of parts. It changes in training
-        only, at the end of a step.
+        with the whole batch, and the buffer does not depend on the number of parts. It changes at the end of
+        a step, and in training only.
         """
         if totals is None:
             count, parts = over_processes(num_positive, reduce=self.training)
@@ -324,9 +324,7 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
     # -- decoding
 
     def distances(self, outputs: PyramidOutput, where: Where) -> Tensor:
-        """Distances [n, 2] in strides of (sample, point, class) triples; points of all levels counted
-        through.
-        """
+        """Distances [n, 2] in strides of (sample, point, class) triples, points counted over all levels."""
         return joined(outputs.offsets)[where[0], where[1]]
 
     def level_distances(self, outputs: PyramidOutput, level: int, where: Where) -> Tensor:
@@ -346,7 +344,7 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
 
     @torch.no_grad()
     def level_candidates(self, outputs: PyramidOutput, mask: Tensor) -> list[list[Candidates]]:
-        """Of each sample and level the best pairs; what is too short is still among them (see `merged`)."""
+        """Best pairs of each sample and level; what is too short is still among them (see `merged`)."""
         config = self.config
         candidates: list[list[Candidates]] = [[] for _ in range(outputs.logits[0].shape[0])]
         for level, (level_mask, stride) in enumerate(zip(outputs.masks, config.strides, strict=True)):

@@ -1,7 +1,7 @@
 """Heads shared by all levels: a tower of convolutions and an output layer.
 
 Levels go through a head as one sequence with gaps of zeros between them, so that a head costs a few large
-operations, not a few a level.
+operations, not a few for each level.
 """
 
 from __future__ import annotations
@@ -20,8 +20,18 @@ from tal.decoders.layers.norms import ChannelNorm, NoNorm
 
 @dataclass(frozen=True)
 class LevelLayout:
-    """Where each level lies in the joined sequence. ``mask`` [B, 1, N] valid, ``inside`` [1, 1, N] not a
-    gap.
+    """Where each level lies in the joined sequence.
+
+    Attributes
+    ----------
+    lengths
+        positions of each level.
+    gap
+        zeros between two levels.
+    mask
+        bool [B, 1, N]: valid positions.
+    inside
+        bool [1, 1, N]: positions of a level, valid or not.
     """
 
     lengths: tuple[int, ...]
@@ -97,12 +107,12 @@ class ClassHead(nn.Module):
             self.output.bias[[index for index in empty if index < num_classes]] = prior_bias(1e-6)
 
     def forward(self, x: Tensor, layout: LevelLayout) -> list[Tensor]:
-        """Joined [B, D, N] -> logits [B, C, T_l] a level."""
+        """Joined [B, D, N] -> logits [B, C, T_l] of each level."""
         return layout.split(self.output(self.tower(x, layout), layout.mask))
 
 
 class OffsetHead(nn.Module):
-    """ReLU of learnt scale a level times the output: distances to start and end, or logits of bins."""
+    """ReLU of the output times a learnt scale per level: distances to start and end, or logits of bins."""
 
     def __init__(self, tower: Tower, width: int, outputs: int, kernel: int, levels: int) -> None:
         super().__init__()
@@ -111,6 +121,6 @@ class OffsetHead(nn.Module):
         self.scales = nn.Parameter(torch.ones(levels))
 
     def forward(self, x: Tensor, layout: LevelLayout) -> list[Tensor]:
-        """Joined [B, D, N] -> outputs [B, n, T_l] a level, >= 0."""
+        """Joined [B, D, N] -> outputs [B, n, T_l] of each level, >= 0."""
         levels = layout.split(self.output(self.tower(x, layout), layout.mask))
         return [F.relu(level * scale) for level, scale in zip(levels, self.scales, strict=True)]

@@ -9,10 +9,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Pyramid:
-    """One tensor a level, finest first: ``maps`` [B, D, T_l] after the neck, ``masks`` bool [B, 1, T_l].
+    """Maps before the heads: one tensor per level, finest first.
 
-    ``class_maps``, ``offset_maps``, ``boundary_maps`` and ``refine_maps`` are what each head looks at;
-    ``backbone`` and ``backbone_masks`` are the maps before the neck, of all levels.
+    Attributes
+    ----------
+    backbone, backbone_masks
+        maps [B, D, T_l] and masks bool [B, 1, T_l] of all levels, before the level norms.
+    maps, masks
+        the same of the levels with heads, after the level norms.
+    class_maps, offset_maps, boundary_maps, refine_maps
+        what each head looks at, [B, D, T_l].
     """
 
     backbone: list[Tensor]
@@ -27,12 +33,22 @@ class Pyramid:
 
 @dataclass(frozen=True)
 class PyramidOutput:
-    """Per level, finest first. ``length``: positions of the input; the maps may be padded beyond it.
+    """Outputs of the heads: one tensor per level, finest first.
 
-    ``logits`` [B, C, T_l]; ``offsets`` [B, 2, T_l] distances in strides, or [B, 2 (bins + 1), T_l] bin
-    logits for
-    `trident_distances`; ``start``, ``end`` boundary logits [B, C, T_l]; ``start_shift``, ``end_shift`` and
-    ``confidence`` [B, C, T_l] of the refinement.
+    Attributes
+    ----------
+    length
+        positions of the input; the maps may be padded beyond it.
+    masks
+        bool [B, 1, T_l].
+    logits
+        [B, C, T_l].
+    offsets
+        distances in strides [B, 2, T_l], or bin logits [B, 2 (bins + 1), T_l] for `trident_distances`.
+    start, end
+        boundary logits [B, C, T_l], with trident heads.
+    start_shift, end_shift, confidence
+        [B, C, T_l] of the refinement.
     """
 
     length: int

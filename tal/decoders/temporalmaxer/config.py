@@ -19,8 +19,11 @@ class SimOtaConfig(PyramidConfig):
 
 
 class TemporalMaxerConfig(SimOtaConfig):
-    """The released neck has a group norm on THUMOS-14 and EPIC nouns, a channel norm elsewhere; with
-    ``shared_norm`` it is one instance for all levels, which the released code makes by mistake."""
+    """TemporalMaxer: no stem, max-pools for blocks.
+
+    The released level norm is a group norm on THUMOS-14 and EPIC nouns, a channel norm elsewhere. With
+    ``shared_norm`` it is one instance for all levels, which the released code makes by mistake.
+    """
 
     name: Literal["temporalmaxer"] = "temporalmaxer"
     stem_layers: int = Field(0, ge=0, le=0)

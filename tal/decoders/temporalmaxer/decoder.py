@@ -1,4 +1,4 @@
-"""TemporalMaxer: the embedding, and one max-pool a level."""
+"""TemporalMaxer: the embedding, and one max-pool per level."""
 
 from __future__ import annotations
 

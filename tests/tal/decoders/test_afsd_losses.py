@@ -107,8 +107,8 @@ def test_masked_bce_is_the_mean_over_valid_positions():
         torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]),
     )
     mask = torch.tensor([[True, True, False], [True, False, False]])
-    wanted = ((-math.log(0.8) - math.log(0.7)) / 2 - math.log(0.9)) / 2
-    assert parts.masked_bce(score, label, mask).item() == pytest.approx(wanted, rel=1e-5)
+    expected = ((-math.log(0.8) - math.log(0.7)) / 2 - math.log(0.9)) / 2
+    assert parts.masked_bce(score, label, mask).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_exponential_never_overflows():
@@ -154,7 +154,7 @@ def test_losses_by_plain_loops():
     names = ("localization", "refined_localization", "classification", "refined_classification", "quality")
     mean = dict.fromkeys(names, 0.0)
     for b, target in enumerate(truth):
-        found = {}
+        targets_at = {}
         for n, (place, stride) in enumerate(out.points.tolist()):
             low, high = decoder.config.regression_ranges[int(math.log2(stride))]
             inside = [
@@ -163,24 +163,25 @@ def test_losses_by_plain_loops():
                 if s < place < e and low < max(place - s, e - place) <= high and out.valid[b, n]
             ]
             if inside:
-                found[n] = min(inside)[1:]
+                targets_at[n] = min(inside)[1:]
         coarse = {
-            n: (out.points[n, 0] - out.coarse[b, n, 0], out.points[n, 0] + out.coarse[b, n, 1]) for n in found
+            n: (out.points[n, 0] - out.coarse[b, n, 0], out.points[n, 0] + out.coarse[b, n, 1])
+            for n in targets_at
         }
-        overlaps = {n: iou([float(v) for v in coarse[n]], found[n][:2]) for n in found}
-        refined = {n for n in found if overlaps[n] >= min(0.6, max(overlaps.values()))}
+        overlaps = {n: iou([float(v) for v in coarse[n]], targets_at[n][:2]) for n in targets_at}
+        refined = {n for n in targets_at if overlaps[n] >= min(0.6, max(overlaps.values()))}
         total = dict.fromkeys(names, 0.0)
         for n, (place, _) in enumerate(out.points.tolist()):
             if not out.valid[b, n]:
                 continue
-            label = found[n][2] + 1 if n in found else 0
+            label = targets_at[n][2] + 1 if n in targets_at else 0
             total["classification"] += focal(out.coarse_logits[b, n].tolist(), label)
             total["refined_classification"] += focal(
                 out.refined_logits[b, n].tolist(), label if n in refined else 0
             )
-            if n not in found:
+            if n not in targets_at:
                 continue
-            s, e, _ = found[n]
+            s, e, _ = targets_at[n]
             left, right = out.coarse[b, n].tolist()
             whole = max(place + right, e) - min(place - left, s)
             hull = (left + right + e - s) - (min(place + right, e) - max(place - left, s))
@@ -194,9 +195,9 @@ def test_losses_by_plain_loops():
                 for error in ((place - s - left) / half - a, (e - place - right) / half - z):
                     total["refined_localization"] += 0.5 * error**2 if abs(error) < 1 else abs(error) - 0.5
         for name in names:
-            count = len(refined) if name.startswith("refined") else len(found)
+            count = len(refined) if name.startswith("refined") else len(targets_at)
             mean[name] += total[name] / max(1, count) / 2
-        assert found
+        assert targets_at
     for name in names:
         assert losses[name].item() == pytest.approx(mean[name], rel=1e-3), name
     weighted = 3 * (mean["localization"] + mean["refined_localization"]) + sum(mean[n] for n in names[2:])
@@ -225,14 +226,14 @@ def test_video_label_given_first_segments_or_background():
         targets(),
     ]
     log_p = logits.log_softmax(-1)
-    wanted = -(log_p[0, 3] + log_p[1, 2] + log_p[2, 0]) / 3
-    assert decoder.losses(out, mask, truth)["video"].item() == pytest.approx(wanted.item(), rel=1e-5)
+    expected = -(log_p[0, 3] + log_p[1, 2] + log_p[2, 0]) / 3
+    assert decoder.losses(out, mask, truth)["video"].item() == pytest.approx(expected.item(), rel=1e-5)
     focal = small(video_loss="focal")
     p = log_p.exp()
-    wanted = -sum(
+    expected = -sum(
         a * (1 - p[i, k]) ** 2 * log_p[i, k] for i, (k, a) in enumerate([(3, 0.75), (2, 0.75), (0, 0.25)])
     )
-    assert focal.losses(out, mask, truth)["video"].item() == pytest.approx(wanted.item() / 3, rel=1e-5)
+    assert focal.losses(out, mask, truth)["video"].item() == pytest.approx(expected.item() / 3, rel=1e-5)
 
 
 def test_background_is_never_a_label():
@@ -240,17 +241,17 @@ def test_background_is_never_a_label():
     decoder, mask = small(top_labels=2, min_score=0.0), ones(1, 16)
     out = decoder(features(), mask)
     out = replace(out, video_logits=torch.tensor([[5.0, 1.0, 3.0, 2.0]]))
-    found = decoder.candidates(out, mask)[0]
-    assert set(found.labels.tolist()) == {1, 2}
+    candidates = decoder.candidates(out, mask)[0]
+    assert set(candidates.labels.tolist()) == {1, 2}
     p = torch.tensor([5.0, 1.0, 3.0, 2.0]).softmax(0)
-    first, second = found.scores[found.labels == 1], found.scores[found.labels == 2]
+    first, second = candidates.scores[candidates.labels == 1], candidates.scores[candidates.labels == 2]
     torch.testing.assert_close(first / second, torch.full_like(first, (p[2] / p[3]).item()))
 
 
 def test_one_class_gives_one_label():
     decoder = AFSD(AFSDConfig(channels=16, upsample=2, min_score=0.0), 16, 1).eval()
-    found = decoder.candidates(decoder(features(), ones(1, 16)), ones(1, 16))[0]
-    assert len(found.labels) > 0 and not found.labels.any()
+    candidates = decoder.candidates(decoder(features(), ones(1, 16)), ones(1, 16))[0]
+    assert len(candidates.labels) > 0 and not candidates.labels.any()
 
 
 def test_candidates_by_hand():
@@ -267,11 +268,11 @@ def test_candidates_by_hand():
     out = replace(
         out, coarse=distances, coarse_logits=coarse, refined_logits=refined, shift=shift, quality=quality
     )
-    found = decoder.candidates(out, mask)[0]
+    candidates = decoder.candidates(out, mask)[0]
     # half the coarse length is 3: the start moves out by 1.5, the end in by 1.5
-    assert found.segments.tolist() == [pytest.approx([1.5, 7.5])] * 3
-    assert found.labels.tolist() == [0, 1, 2]
-    assert found.scores.tolist() == pytest.approx([0.1 * 0.8, 0.5 * 0.8, 0.2 * 0.8])
+    assert candidates.segments.tolist() == [pytest.approx([1.5, 7.5])] * 3
+    assert candidates.labels.tolist() == [0, 1, 2]
+    assert candidates.scores.tolist() == pytest.approx([0.1 * 0.8, 0.5 * 0.8, 0.2 * 0.8])
 
 
 def test_video_classifier_reads_the_encoders_features_when_asked():

@@ -120,8 +120,8 @@ def test_position_encoding_by_the_formula():
     for channel in range(6):
         for position in range(7):
             angle = position / 10000 ** ((channel - channel % 2) / 6)
-            wanted = math.cos(angle) if channel % 2 else math.sin(angle)
-            assert encoding[channel, position].item() == pytest.approx(wanted, abs=1e-6)
+            expected = math.cos(angle) if channel % 2 else math.sin(angle)
+            assert encoding[channel, position].item() == pytest.approx(expected, abs=1e-6)
     assert sinusoidal_encoding(3, 5, torch.zeros(1)).shape == (5, 3)
 
 
@@ -248,10 +248,10 @@ def test_candidates_by_hand():
     outputs.offsets.data[0, 2] = torch.tensor([0.25, -math.log(2)])  # centre 2 + 1, length 2
     outputs.logits.data[0, 4, 1] = math.log(9)  # .9, [2, 6] of which 5 is the last edge
     outputs.logits.data[0, 5] = 20  # padding
-    found = decoder.candidates(outputs, mask)[0]
-    assert found.scores.tolist() == pytest.approx([0.5, 0.75, 0.9])
-    assert found.labels.tolist() == [0, 1, 1]
-    assert found.segments.tolist() == [pytest.approx([2.0, 4.0])] * 2 + [pytest.approx([2.0, 5.0])]
+    candidates = decoder.candidates(outputs, mask)[0]
+    assert candidates.scores.tolist() == pytest.approx([0.5, 0.75, 0.9])
+    assert candidates.labels.tolist() == [0, 1, 1]
+    assert candidates.segments.tolist() == [pytest.approx([2.0, 4.0])] * 2 + [pytest.approx([2.0, 5.0])]
 
 
 def test_only_the_best_anchors_of_a_level_are_kept():
@@ -259,11 +259,11 @@ def test_only_the_best_anchors_of_a_level_are_kept():
     decoder = DaoTAD(config, 16, 1).eval()
     outputs = decoder(randn(1, 16, 32), ones(1, 32))
     outputs.logits.data.copy_(randn(*outputs.logits.shape, seed=3))
-    found = decoder.candidates(outputs, ones(1, 32))[0]
-    assert len(found.scores) == 15
+    candidates = decoder.candidates(outputs, ones(1, 32))[0]
+    assert len(candidates.scores) == 15
     levels = outputs.logits[0, :, 0].detach().sigmoid().split(outputs.per_level)
     expected = [score for level in levels for score in level.topk(3).values.tolist()]
-    assert sorted(found.scores.tolist()) == pytest.approx(sorted(expected))
+    assert sorted(candidates.scores.tolist()) == pytest.approx(sorted(expected))
 
 
 @pytest.mark.parametrize(

@@ -115,17 +115,17 @@ def test_presets_have_the_released_values(name):
     d, window, levels = config.localizer.decoder, config.window, config.localizer.decoder.levels
     assert window.num_rows == d.max_positions == config.inference.window_rows
     kernels = (d.head_kernel, d.boundary_kernel)
-    found = (d.max_positions, levels, d.window, d.embed_dim, d.head_dim, d.mlp_dim, *kernels, d.num_bins)
-    assert found == MODELS[name][:9]
-    found = (d.iou_weight_power, d.input_noise, d.conv_init, d.absolute_position)
-    assert found == MODELS[name][9:]
+    values = (d.max_positions, levels, d.window, d.embed_dim, d.head_dim, d.mlp_dim, *kernels, d.num_bins)
+    assert values == MODELS[name][:9]
+    values = (d.iou_weight_power, d.input_noise, d.conv_init, d.absolute_position)
+    assert values == MODELS[name][9:]
     # a threshold of voting has an effect only where all labels compete
     optim, train, after = config.optim, config.train, config.inference.suppression
     epochs = (optim.warmup_epochs, train.epochs)
-    found = (optim.lr, optim.lr * optim.min_lr_factor, optim.weight_decay, *epochs, d.initial_normaliser)
-    assert found == pytest.approx(RUNS[name][:6], rel=1e-4)
-    found = (optim.clip_norm, d.label_smoothing, d.topk_per_level, after.max_segments, after.sigma)
-    assert found == pytest.approx(RUNS[name][6:11])
+    values = (optim.lr, optim.lr * optim.min_lr_factor, optim.weight_decay, *epochs, d.initial_normaliser)
+    assert values == pytest.approx(RUNS[name][:6], rel=1e-4)
+    values = (optim.clip_norm, d.label_smoothing, d.topk_per_level, after.max_segments, after.sigma)
+    assert values == pytest.approx(RUNS[name][6:11])
     multiclass, voting, shortest = RUNS[name][11:]
     assert (after.multiclass, d.min_duration) == (multiclass, shortest)
     assert multiclass or after.voting_threshold == voting

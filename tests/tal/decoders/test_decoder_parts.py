@@ -23,8 +23,8 @@ def naive_attention(query, key, value, mask, reach, bias=None):
     step = torch.arange(length) - torch.arange(length)[:, None]
     if bias is not None:
         logits = logits + bias[:, (step + reach).clamp(0, 2 * reach)]
-    seen = (step.abs() <= reach) & mask[:, :, None]
-    return logits.masked_fill(~seen, -torch.inf).softmax(-1) @ value
+    visible = (step.abs() <= reach) & mask[:, :, None]
+    return logits.masked_fill(~visible, -torch.inf).softmax(-1) @ value
 
 
 @pytest.mark.parametrize("length", [1, 7, 32, 33, 100])
@@ -37,9 +37,9 @@ def test_local_attention_is_masked_attention(length, reach, with_bias):
     mask = mask[:, None]
     bias = torch.randn(3, 2 * reach + 1) if with_bias else None
     got = local_attention(query, key, value, mask, reach, bias)
-    wanted = naive_attention(query, key, value, mask, reach, bias)
+    expected = naive_attention(query, key, value, mask, reach, bias)
     valid = mask[:, :, :, None].expand_as(got)
-    torch.testing.assert_close(got[valid], wanted[valid], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(got[valid], expected[valid], atol=1e-5, rtol=1e-4)
     assert got.isfinite().all()
 
 
@@ -80,8 +80,8 @@ def test_spectral_filter_by_valid_length():
     for sample, length in enumerate(lengths):
         assert (got[sample, :, length:] == 0).all()
         if length:
-            wanted = plain_filter(u[sample, :, :length].double().numpy(), mixer)
-            np.testing.assert_allclose(got[sample, :, :length].detach(), wanted, atol=1e-5)
+            expected = plain_filter(u[sample, :, :length].double().numpy(), mixer)
+            np.testing.assert_allclose(got[sample, :, :length].detach(), expected, atol=1e-5)
     whole = mixer(u, None)
     np.testing.assert_allclose(whole[1].detach(), plain_filter(u[1].double().numpy(), mixer), atol=1e-5)
 
@@ -108,10 +108,10 @@ def test_trident_by_brute_force(masked):
                     logit = float(end[sample, label, t]) if inside else 0.0
                     weight = math.exp(logit + float(centre[sample, bins + 1 + b, position]))
                     right.append((0.0 if masked and not inside else weight, b))
-                wanted = [sum(w * d for w, d in side) / sum(w for w, _ in side) for side in (left, right)]
+                expected = [sum(w * d for w, d in side) / sum(w for w, _ in side) for side in (left, right)]
                 where = tuple(torch.tensor([i]) for i in (sample, position, label))
                 got = trident_distances(start, end, centre, mask if masked else None, where)
-                assert got[0].tolist() == pytest.approx(wanted, abs=1e-5)
+                assert got[0].tolist() == pytest.approx(expected, abs=1e-5)
 
 
 LENGTHS, STRIDES, RANGES = (16, 8, 4), (1, 2, 4), ((0, 4), (4, 8), (8, 1e4))
@@ -181,11 +181,13 @@ def test_sim_ota_by_brute_force(keep, confused):
     for p in range(count):
         for n, (start, end) in enumerate(segments.tolist()):
             t, stride = float(where.time[p]), float(where.stride[p])
-            wanted = torch.tensor([(t - start) / stride, (end - t) / stride])
-            if valid[p] and (wanted >= 0).all():
+            expected = torch.tensor([(t - start) / stride, (end - t) / stride])
+            if valid[p] and (expected >= 0).all():
                 one_hot = torch.zeros(3)
                 one_hot[labels[n]] = 1
-                cost[p, n] = sigmoid_focal(logits[p], one_hot).sum() + 2 * diou_offsets(predicted[p], wanted)
+                cost[p, n] = sigmoid_focal(logits[p], one_hot).sum() + 2 * diou_offsets(
+                    predicted[p], expected
+                )
     inside = cost < torch.inf
     weight = torch.where(inside.any(1), confused, 1.0)
     for n in range(3):
@@ -204,10 +206,10 @@ def test_no_actions_assign_nothing():
     none = torch.zeros(0, 2), torch.zeros(0, dtype=torch.long)
     count = len(points().time)
     assert assign_by_center(points(), *none, 3).classes.sum() == 0
-    found = assign_sim_ota(
+    assigned = assign_sim_ota(
         points(), *none, torch.zeros(count, 3), torch.zeros(count, 2), torch.ones(count, dtype=torch.bool)
     )
-    assert found.classes.shape == (count, 3) and found.classes.sum() == 0
+    assert assigned.classes.shape == (count, 3) and assigned.classes.sum() == 0
 
 
 def test_points_have_no_half_cell_offset():
@@ -226,8 +228,8 @@ def test_sinusoids():
     for t in (0, 1, 17):
         for i in range(6):
             angle = t / 10000 ** (2 * (i // 2) / 6)
-            wanted = (math.sin(angle) if i % 2 == 0 else math.cos(angle)) / math.sqrt(6)
-            assert float(table[i, t]) == pytest.approx(wanted, abs=1e-6)
+            expected = (math.sin(angle) if i % 2 == 0 else math.cos(angle)) / math.sqrt(6)
+            assert float(table[i, t]) == pytest.approx(expected, abs=1e-6)
 
 
 def test_refined_scores_and_distances():
@@ -250,11 +252,13 @@ def test_decoupling_looks_where_it_should():
 
     def depends(module):
         maps = [torch.randn(1, width, n, requires_grad=True) for n in lengths]
-        found = []
+        levels_seen = []
         for output in module(maps, masks):
             gradients = torch.autograd.grad(output.square().sum(), maps, retain_graph=True, allow_unused=True)
-            found.append([level for level, g in enumerate(gradients) if g is not None and g.abs().sum() > 0])
-        return found
+            levels_seen.append(
+                [level for level, g in enumerate(gradients) if g is not None and g.abs().sum() > 0]
+            )
+        return levels_seen
 
     for fusion in ("attention", "addition", "concat"):
         assert depends(Decoupling(width, "coarser", fusion, True)) == [[0, 1], [1, 2], [2]]

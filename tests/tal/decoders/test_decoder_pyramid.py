@@ -158,8 +158,8 @@ def test_switches_change_the_result():
             decoder = build_decoder(config, CHANNELS, CLASSES).eval()
             decoder.load_state_dict(state)
             with torch.no_grad():
-                found = decoder.candidates(decoder(features, mask), mask)[0]
-            outputs.append(torch.cat((found.segments.sum(1)[-9:], found.scores[-9:])))
+                candidates = decoder.candidates(decoder(features, mask), mask)[0]
+            outputs.append(torch.cat((candidates.segments.sum(1)[-9:], candidates.scores[-9:])))
         assert not torch.allclose(*outputs, atol=1e-4), changes
 
 
@@ -189,10 +189,10 @@ def test_normaliser_is_updated_once_or_as_released_twice():
         outputs = decoder(features, mask)
         positives = float(decoder.assign(outputs, TARGETS).num_positive)
         decoder.losses(outputs, mask, TARGETS)
-        wanted = 100.0
+        expected = 100.0
         for _ in range(times):
-            wanted = 0.9 * wanted + 0.1 * max(positives, 1.0)
-        assert float(decoder.loss_normaliser) == pytest.approx(wanted, rel=1e-5)
+            expected = 0.9 * expected + 0.1 * max(positives, 1.0)
+        assert float(decoder.loss_normaliser) == pytest.approx(expected, rel=1e-5)
 
 
 FAMILY = ["actionformer", "temporalmaxer", "tridet", "cltdr_gmg"]
@@ -200,8 +200,7 @@ FAMILY = ["actionformer", "temporalmaxer", "tridet", "cltdr_gmg"]
 
 @pytest.mark.parametrize("name", FAMILY)
 def test_half_precision_changes_little(name):
-    """bf16 autocast, losses included: scores within .005, the loss within .5 %, gradients of the same
-    direction (cosine .98)."""
+    """bf16 autocast, losses included: scores within .005, the loss within .5 %, cosine of gradients .98."""
     features, mask = batch([64])
     scores, losses, gradients = [], [], []
     for half in (False, True):
@@ -226,11 +225,11 @@ def test_the_transform_stays_in_single_precision():
     mixer = SpectralMixer(8)
     u = torch.randn(2, 8, 33).bfloat16()
     with torch.no_grad():
-        wanted = mixer(u.float(), [33, 20])
+        expected = mixer(u.float(), [33, 20])
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            found = mixer(u, [33, 20])
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found, wanted.bfloat16(), rtol=0, atol=0)
+            mixed = mixer(u, [33, 20])
+    assert mixed.dtype == torch.bfloat16
+    torch.testing.assert_close(mixed, expected.bfloat16(), rtol=0, atol=0)
 
 
 @pytest.mark.slow
@@ -238,12 +237,14 @@ def test_the_transform_stays_in_single_precision():
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @pytest.mark.parametrize("name", FAMILY)
 def test_compiled_equals_eager(name, backend):
-    """Outputs within 1e-4, the loss and its gradients within 1e-4 of their size. Two levels: each is compiled
-    anew."""
+    """Outputs within 1e-4, the loss and its gradients within 1e-4 of their size.
+
+    Two levels, since each is compiled anew.
+    """
     few = {"levels": 2, "stem_layers": min(1, STRICT[name].stem_layers), "drop_path": 1e-30}
     config = STRICT[name].model_copy(update=few)
     features, mask = batch([64, 40])
-    found = []
+    results = []
     for compiled in (False, True):
         torch._dynamo.reset()
         decoder = make(config)
@@ -252,8 +253,8 @@ def test_compiled_equals_eager(name, backend):
         loss = decoder.losses(outputs, mask, TARGETS)["loss"]
         loss.backward()
         gradient = torch.cat([p.grad.flatten() for p in decoder.parameters()])
-        found.append((outputs, float(loss.detach()), gradient))
-    (plain, plain_loss, plain_gradient), (outputs, loss, gradient) = found
+        results.append((outputs, float(loss.detach()), gradient))
+    (plain, plain_loss, plain_gradient), (outputs, loss, gradient) = results
     with torch.no_grad():
         assert largest_difference(plain, outputs, [64, 40]) < 1e-4
     assert loss == pytest.approx(plain_loss, rel=1e-4)
@@ -277,10 +278,10 @@ def test_one_overfits_a_batch():
         optimizer.step()
     decoder.eval()
     with torch.no_grad():
-        found = decoder.candidates(decoder(features, mask), mask)[0]
-    best = int(found.scores.argmax())
-    assert int(found.labels[best]) == 1
-    start, end = found.segments[best].tolist()
+        candidates = decoder.candidates(decoder(features, mask), mask)[0]
+    best = int(candidates.scores.argmax())
+    assert int(candidates.labels[best]) == 1
+    start, end = candidates.segments[best].tolist()
     assert (min(end, 32) - max(start, 20)) / (max(end, 32) - min(start, 20)) > 0.7
 
 
@@ -288,7 +289,7 @@ def test_one_overfits_a_batch():
     ("config", "message"),
     [
         (lambda: ActionFormerConfig(window=(3, 3)), "window has 2 entries for 6 levels"),
-        (lambda: ActionFormerConfig(embed_dim=30), "no multiple of heads"),
+        (lambda: ActionFormerConfig(embed_dim=30), "not a multiple of heads"),
         (lambda: TriDetConfig(window=4), "even"),
         (lambda: CltdrGmgConfig(granularities=()), "at least one"),
         (lambda: CltdrGmgConfig(regression_ranges=((0, 4),)), "1 entries for 6 levels"),

@@ -17,7 +17,7 @@ TARGETS = [
 
 def test_rows_inside_a_segment_carry_its_label():
     for stride in (1, 2):
-        found = row_labels(TARGETS, torch.zeros(3, 3, 8), stride)
+        labels = row_labels(TARGETS, torch.zeros(3, 3, 8), stride)
         for b, target in enumerate(TARGETS):
             for c in range(3):
                 for t in range(8):
@@ -25,7 +25,7 @@ def test_rows_inside_a_segment_carry_its_label():
                         int(label) == c and float(s) * stride <= t <= float(e) * stride
                         for (s, e), label in zip(target.segments, target.labels, strict=True)
                     )
-                    assert found[b, c, t] == float(inside), (stride, b, c, t)
+                    assert labels[b, c, t] == float(inside), (stride, b, c, t)
 
 
 def test_loss_is_the_mean_over_samples_and_padding_has_no_part():
@@ -38,9 +38,9 @@ def test_loss_is_the_mean_over_samples_and_padding_has_no_part():
     expected = []
     for b, target in enumerate(TARGETS):
         length = int(mask[b].sum())
-        wanted = row_labels([target], torch.zeros(1, 3, length), 1)
-        focal = sigmoid_focal(rows.linear(features[b : b + 1, :, :length]), wanted).sum()
-        expected.append(focal / max(1.0, float(wanted.sum())))
+        target_rows = row_labels([target], torch.zeros(1, 3, length), 1)
+        focal = sigmoid_focal(rows.linear(features[b : b + 1, :, :length]), target_rows).sum()
+        expected.append(focal / max(1.0, float(target_rows.sum())))
     torch.testing.assert_close(whole, sum(expected) / 3)
     parts = [rows(features[b : b + 1], mask[b : b + 1], [TARGETS[b]], 1) for b in range(3)]
     torch.testing.assert_close(whole, sum(parts) / 3)
@@ -60,14 +60,14 @@ def test_a_segment_scores_the_mean_of_its_rows(monkeypatch, block):
     valid[[6, 19]] = False
     segments = np.array([[2.0, 8.9], [0.3, 0.6], [5.8, 6.2], [-3.0, 40.0], [4.6, 4.9]])
     labels = np.array([1, 0, 2, 1, 2])
-    found = classifier.segment_scores(rows, segments, labels, valid)
+    scores = classifier.segment_scores(rows, segments, labels, valid)
     logits = classifier.linear(torch.from_numpy(rows).t()[None])[0].t()
     probabilities = torch.sigmoid(logits).detach().numpy()
-    for value, (start, end), label in zip(found, segments, labels, strict=True):
+    for value, (start, end), label in zip(scores, segments, labels, strict=True):
         inside = [t for t in range(20) if start <= t <= end]
         if not inside:
             inside = [round((start + end) / 2)]
         inside = [t for t in inside if valid[t]]
         expected = np.mean(probabilities[inside, label]) if inside else 0.0
         assert value == pytest.approx(expected, abs=1e-6)
-    assert found[2] == 0.0
+    assert scores[2] == 0.0

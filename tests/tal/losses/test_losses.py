@@ -43,14 +43,14 @@ def one(function, x, y, *args):
 def test_focal(x, y):
     p = sigmoid(x)
     missed = 1 - (p * y + (1 - p) * (1 - y))
-    wanted = cross_entropy(x, y) * missed**2 * (0.25 * y + 0.75 * (1 - y))
-    assert one(sigmoid_focal, x, y) == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+    expected = cross_entropy(x, y) * missed**2 * (0.25 * y + 0.75 * (1 - y))
+    assert one(sigmoid_focal, x, y) == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
 def test_focal_is_torchvisions():
     x, y = torch.randn(50, 7), (torch.rand(50, 7) > 0.8).float()
-    wanted = torchvision.ops.sigmoid_focal_loss(x, y, alpha=0.3, gamma=1.5)
-    torch.testing.assert_close(sigmoid_focal(x, y, 0.3, 1.5), wanted)
+    expected = torchvision.ops.sigmoid_focal_loss(x, y, alpha=0.3, gamma=1.5)
+    torch.testing.assert_close(sigmoid_focal(x, y, 0.3, 1.5), expected)
 
 
 @given(logit, unit)
@@ -64,16 +64,16 @@ def test_varifocal_weight_without_and_with_gradient():
         x = torch.tensor([0.7], dtype=torch.float64, requires_grad=True)
         varifocal(x, torch.zeros(1), detach=detach).backward()
         p = sigmoid(0.7)
-        wanted = 0.75 * p**2 * p  # d CE / dx at target 0 is p
+        expected = 0.75 * p**2 * p  # d CE / dx at target 0 is p
         if not detach:
-            wanted += 0.75 * 2 * p * p * (1 - p) * cross_entropy(0.7, 0.0)
-        assert float(x.grad) == pytest.approx(wanted, rel=1e-5)
+            expected += 0.75 * 2 * p * p * (1 - p) * cross_entropy(0.7, 0.0)
+        assert float(x.grad) == pytest.approx(expected, rel=1e-5)
 
 
 @given(logit, unit)
 def test_quality_focal(x, y):
-    wanted = abs(y - sigmoid(x)) ** 2 * cross_entropy(x, y)
-    assert one(quality_focal, x, y) == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+    expected = abs(y - sigmoid(x)) ** 2 * cross_entropy(x, y)
+    assert one(quality_focal, x, y) == pytest.approx(expected, rel=1e-3, abs=1e-6)
 
 
 def test_smoothing():

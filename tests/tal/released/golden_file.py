@@ -1,8 +1,8 @@
 """Files like the reference tensors, written from our own release variants, for any configuration.
 
 Names and shapes are the released ones (the inverse of the converter, written down apart from it), so what a
-comparison with such a file tests is configuration, names and the comparison itself; the released values are
-in `test_golden`.
+comparison with such a file tests is configuration, names and the comparison itself. The values that the
+releases wrote are in `test_golden`.
 """
 
 import json
@@ -70,28 +70,28 @@ def released_name(system, name):
     for pattern, target in BLOCKS if block else INVERSE:
         match = re.fullmatch(pattern, block[2] if block else name)
         if match:
-            found = target(match) if callable(target) else match.expand(target)
-            return f"{block[1]}.{found}" if block else found
+            renamed = target(match) if callable(target) else match.expand(target)
+            return f"{block[1]}.{renamed}" if block else renamed
     assert block, f"no released name for {name}"  # what is left are the MLPs, named alike
     return name
 
 
 def released(system, levels, tensors):
     """Names and shapes as released: norms [1, C, 1], one number a level's scale, one norm for all levels."""
-    found = {}
+    tensors_there = {}
     for name, value in tensors.items():
         if name == "loss_normaliser":
             continue
         if name == "offset_head.scales":
-            found |= {f"reg_head.scale.{i}.scale": value[i].clone() for i in range(levels)}
+            tensors_there |= {f"reg_head.scale.{i}.scale": value[i].clone() for i in range(levels)}
             continue
         names = [name]
         if system == "temporalmaxer" and name.startswith("neck.norms.0"):
             names = [name.replace(".0.", f".{i}.") for i in range(levels)]
         wide = value.ndim == 1 and re.search(r"norm|scale", name) and "group_norm" not in name
         shaped = value[None, :, None] if wide else value
-        found |= {released_name(system, n): shaped.clone() for n in names}
-    return found
+        tensors_there |= {released_name(system, n): shaped.clone() for n in names}
+    return tensors_there
 
 
 def outputs_under_released_names(pyramid, outputs):
@@ -142,10 +142,12 @@ def write_golden_file(path, model, seed):
         with torch.no_grad():
             pyramid = decoder.pyramid(features[None], mask)
             outputs = decoder.heads(pyramid, length)
-            found = decoder.candidates(outputs, mask)[0]
+            candidates = decoder.candidates(outputs, mask)[0]
         for key, value in outputs_under_released_names(pyramid, outputs).items():
             tensors[f"out/{index}/{key}"] = value
-        final = suppress(found.segments, found.scores, found.labels, suppression_config(system, options))
+        final = suppress(
+            candidates.segments, candidates.scores, candidates.labels, suppression_config(system, options)
+        )
         seconds = (final[0] * VIDEO["feat_stride"] + 0.5 * VIDEO["feat_num_frames"]) / VIDEO["fps"]
         tensors[f"out/{index}/final/segments"] = seconds.clamp(0, VIDEO["duration"])
         tensors |= {f"out/{index}/final/scores": final[1], f"out/{index}/final/labels": final[2]}
