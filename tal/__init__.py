@@ -1,7 +1,7 @@
 """Temporal action localization: annotations, video, encoders, memory, decoders, metrics.
 
-``from tal import Detector`` is the short way to predictions; it is loaded when asked for, because it needs
-torch.
+``from tal import Detector`` is the short way to predictions; the class is loaded when asked for, because it
+needs torch.
 """
 
 from __future__ import annotations

@@ -87,24 +87,24 @@ def parse_bytes(text: str) -> int:
 
 
 def plan(config: RunConfig, budget_bytes: int, steps: int = 3, measure: Measure | None = None) -> Plan:
-    """Find what fits; the number of windows an optimizer step (``train.batch_size``) stays what it is.
+    """Find what fits; the number of windows per optimizer step (``train.batch_size``) stays as it is.
 
     A decoder whose losses need the whole batch gets all of its windows at once, and the share that fits then.
 
     Parameters
     ----------
     budget_bytes
-        peak memory allowed: of the process on a CPU, of torch's allocations on CUDA. Loader workers come on
-        top.
+        peak memory allowed: of the process on a CPU, of torch's allocations on CUDA; loader workers need
+        their own.
     steps
-        steps a candidate trains.
+        training steps per candidate.
 
     Raises
     ------
     PlanError
-        when not even one clip of one window (or of all, for such a decoder) fits.
+        not even one clip of one window (or of all, for such a decoder) fits.
     ProbeError
-        when a candidate fails for a reason other than memory.
+        a candidate fails for a reason other than memory.
     """
     num_clips = clips_of_window(config)
     measure = measure or _prober(config, budget_bytes, steps)
@@ -160,8 +160,8 @@ def fits(probe: Probe, budget_bytes: float) -> bool:
 def largest(low: int, high: int, measure: Callable[[int], Probe], first: Probe, budget_bytes: float) -> Probe:
     """The probe with the most clips in [low, high] that fits; ``first`` is that of ``low`` and fits.
 
-    A straight line through what was measured says where to look; each look narrows the interval, as in a
-    bisection.
+    A straight line through the measurements says where to probe next; each probe narrows the interval, as
+    in a bisection.
     """
     best, wall = first, high + 1
     points = {low: first.peak_bytes or 0.0}

@@ -77,8 +77,9 @@ def as_stored(sources: Sources, store: FeatureStore) -> dict[str, Path]:
 
 
 def share(durations_s: Mapping[str, float], part: int, parts: int) -> list[str]:
-    """The videos of one machine: longest first, each to the one with the least so far. The same on every
-    machine.
+    """The videos of one machine: longest first, each to the machine with the least so far.
+
+    Every machine comes to the same result.
     """
     loads = [0.0] * parts
     mine = []

@@ -189,8 +189,9 @@ class _Extraction:
     def _claim(
         self, open_: dict[str, VideoRecord], left_to_others: Callable[[VideoRecord], None]
     ) -> Iterator[DecodeTask]:
-        """Videos for the decoders, one by one as they ask; those that others have at the moment stay in
-        ``open_``.
+        """Videos for the decoders, one by one as they ask.
+
+        Those that other processes have at the moment stay in ``open_``.
         """
         for record in list(open_.values()):
             spool = self.crew.claim(record, self.store)

@@ -1,6 +1,4 @@
-"""Which videos to train on and which to measure on: the annotations' own split, or a stratified one by
-video.
-"""
+"""The split into training and validation videos: the annotations' own, or a new one, stratified by class."""
 
 from __future__ import annotations
 
@@ -18,9 +16,7 @@ VALIDATION_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Split:
-    """``annotations`` with the subsets as named; ``made`` when the split is new and must be written to a
-    file.
-    """
+    """``annotations`` with the subsets as named; ``made``: the split is new and must be written to a file."""
 
     annotations: AnnotationSet
     train: str

@@ -28,8 +28,8 @@ class ModelKeeper:
     run
         the run's folder.
     config, labels, provenance, ground_truth
-        what a model folder holds besides weights; ground truth (of the validation videos) gives its
-        thresholds.
+        what a model folder holds besides weights; its thresholds come from the ground truth, which is that
+        of the validation videos.
     """
 
     run: Path

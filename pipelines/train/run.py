@@ -24,8 +24,9 @@ from tal.errors import ConfigError
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished run: ``best`` is the highest validation mAP (None without validation), ``best_step`` its
-    step.
+    """A finished run.
+
+    ``best``: highest validation mAP, None without validation; ``best_step``: the step that reached it.
     """
 
     out: Path

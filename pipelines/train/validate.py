@@ -33,8 +33,10 @@ class Validation:
 
 
 class Validator:
-    """Runs the network as inference does: every clip encoded; a run that learns from stored rows alone reads
-    them."""
+    """Runs the network as inference does: every clip is encoded.
+
+    A run that learns from stored rows alone reads them instead.
+    """
 
     def __init__(
         self,

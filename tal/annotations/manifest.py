@@ -1,5 +1,4 @@
-"""Which videos and instances are counted and which are not, by id: the first thing two results must agree
-on."""
+"""Videos and instances that are counted, and those that are not, by id: two results must agree on them."""
 
 from __future__ import annotations
 

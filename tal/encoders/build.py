@@ -18,15 +18,15 @@ def build_encoder(config: EncoderConfig, seed: int = 0) -> Encoder:
     Parameters
     ----------
     seed
-        of random weights; the caller's random state is left alone.
+        seed of random weights; the caller's random state is left alone.
 
     Raises
     ------
     ConfigError
-        no such encoder, or settings that it cannot take; names the nearest encoder.
+        there is no such encoder (names the nearest), or it cannot take these settings.
     WeightsError
-        weights that do not fit (lists what is missing and unexpected), are not available, or have another
-        digest.
+        the weights are not available or have another digest; or they do not fit, and the error lists the
+        missing and unexpected tensors.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

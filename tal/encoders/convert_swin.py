@@ -1,8 +1,8 @@
 """Video Swin checkpoints of mmaction-style code bases (TALLFormer and others), by torchvision's names.
 
 `backbone.layers.i.blocks.j` becomes `features.2i.j`, `layers.i.downsample` becomes `features.2i+1`, the
-MLP's `fc1`, `fc2` become `0`, `3`; classifier and index tables, which follow from the window size, are left
-out.
+MLP's `fc1`, `fc2` become `0`, `3`. Left out are the classifier, and the index tables, which follow from the
+window size.
 """
 
 from __future__ import annotations

@@ -134,8 +134,8 @@ def encode_whole(
 def row_buffer(num_rows: int, channels: int) -> Iterator[NDArray[np.float32]]:
     """float32 [num_rows, channels], zeros at first: in memory, or mapped from a temporary file when large.
 
-    A mapped file's pages can leave memory at any time, so a video of hours needs no more of it than a short
-    one.
+    A mapped file's pages can leave memory at any time, so that a video of hours needs no more memory than a
+    short one.
     """
     shape = (num_rows, channels)
     if num_rows * channels * 4 <= ROWS_IN_MEMORY_BYTES:

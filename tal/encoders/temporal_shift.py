@@ -1,8 +1,8 @@
 """Temporal shift (Lin et al., TSM, ICCV 2019): a per-frame network sees its neighbours at no cost.
 
 An eighth of the channels comes from the frame before, an eighth from the frame after; inside each residual
-branch, so that the identity path keeps the frame itself. Shifts stay inside a clip, as clips are encoded
-apart.
+branch, so that the identity path keeps the frame itself. As each clip is encoded alone, shifts stay inside
+a clip.
 """
 
 from __future__ import annotations

@@ -71,13 +71,12 @@ class VideoScores:
         """Each segment once for each of the video's ``top`` best classes, best first.
 
         ``detections`` has columns start_s, end_s, label_index, score (`tal.inference.localize`), as has the
-        result. ``rule``: score × class score (TALLFormer, AFSD), or the square root of that (ActionFormer's
-        family).
+        result. ``rule``: score × class score (TALLFormer, AFSD), or its square root (ActionFormer's family).
 
-        Raises
-        ------
-        AnnotationError
-            there are no scores for the video, or it could mean several.
+            Raises
+            ------
+            AnnotationError
+                there are no scores for the video, or it could mean several.
         """
         matches = self._index.match([video_id])
         if video_id not in matches.pairs:

@@ -1,7 +1,6 @@
-"""Decode the clips of a sample, and nothing else: what loader workers do.
+"""The work of a loader worker: decode the clips of a sample, and nothing else.
 
-A worker knows nothing but the sample that it is given, so what it returns does not depend on how many there
-are.
+A worker has nothing but the sample that it is given, so its result does not depend on the number of workers.
 """
 
 from __future__ import annotations

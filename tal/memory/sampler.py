@@ -84,8 +84,8 @@ class WindowSampler:
     steps_per_epoch
         optimizer steps of an epoch.
     finetune_from
-        first of the run's last epochs, in which the localizer learns alone; None where the encoder never
-        rests.
+        first of the run's last epochs, in which the localizer learns alone; None when the encoder always
+        learns too.
     """
 
     def __init__(

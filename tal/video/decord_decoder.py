@@ -35,8 +35,8 @@ def is_installed() -> bool:
 def why_not(index: PacketIndex) -> str:
     """Why decord must not read this video; empty when its pictures and their times are those of the index.
 
-    Compares what both say (count, time stamps, rotation, edit list), not pictures: milliseconds. Kept by
-    file.
+    Compares counts, time stamps, rotation and edit list, not pictures, which takes milliseconds. The answer
+    is kept for each file.
     """
     key = (str(index.path), len(index.pts), int(index.pts[-1]))
     with _lock:

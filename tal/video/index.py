@@ -1,5 +1,4 @@
-"""Index of a video's pictures: time stamps and key frames from the packets alone, nothing decoded but one
-picture.
+"""Index of a video's pictures: time stamps and key frames, from packets alone; one picture is decoded.
 
 Demuxing reads the file once; the index of a file that did not change is kept in memory (a few hundred
 kilobytes for an hour), so that a loader worker which comes back to a video pays nothing.
@@ -180,9 +179,7 @@ def _build(path: Path) -> PacketIndex:
 
 @dataclass(frozen=True)
 class _Packets:
-    """What demuxing shows: pts of shown pictures, keys [K, (pts, dts)], counts, and what the packets are
-    like.
-    """
+    """The result of demuxing: pts of shown pictures, keys [K, (pts, dts)], counts, facts about packets."""
 
     pts: NDArray[np.int64]
     keys: NDArray[np.int64]

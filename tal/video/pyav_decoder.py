@@ -69,8 +69,9 @@ class PyavDecoder:
             raise VideoError(f"{self._index.path}: damaged near {at_s:.2f} s ({error})") from error
 
     def _decode_to(self, target: int) -> av.VideoFrame:
-        """Decode until the target comes. A picture that the decoder leaves out is replaced by the one
-        before.
+        """Decode until the target comes.
+
+        A picture that the decoder leaves out is replaced by the one before it.
         """
         assert self._frames is not None
         for index, frame in self._frames:
@@ -87,9 +88,7 @@ class PyavDecoder:
         raise VideoError(f"{self._index.path}: damaged: its pictures end before {at_s:.2f} s")
 
     def _seek(self, key: int) -> None:
-        """Start decoding at key frame ``key``; at an earlier one, or the start, where the container lands
-        there.
-        """
+        """Start decoding at key frame ``key``, or earlier where the container's seek ends earlier."""
         index = self._index
         self._shown, self._shown_index = None, -1
         for back in range(key, max(-1, key - 3), -1):

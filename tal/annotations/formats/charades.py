@@ -1,7 +1,7 @@
-"""Charades' CSV: one video a row, ``actions`` = ``c092 11.90 21.20;c147 0.00 12.60``.
+"""Charades' CSV: one video per row, ``actions`` = ``c092 11.90 21.20;c147 0.00 12.60``.
 
-Class codes get their names from ``Charades_v1_classes.txt`` (``c000 Holding some clothes``) where it lies
-beside.
+Class codes get their names from ``Charades_v1_classes.txt`` (``c000 Holding some clothes``), if it is in the
+same folder.
 """
 
 from __future__ import annotations

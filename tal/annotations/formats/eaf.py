@@ -58,8 +58,8 @@ def _files(folder: Path) -> Iterable[Path]:
 def read_eaf(path: Path, options: ReadOptions) -> AnnotationSet:
     """Read a file, or all those of a folder and its sub-folders: an id is the path below it.
 
-    Annotations without times of their own (on tiers that refer to others, or not aligned) are left out and
-    counted.
+    Annotations without times of their own (on tiers that refer to others, or not aligned) are left out; a
+    note counts them.
 
     Raises
     ------
