@@ -72,7 +72,7 @@ def measure(
     device = torch.device(args.device)
     clips = ClipEncoder(build_encoder(config), device, args.batch, args.precision)
     shape = clips.encoder.clip_shape
-    tasks = [DecodeTask(str(p), p, _FPS) for p in paths]
+    tasks = [DecodeTask(str(p), p, "auto", _FPS) for p in paths]
     picture = np.random.default_rng(0).integers(0, 256, shape.shape, dtype=np.uint8)
 
     def rate(count: int, started: float) -> float:

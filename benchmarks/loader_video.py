@@ -35,18 +35,18 @@ def main() -> None:
                     if frame.time is not None and frame.time >= (start + _LENGTH) / _FPS:
                         break
         yardstick_s = (time.perf_counter() - begun) / _CLIPS
-        for backend in ("pyav", "decord") if is_installed() else ("pyav",):
+        for reader in ("pyav", "decord") if is_installed() else ("pyav",):
             begun = time.perf_counter()
-            open_video(path, backend=backend).close()
+            open_video(path, reader=reader).close()
             first_s = time.perf_counter() - begun
             begun = time.perf_counter()
             for start in starts:
-                with open_video(path, backend=backend) as video:
+                with open_video(path, reader=reader) as video:
                     video.frames(np.arange(start, start + _LENGTH), _FPS, size=128)
             clip_s = (time.perf_counter() - begun) / _CLIPS
             rows.append(
                 {
-                    "backend": f"{backend} ({video.info.backend})",
+                    "reader": reader,
                     "first opening (ms)": 1e3 * first_s,
                     "open and read a clip (ms)": 1e3 * clip_s,
                     "from the start (ms)": 1e3 * yardstick_s,

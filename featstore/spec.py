@@ -42,6 +42,8 @@ class FeatureSpec:
         Short side and crop in pixels.
     mean, std
         Normalisation, a number per channel of the picture.
+    reader
+        What decoded the videos; "" where no pictures were read (imported rows).
     extra
         Anything else, as JSON values.
 
@@ -64,6 +66,7 @@ class FeatureSpec:
     crop: int = 0
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    reader: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -122,13 +125,14 @@ class FeatureSpec:
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> FeatureSpec:
-        """The inverse of `to_dict`.
+        """The inverse of `to_dict`, of 0.1 too.
 
         Raises
         ------
         StoreFormatError
             A field is unknown or missing.
         """
+        value = _with_reader(value)
         unknown = sorted(set(value) - {f.name for f in fields(cls)})
         if unknown:
             raise StoreFormatError(
@@ -152,7 +156,7 @@ class FeatureSpec:
             Fields that may differ.
         """
         mine = self.to_dict()
-        theirs = other.to_dict() if isinstance(other, FeatureSpec) else other
+        theirs = other.to_dict() if isinstance(other, FeatureSpec) else _with_reader(other)
         return {
             name: (mine.get(name), value)
             for name, value in theirs.items()
@@ -194,3 +198,10 @@ class FeatureSpec:
                 for name, (mine, theirs) in differences.items()
             )
             raise StoreSpecError(f"the rows of {store} are not those that {who} needs ({listed}): {then}")
+
+
+def _with_reader(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A whole spec as 0.1 wrote it names no reader: it was PyAV wherever there were pictures."""
+    if {f.name for f in fields(FeatureSpec)} - set(value) != {"reader"}:
+        return value
+    return {**value, "reader": "pyav" if value["size"] else ""}

@@ -1,6 +1,6 @@
-"""Video reading by time stamp: decord where it agrees with PyAV, PyAV elsewhere."""
+"""Video reading by time stamp: with PyAV, or with decord where it is named and right."""
 
 from tal.video.info import VideoInfo
-from tal.video.reader import BACKENDS, VideoReader, open_video
+from tal.video.reader import READERS, VideoReader, open_video, require_reader, resolve_reader
 
-__all__ = ["BACKENDS", "VideoInfo", "VideoReader", "open_video"]
+__all__ = ["READERS", "VideoInfo", "VideoReader", "open_video", "require_reader", "resolve_reader"]

@@ -1,9 +1,9 @@
-"""Decode chosen pictures with decord, where it is asked for and its idea of the video is PyAV's."""
+"""Decode chosen pictures with decord, where it is asked for and its idea of the video is the container's."""
 
 from __future__ import annotations
 
 import importlib.util
-import logging
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -12,16 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tal.errors import VideoError
 from tal.video.index import TIME_SLACK_S, PacketIndex
 
-log = logging.getLogger("longtal.video")
-
-# decord reads all packets each time a file is opened, PyAV's index is kept: from about ten minutes on that
-# costs more than the clips that are wanted.
-_LONGEST_PICTURES = 20_000
 _CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
 _CHUNK_PICTURES = 32
 _KEPT_VERDICTS = 4096
+# Steps between pictures differ by so much at a constant rate, where containers round them.
+_STEADY_S = 4e-3
 
 _verdicts: OrderedDict[tuple[str, int, int], str] = OrderedDict()
 _lock = threading.Lock()
@@ -43,8 +41,6 @@ def why_not(index: PacketIndex) -> str:
         if key in _verdicts:
             return _verdicts[key]
     verdict = _differs(index)
-    if verdict:
-        log.info("%s: read with PyAV: %s", index.path, verdict)
     with _lock:
         _verdicts[key] = verdict
         while len(_verdicts) > _KEPT_VERDICTS:
@@ -63,25 +59,19 @@ def _differs(index: PacketIndex) -> str:
         return "its packets do not tell their pictures' times"
     if index.open_groups:
         return "open groups of pictures, which decord gets wrong after a seek"
-    if len(index.pts) > _LONGEST_PICTURES:
-        return "long: decord would read all of it at each opening"
+    if len(index.pts) > 2 and np.ptp(np.diff(index.times_s)) > max(_STEADY_S, 2 * float(index.time_base)):
+        return "its rate varies"
     try:
         reader = _open(index, -1, -1, 1)
         times_s = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0].astype(np.float64)
     except (_decord_error(), RuntimeError, OSError, IndexError, ValueError) as error:
-        return (
-            f"decord cannot open it ({str(error).splitlines()[0][:80] if str(error) else 'no reason given'})"
-        )
+        return f"decord cannot open it ({_cause(error)})"
     if len(times_s) != len(index.pts):
         return f"decord counts {len(times_s)} pictures, the container has {len(index.pts)}"
     apart_s = np.abs(times_s - times_s[0] - index.times_s)
     if not np.isfinite(apart_s).all() or apart_s.max() > TIME_SLACK_S:
         return "decord's time stamps differ from the container's"
     return ""
-
-
-class DecordFailedError(Exception):
-    """decord gave up in the middle: the reader goes on with PyAV."""
 
 
 class DecordDecoder:
@@ -94,7 +84,13 @@ class DecordDecoder:
         self._reader: Any = None
 
     def pictures(self, wanted: NDArray[np.int64], width: int, height: int) -> Iterator[NDArray[np.uint8]]:
-        """Pictures [height, width, 3] RGB for picture indices in increasing order (repeats allowed)."""
+        """Pictures [height, width, 3] RGB for picture indices in increasing order (repeats allowed).
+
+        Raises
+        ------
+        VideoError
+            decord gives up: a damaged file, or a width that it gets wrong (16, 24, 48 and 72 pixels).
+        """
         try:
             if self._reader is None or self._size != (width, height):
                 self._reader = _open(self._index, width, height, self._threads)
@@ -102,7 +98,10 @@ class DecordDecoder:
             for start in range(0, len(wanted), _CHUNK_PICTURES):
                 yield from self._reader.get_batch(wanted[start : start + _CHUNK_PICTURES]).asnumpy()
         except (_decord_error(), RuntimeError, OSError) as error:
-            raise DecordFailedError(_first_line(error)) from error
+            raise VideoError(
+                f"{self._index.path}: decord fails at {width}x{height} pixels ({_cause(error)}); use "
+                "--reader pyav"
+            ) from error
 
     def close(self) -> None:
         self._reader = None
@@ -114,8 +113,10 @@ def _decord_error() -> type[Exception]:
     return DECORDError
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:100] if str(error).strip() else type(error).__name__
+def _cause(error: Exception) -> str:
+    """The first line of decord's message, without the time and the place in its source."""
+    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return re.sub(r"^\[[\d:]+\] \S+: ", "", line)[:100]
 
 
 def _open(index: PacketIndex, width: int, height: int, threads: int) -> Any:

@@ -11,8 +11,7 @@ class VideoInfo:
     """A video as it is shown: rotation applied, edit list obeyed, time 0 at the first picture.
 
     ``num_frames`` counts pictures, ``fps`` is their average rate; under variable frame rate only the reader's
-    ``times_s`` says when each is on screen. ``backend`` decodes the pictures; ``reason`` says why it is not
-    decord although that was asked for.
+    ``times_s`` says when each is on screen. ``reader`` decodes the pictures: "pyav" or "decord".
     """
 
     path: Path
@@ -24,8 +23,7 @@ class VideoInfo:
     rotation: int
     codec: str
     container: str
-    backend: str
-    reason: str = ""
+    reader: str
 
     def scaled(self, size: int | None) -> tuple[int, int]:
         """(width, height) with the short side at ``size``, aspect kept; the video's own without one."""

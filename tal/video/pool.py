@@ -35,10 +35,11 @@ LOOK_ONLY = ClipShape(ClipGrid(1, 1), 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class DecodeTask:
-    """Decode the clips of one video, sampled at ``fps``; with ``fps`` 0 only look at it."""
+    """Decode the clips of one video with ``reader``, sampled at ``fps``; with ``fps`` 0 only look at it."""
 
     key: str
     path: Path
+    reader: str
     fps: float = 0.0
 
 
@@ -87,7 +88,7 @@ def decode_all(tasks: Iterable[DecodeTask], shape: ClipShape, workers: int) -> I
 
 def _decode_here(task: DecodeTask, shape: ClipShape) -> Iterator[Decoded | Finished]:
     try:
-        with open_video(task.path) as reader:
+        with open_video(task.path, task.reader) as reader:
             num_frames = 0
             if task.fps:
                 num_frames = reader.num_frames(task.fps)

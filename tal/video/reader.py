@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
@@ -13,20 +11,18 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tal.errors import ConfigError
+from tal.errors import ConfigError, VideoError
 from tal.grid import FrameGrid
-from tal.video.decord_decoder import DecordDecoder, DecordFailedError, is_installed, why_not
+from tal.video.decord_decoder import DecordDecoder, is_installed, why_not
 from tal.video.index import TIME_SLACK_S, PacketIndex, read_index
 from tal.video.info import VideoInfo
 from tal.video.pyav_decoder import PyavDecoder
 
-log = logging.getLogger("longtal.video")
-
-BACKENDS = ("pyav", "decord")
+READERS = ("auto", "pyav", "decord")
 
 
 class Decoder(Protocol):
-    """What a backend gives: pictures by index in the packet index."""
+    """What PyAV and decord are asked for: pictures by index in the packet index."""
 
     def pictures(self, wanted: NDArray[np.int64], width: int, height: int) -> Iterator[NDArray[np.uint8]]: ...
 
@@ -107,13 +103,7 @@ class VideoReader:
         places = np.flatnonzero(valid)
         indices = self.pictures_at(grid.to_seconds(wanted[places]))
         order = np.argsort(indices, kind="stable")
-        try:
-            self._fill(out, places[order], indices[order])
-        except DecordFailedError as error:
-            log.warning("%s: decord fails (%s), read with PyAV", self.info.path, error)
-            self.close()
-            self.info = replace(self.info, backend="pyav", reason=f"decord fails: {error}")
-            self._fill(out, places[order], indices[order])
+        self._fill(out, places[order], indices[order])
         return out, valid
 
     def _fill(self, out: NDArray[np.uint8], places: NDArray[np.intp], indices: NDArray[np.int64]) -> None:
@@ -124,33 +114,65 @@ class VideoReader:
             out[place] = picture
 
     def _open_decoder(self) -> Decoder:
-        if self.info.backend == "decord":
+        if self.info.reader == "decord":
             return DecordDecoder(self._index, self._threads)
         return PyavDecoder(self._index, self._threads)
 
 
-def open_video(path: str | os.PathLike[str], backend: str = "pyav", threads: int = 1) -> VideoReader:
+def resolve_reader(reader: str) -> str:
+    """The reader that a name means, "pyav" or "decord": "auto" is PyAV, on every machine.
+
+    Raises
+    ------
+    ConfigError
+        a name that is not a reader's.
+    """
+    if reader not in READERS:
+        raise ConfigError(f"unknown video reader {reader!r}; there are {', '.join(READERS)}")
+    return "pyav" if reader == "auto" else reader
+
+
+def require_reader(reader: str) -> str:
+    """`resolve_reader`, of a reader that is installed: asked before work on many videos begins.
+
+    Raises
+    ------
+    ConfigError
+        a name that is not a reader's, or decord where it is not installed.
+    """
+    name = resolve_reader(reader)
+    if name == "decord" and not is_installed():
+        raise ConfigError(
+            "decord is not installed here (it has no wheel for Arm): leave the reader at auto, or name pyav"
+        )
+    return name
+
+
+def open_video(path: str | os.PathLike[str], reader: str = "auto", threads: int = 1) -> VideoReader:
     """Open a video for reading by time.
 
     Parameters
     ----------
-    backend
-        "pyav" reads everything. "decord", slower where we measured it, only where its time stamps agree with
-        the container's, else PyAV (the reason is in the info and in the log).
+    reader
+        "pyav", which "auto" is too, reads everything; "decord" only what it reads as the container has it.
     threads
         decoding threads; 1 where several workers read at once, 0 lets the library choose.
 
     Raises
     ------
     VideoError
-        a missing, empty, truncated, damaged or sound-only file; names file and cause.
+        a missing, empty, truncated, damaged or sound-only file, or one that decord gets wrong; names file and
+        cause.
+    ConfigError
+        a name that is not a reader's, or decord where it is not installed.
     """
-    if backend not in BACKENDS:
-        raise ConfigError(f"unknown video backend {backend!r}; there are {', '.join(BACKENDS)}")
+    name = require_reader(reader)
     index = read_index(Path(path))
-    if backend == "decord" and not is_installed():
-        raise ConfigError("decord is not installed here (it has no wheel for Arm): use backend pyav")
-    reason = why_not(index) if backend == "decord" else ""
+    if name == "decord" and (reason := why_not(index)):
+        raise VideoError(
+            f"{path}: cannot be read with decord: {reason}; use --reader pyav, or re-encode it first with "
+            "`longtal prepare --reader pyav`"
+        )
     info = VideoInfo(
         path=index.path,
         duration_s=index.duration_s,
@@ -161,7 +183,6 @@ def open_video(path: str | os.PathLike[str], backend: str = "pyav", threads: int
         rotation=index.rotation,
         codec=index.codec,
         container=index.container,
-        backend="pyav" if backend == "pyav" or reason else "decord",
-        reason=reason,
+        reader=name,
     )
     return VideoReader(index, info, threads)

@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import PurePosixPath, PureWindowsPath
 
 import numpy as np
@@ -199,6 +200,24 @@ def test_another_spec_is_named(path):
             FeatureSpec(**{**SMALL.to_dict(), **wrong})
     assert FeatureSpec.from_dict(json.loads(json.dumps(SMALL.to_dict()))) == SMALL
     assert hash(SMALL) == hash(FeatureSpec.from_dict(SMALL.to_dict()))
+
+
+def test_rows_of_another_reader_are_others(path):
+    spec = FeatureSpec("e", "w", 4, 4, 1, fps=4.0, size=32, crop=32, reader="decord")
+    with pytest.raises(StoreSpecError, match="reader: 'decord' in the store, 'pyav' needed"):
+        spec.require(replace(spec, reader="pyav"), "the model", then="extract again")
+
+
+def test_0_1_named_no_reader(path):
+    """It read videos with PyAV; imported rows, which have no pictures' size, had none."""
+    made = FeatureSpec("e", "w", 4, 4, 1, fps=4.0, size=32, crop=32, reader="pyav")
+    imported = FeatureSpec("e", "w", 4, 4, 4, fps=4.0)
+    for spec in (made, imported):
+        old = {name: value for name, value in spec.to_dict().items() if name != "reader"}
+        assert FeatureSpec.from_dict(old) == spec
+        spec.require(old, "a model of 0.1", then="extract again")
+        with pytest.raises(StoreSpecError, match="reader"):
+            replace(spec, reader="decord").require(old, "a model of 0.1", then="extract again")
 
 
 def test_truncated_chunk_is_an_error_then_mended(path):

@@ -43,7 +43,7 @@ NOT_RUN = {
     "python -m benchmarks.loader_video": "a minute, no options; test_video_corpus.py reads both ways",
     "python -m benchmarks.golden": "as `make golden`",
     "python -m benchmarks.heap": "minutes, and no options",
-    "python -m benchmarks.video_backends": "minutes, and no options",
+    "python -m benchmarks.video_readers": "minutes, and no options",
 }
 # Parts of a command that a page speaks of, with what makes them whole.
 PARTS = {

@@ -16,7 +16,7 @@ from tal.errors import ConfigError, VideoError
 from tal.grid import ClipGrid
 from tal.video import open_video
 from tal.video.clips import ClipShape, crop_square
-from tal.video.pool import Decoded, DecodeTask, Finished, decode_all
+from tal.video.pool import LOOK_ONLY, Decoded, DecodeTask, Finished, decode_all
 from tests.tal.video.video_corpus import CORPUS, Make, make_video
 
 _PLAIN = next(m for m in CORPUS if m.name == "h264")
@@ -78,18 +78,46 @@ def test_bytes_lost_in_the_middle_never_give_nonsense(tmp_path: Path) -> None:
     data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(data)
-    for backend in ("decord", "pyav") if find_spec("decord") else ("pyav",):
-        with contextlib.suppress(VideoError), open_video(broken, backend=backend) as video:
+    for reader in ("decord", "pyav") if find_spec("decord") else ("pyav",):
+        with contextlib.suppress(VideoError), open_video(broken, reader) as video:
             pictures, valid = video.frames(np.arange(48), 25.0)
             assert pictures.shape == (48, 64, 96, 3) and valid.all()
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
     path = make_video(_PLAIN, tmp_path)
-    with pytest.raises(ConfigError, match="backend"):
-        open_video(path, backend="opencv")
+    with pytest.raises(ConfigError, match="unknown video reader 'opencv'; there are auto, pyav, decord"):
+        open_video(path, reader="opencv")
     with open_video(path) as video, pytest.raises(ConfigError, match="sampling rate"):
         video.frames([0], 0.0)
+
+
+def test_decord_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tal.video.reader.is_installed", lambda: False)
+    path = make_video(_PLAIN, tmp_path)
+    with pytest.raises(ConfigError, match="decord is not installed here .*Arm"):
+        open_video(path, "decord")
+    open_video(path, "auto").close()
+
+
+def test_where_decord_gives_up_nobody_takes_over(tmp_path: Path) -> None:
+    """It cannot give pictures of a few small widths; 48 is one of them."""
+    pytest.importorskip("decord")
+    path = make_video(_PLAIN, tmp_path)
+    with open_video(path, "decord") as video, pytest.raises(VideoError) as failed:
+        video.frames([0, 1], 5.0, size=32)
+    assert str(failed.value).startswith(f"{path}: decord fails at 48x32 pixels (Check failed")
+    assert "--reader pyav" in str(failed.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_refused_video_ends_with_its_reason(workers: int, tmp_path: Path) -> None:
+    pytest.importorskip("decord")
+    varying = make_video(next(m for m in CORPUS if m.name == "h264_vfr"), tmp_path)
+    tasks = [DecodeTask("plain", make_video(_PLAIN, tmp_path), "decord"), DecodeTask("vfr", varying, "decord")]
+    ends = {event.key: event for event in decode_all(tasks, LOOK_ONLY, workers)}
+    assert ends["plain"].info.reader == "decord" and not ends["plain"].error
+    assert "cannot be read with decord: its rate varies; use --reader pyav" in ends["vfr"].error
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -97,7 +125,7 @@ def test_decoding_in_processes_gives_the_same_clips(workers: int, tmp_path: Path
     good = make_video(_PLAIN, tmp_path)
     (tmp_path / "bad.mp4").write_bytes(b"nothing")
     shape = ClipShape(ClipGrid(8, 1), size=40, crop=32)
-    tasks = [DecodeTask("good", good, 10.0), DecodeTask("bad", tmp_path / "bad.mp4", 10.0)]
+    tasks = [DecodeTask("good", good, "auto", 10.0), DecodeTask("bad", tmp_path / "bad.mp4", "auto", 10.0)]
     clips: dict[int, np.ndarray] = {}
     ends: dict[str, Finished] = {}
     for event in decode_all(tasks, shape, workers):
@@ -130,7 +158,7 @@ def test_only_needed_pictures_are_decoded(tmp_path: Path, monkeypatch: pytest.Mo
             yield index, frame
 
     monkeypatch.setattr(pyav_decoder.PyavDecoder, "_numbered", counting)
-    with open_video(path, backend="pyav") as video:
+    with open_video(path, "pyav") as video:
         video.frames(np.arange(205, 213), 25.0)
         assert decoded == list(range(200, 213))
         decoded.clear()
@@ -150,7 +178,7 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
         "with open_video(sys.argv[1]) as v:\n"
         "    for start in range(0, v.num_frames(1.0), 64):\n"
         "        v.frames(np.arange(start, start + 64), 1.0, size=64)\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, v.info.backend)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, v.info.reader)\n"
     )
     peaks = []
     for minutes in (2, 120):

@@ -1,4 +1,4 @@
-"""PyAV against decord behind the same interface: `python -m benchmarks.video_backends`.
+"""PyAV against decord behind the same interface: `python -m benchmarks.video_readers`.
 
 H.264 at three distances of key frames and two sizes, made on the spot. Extraction reads a video from its
 start to its end; training opens it anew for each random clip of 16 frames. Times are of the processor, which
@@ -21,7 +21,7 @@ from pipelines.shared import console
 from tal.video import open_video
 
 _SECONDS, _FPS, _LENGTH, _CLIPS, _TURNS = 60, 10.0, 16, 16, 3
-_BACKENDS = ("pyav", "decord")
+_READERS = ("pyav", "decord")
 
 
 def make(path: Path, width: int, height: int, gop: int) -> Path:
@@ -41,20 +41,20 @@ def make(path: Path, width: int, height: int, gop: int) -> Path:
     return path
 
 
-def sequential_s(path: Path, backend: str, size: int) -> float:
+def sequential_s(path: Path, reader: str, size: int) -> float:
     begun = time.process_time()
-    with open_video(path, backend=backend) as video:
+    with open_video(path, reader=reader) as video:
         for start in range(0, video.num_frames(_FPS), _LENGTH):
             video.frames(np.arange(start, start + _LENGTH), _FPS, size=size)
     return time.process_time() - begun
 
 
-def random_s(path: Path, backend: str, size: int) -> float:
+def random_s(path: Path, reader: str, size: int) -> float:
     """A clip, its opening included."""
     starts = np.random.default_rng(1).integers(0, int(_SECONDS * _FPS) - _LENGTH, _CLIPS)
     begun = time.process_time()
     for start in starts:
-        with open_video(path, backend=backend) as video:
+        with open_video(path, reader=reader) as video:
             video.frames(np.arange(start, start + _LENGTH), _FPS, size=size)
     return (time.process_time() - begun) / _CLIPS
 
@@ -65,17 +65,17 @@ def main() -> None:
         for width, height, size in ((160, 120, 112), (640, 360, 128)):
             for gop in (12, 50, 250):
                 path = make(Path(folder) / f"{width}_{gop}.mp4", width, height, gop)
-                for backend in _BACKENDS:
-                    open_video(path, backend=backend).close()  # the index is kept from here on
+                for reader in _READERS:
+                    open_video(path, reader=reader).close()  # the index is kept from here on
                 times: dict[tuple[str, str], list[float]] = defaultdict(list)
                 for turn in range(_TURNS):
-                    for backend in _BACKENDS[:: 1 if turn % 2 else -1]:
-                        times["sequential", backend].append(sequential_s(path, backend, size))
-                        times["random", backend].append(random_s(path, backend, size))
+                    for reader in _READERS[:: 1 if turn % 2 else -1]:
+                        times["sequential", reader].append(sequential_s(path, reader, size))
+                        times["random", reader].append(random_s(path, reader, size))
                 ms = {key: 1e3 * statistics.median(values) for key, values in times.items()}
                 row: dict[str, object] = {"video": f"{width}x{height}", "GOP": gop}
                 for what in ("sequential", "random"):
-                    row |= {f"{what}, {b} (ms)": ms[what, b] for b in _BACKENDS}
+                    row |= {f"{what}, {b} (ms)": ms[what, b] for b in _READERS}
                     row[f"{what}: decord / PyAV"] = ms[what, "decord"] / ms[what, "pyav"]
                 rows.append(row)
     title = f"{_SECONDS} s read in order; one random clip of {_LENGTH} frames; {_FPS:g} frames a second"
