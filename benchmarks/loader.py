@@ -63,7 +63,7 @@ def seconds_a_sample(videos: list[TrainingVideo], ratio: float, rounds: int) -> 
     """Median time of one window's clips; the same windows for every ratio."""
     crop = 112
     prepare = Preprocess(size=128, crop=crop, mean=(0.5,) * 3, std=(0.5,) * 3)
-    reading = ClipReading(GRID, prepare, AugmentConfig(photometric=0.0, rotation=0.0))
+    reading = ClipReading(GRID, prepare, AugmentConfig(photometric=0.0, rotation=0.0), "auto")
     window = WindowConfig(num_rows=ROWS, crop_ratio=(1.0, 1.0))
     windows = WindowSampler(videos, len(videos), window, MemoryConfig(ratio=ratio), 0, CLIP)
     times = []

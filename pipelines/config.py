@@ -25,6 +25,7 @@ from tal.localizer import LocalizerConfig
 from tal.memory.augment import AugmentConfig
 from tal.memory.config import MemoryConfig, WindowConfig
 from tal.metrics.protocols import DEFAULT_TIOU
+from tal.shared.defaults import ReaderName
 
 
 class DataConfig(Config):
@@ -35,6 +36,9 @@ class DataConfig(Config):
     store: str = Field("", description="feature store made by `extract` or `store import`")
     train_subset: str = "training"
     val_subset: str = Field("validation", description="empty: no validation, the last weights are kept")
+    reader: ReaderName = Field(
+        "auto", description="decodes the videos; auto: pyav. The pictures of decord differ a little"
+    )
     fps: float = Field(5.0, gt=0, description="frames a second that the encoder sees")
     max_frames: int = Field(
         0, ge=0, description="sample longer videos more slowly, to at most this many frames; 0: never"

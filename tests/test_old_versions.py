@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from featstore import FeatureStore
+from featstore import FeatureStore, StoreSpecError
 from pipelines.train import saved_config, train
 from pipelines.train.run_log import read_log
 from tal import Detector
@@ -77,6 +78,18 @@ def test_a_model_folder_predicts_as_it_did(expected):
             assert a["label"] == b["label"]
             for column in ("start_s", "end_s", "score"):
                 assert b[column] == pytest.approx(a[column], abs=1e-5), source
+
+
+def test_videos_were_read_with_pyav_where_no_reader_is_named(expected):
+    detector = Detector.load("model", device="cpu")
+    assert detector.config.reader == saved_config("run").data.reader == "auto"
+    features = detector.folder.provenance["features"]
+    for path in ("store.zarr", "run/memory.zarr"):
+        with FeatureStore.open(path) as store:
+            assert store.spec.reader == "pyav"
+            store.spec.require(features, "the model", then="extract again")
+            with pytest.raises(StoreSpecError, match="reader: 'decord' in the store, 'pyav' needed"):
+                replace(store.spec, reader="decord").require(features, "the model", then="extract again")
 
 
 def test_a_run_goes_on_where_it_was_killed(expected):

@@ -213,7 +213,8 @@ def estimate(
     clips_encoded = num_sampled(clips_of_window(config), config.memory.ratio)
     probe = measure(clips_encoded, train.batch_size // train.accumulate)
     channels, encoding = time_encoding(config.encoder, where)
-    decoding = time_decoding(sizes.paths, config.data.fps, config.encoder.grid, config.encoder.size)
+    data, settings = config.data, config.encoder
+    decoding = time_decoding(sizes.paths, data.fps, settings.grid, settings.size, data.reader)
 
     grid, sampling = config.encoder.grid, FrameGrid(config.data.fps)
     frames = [sampling.num_frames(float(duration)) for duration in sizes.durations_s]

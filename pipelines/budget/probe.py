@@ -102,6 +102,7 @@ def _batches(config: RunConfig, encoder: Encoder | None, steps: int) -> list[Bat
             grid,
             encoder.preprocess,
             config.augment,
+            config.data.reader,
             every_clip=config.memory.baseline == "stochastic_backprop",
             clean=config.memory.write_back == "canonical",
         )

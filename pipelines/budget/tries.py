@@ -50,7 +50,7 @@ def time_encoding(settings: EncoderConfig, device: torch.device) -> tuple[int, t
 
 
 def time_decoding(
-    paths: Sequence[Path], fps: float, grid: ClipGrid, size: int
+    paths: Sequence[Path], fps: float, grid: ClipGrid, size: int, reader: str
 ) -> tuple[list[list[float]], list[list[float]]]:
     """Seconds of a clip in the middle of each video, and of the clip after it: a list of tries a video.
 
@@ -60,6 +60,8 @@ def time_decoding(
         sampling rate, frames a second.
     size
         short side of the pictures.
+    reader
+        decodes the videos.
     """
     middle: dict[Path, list[float]] = {}
     following: dict[Path, list[float]] = {}
@@ -68,7 +70,8 @@ def time_decoding(
         for path in paths:
             if turn and time.perf_counter() - begin > _PATIENCE_S:
                 break
-            with suppress(VideoError), open_video(path) as video:  # damaged inside: extraction will say so
+            # damaged inside: extraction will say so
+            with suppress(VideoError), open_video(path, reader) as video:
                 first = max(0, grid.num_clips(video.num_frames(fps)) // 2 - 1)
                 for clip, tries in ((first, middle), (first + 1, following)):
                     start = time.perf_counter()

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pipelines.commands.options import reader_option
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -16,9 +18,15 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--workers", type=int, default=0, help="Number of processes that open videos.  [default: this one alone]"
 )
+@reader_option()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(
-    annotations: Path | None, videos: Path | None, store: Path | None, workers: int, as_json: bool
+    annotations: Path | None,
+    videos: Path | None,
+    store: Path | None,
+    workers: int,
+    reader: str,
+    as_json: bool,
 ) -> None:
     """Report everything wrong with a data set; exit code 1 when something is.
 
@@ -35,7 +43,7 @@ def command(
     from pipelines.data.check import check
     from pipelines.shared import console
 
-    report = check(annotations, videos, store, workers)
+    report = check(annotations, videos, store, workers, reader=reader)
     if as_json:
         console.print_json(
             {

@@ -7,6 +7,8 @@ from typing import Literal
 
 import click
 
+from pipelines.commands.options import reader_option
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -26,6 +28,7 @@ _PATH = click.Path(path_type=Path)
     "--config", "config_path", help="YAML file or preset that gives the encoder, the paths and the rates."
 )
 @click.option("--set", "sets", multiple=True, metavar="A.B=C", help="Change a value of --config.")
+@reader_option(None, "Reader of the videos.  [default: auto, which is pyav]")
 @click.option("--fps", type=float, help="Frames a second that the encoder sees.  [default: 5]")
 @click.option(
     "--max-frames", type=int, help="Frames per video at most; longer videos are sampled more slowly."
@@ -67,6 +70,7 @@ def command(
     weights: str | None,
     config_path: str | None,
     sets: tuple[str, ...],
+    reader: str | None,
     fps: float | None,
     max_frames: int | None,
     clip_frames: int | None,
@@ -113,6 +117,7 @@ def command(
         "videos": videos,
         "annotations": annotations,
         "store": store,
+        "reader": reader,
         "encoder": encoder,
         "weights": weights,
         "fps": fps,

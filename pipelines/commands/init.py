@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from tal.shared.defaults import DEFAULT_ENCODER
+from pipelines.commands.options import reader_option
+from tal.shared.defaults import DEFAULT_ENCODER, ReaderName
 
 _PATH = click.Path(path_type=Path)
 
@@ -21,6 +22,7 @@ _PATH = click.Path(path_type=Path)
     show_default=True,
     help="Encoder; see `longtal encoders`.",
 )
+@reader_option()
 @click.option("--seed", default=0, show_default=True, help="Seed of the split, where a new one is made.")
 @click.option("--estimate/--no-estimate", default=True, help="Train a few steps, to estimate the costs.")
 @click.option("--device", help="Device to estimate for, cpu, cuda or mps; default: the one that trains.")
@@ -38,6 +40,7 @@ def command(
     annotations: Path,
     out: Path,
     encoder: str,
+    reader: ReaderName,
     seed: int,
     estimate: bool,
     device: str | None,
@@ -60,7 +63,7 @@ def command(
     from pipelines.init import InitOptions, init_project
     from pipelines.shared import console
 
-    options = InitOptions(videos, annotations, out, encoder, seed, overwrite, estimate, device, hours)
+    options = InitOptions(videos, annotations, out, encoder, seed, overwrite, estimate, device, hours, reader)
     project = init_project(options)
     if as_json:
         console.print_json(

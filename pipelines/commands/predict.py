@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.commands.options import reader_option
+
 if TYPE_CHECKING:
     from pipelines.predict.run import PredictReport
 
@@ -40,6 +42,7 @@ _TABLE_ROWS = 40
 @click.option(
     "--from-store", type=click.Path(path_type=Path), help="Read the rows of a feature store, not videos."
 )
+@reader_option(None, "Reader of the videos; default: the model's, and another is refused.")
 @click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1 or mps.")
 @click.option("--overwrite", is_flag=True, help="Replace results of another model in the folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -51,6 +54,7 @@ def command(
     threshold: float | None,
     overlay: Path | None,
     from_store: Path | None,
+    reader: str | None,
     device: str,
     overwrite: bool,
     as_json: bool,
@@ -68,12 +72,11 @@ def command(
     """
     from pipelines.data.videos import find_stored, find_videos
     from pipelines.predict.overlay import write_overlay
-    from pipelines.predict.run import predict
+    from pipelines.predict.run import load_detector, predict
     from pipelines.shared import console
     from pipelines.shared.files import require_folder, require_new
     from pipelines.shared.malloc import keep_freed_buffers
     from tal.annotations.formats.registry import PREDICTION_FILES
-    from tal.inference.detector import Detector
 
     chosen = [name.strip() for name in formats.split(",") if name.strip()]
     if unknown := [name for name in chosen if name not in PREDICTION_FILES]:
@@ -87,7 +90,7 @@ def command(
         from featstore import FeatureStore
 
         with FeatureStore.open(from_store) as store:
-            detector = Detector.load(model, device)
+            detector = load_detector(model, device, reader)
             videos = find_stored(paths, store.video_ids, from_store)
             report = predict(detector, videos, out, chosen, threshold, store, overwrite)
     else:
@@ -97,7 +100,7 @@ def command(
         if overlay is not None:
             require_new([overlay], overwrite)
             require_folder(overlay.parent)
-        detector = Detector.load(model, device)
+        detector = load_detector(model, device, reader)
         if detector.device.type == "cpu":
             keep_freed_buffers()
         with console.progress() as bar:
@@ -122,7 +125,12 @@ def command(
         with console.progress("pictures") as bar:
             task = bar.add_task("overlay", total=None)
             write_overlay(
-                path, mine, overlay, overwrite, lambda n, total: bar.update(task, completed=n, total=total)
+                path,
+                mine,
+                overlay,
+                overwrite,
+                lambda n, total: bar.update(task, completed=n, total=total),
+                detector.config.reader,
             )
         report.files.append(overlay)
     _print(report, list(videos), threshold, as_json)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pipelines.commands.options import reader_option
+
 _PATH = click.Path(path_type=Path)
 
 
@@ -29,6 +31,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--clip-frames", type=int, default=16, show_default=True, help="Frames of a clip, to measure the gain on."
 )
+@reader_option()
 @click.option("--workers", type=int, default=1, show_default=True, help="Number of processes.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -42,6 +45,7 @@ def command(
     gop: int,
     crf: int,
     clip_frames: int,
+    reader: str,
     workers: int,
     as_json: bool,
 ) -> None:
@@ -55,7 +59,9 @@ def command(
     from pipelines.shared import console
 
     report = prepare(
-        PrepareConfig(videos, out, fps, size, max_frames, gop, crf, annotations, subset, workers, clip_frames)
+        PrepareConfig(
+            videos, out, fps, size, max_frames, gop, crf, annotations, subset, workers, clip_frames, reader
+        )
     )
     if as_json:
         console.print_json(

@@ -57,6 +57,7 @@ def check(
     store: Path | None = None,
     workers: int = 0,
     opened: Opened | None = None,
+    reader: str = "auto",
 ) -> CheckReport:
     """Look at all of it, decode nothing but one picture a video.
 
@@ -66,6 +67,8 @@ def check(
         processes that open videos; 0: this one.
     opened
         what `open_videos` gave for these very videos, if they were opened already.
+    reader
+        must be able to read the videos.
 
     Raises
     ------
@@ -80,7 +83,7 @@ def check(
         sources = pair_with_files(videos, named) if named is not None else find_sources(videos)
         notes += sources.matches.bent(ANNOTATED)
         problems += _missing(sources, videos)
-        infos, failed = opened or open_videos(sources.by_annotation, workers)
+        infos, failed = opened or open_videos(sources.by_annotation, reader, workers)
         problems += [Problem("unreadable", name, "error", reason) for name, reason in failed.items()]
     if named is not None:
         problems += _labels(named)

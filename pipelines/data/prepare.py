@@ -24,7 +24,7 @@ from pipelines.shared.files import write_text
 from tal.annotations import VideoFolder
 from tal.errors import ConfigError, VideoError
 from tal.grid import FrameGrid
-from tal.video import VideoInfo, open_video
+from tal.video import VideoInfo, open_video, require_reader, resolve_reader
 from tal.video.writer import VideoWriter
 
 _SETTINGS = "prepare.json"
@@ -37,7 +37,7 @@ class PrepareConfig:
     """What to re-encode, and how.
 
     ``size``: short side in pixels; ``gop``: pictures between key frames; ``crf``: quality of x264, of which
-    lower is better.
+    lower is better; ``reader`` decodes the originals.
     """
 
     videos: Path
@@ -51,6 +51,7 @@ class PrepareConfig:
     subset: str | None = None
     workers: int = 1
     clip_frames: int = 16
+    reader: str = "auto"
 
     def __post_init__(self) -> None:
         if (
@@ -83,8 +84,10 @@ def prepare(config: PrepareConfig) -> PrepareReport:
     VideoError, AnnotationError
         nothing to re-encode.
     ConfigError
-        ``out`` was made with other settings, or is the folder of the originals or inside it.
+        ``out`` was made with other settings, or is the folder of the originals or inside it; the reader is
+        not installed.
     """
+    require_reader(config.reader)
     sources = find_sources(config.videos, config.annotations, config.subset)
     tell(sources.matches)
     _claim(config)
@@ -119,9 +122,10 @@ def _claim(config: PrepareConfig) -> None:
     if out == originals or originals in out.parents:
         raise ConfigError(f"--out {config.out} is the folder of the originals or inside it: give another")
     settings = {k: getattr(config, k) for k in ("fps", "size", "max_frames", "gop", "crf")}
+    settings["reader"] = resolve_reader(config.reader)
     path = config.out / _SETTINGS
     if path.is_file():
-        before = json.loads(path.read_text())
+        before = {"reader": "pyav"} | json.loads(path.read_text())  # 0.1 had no other
         if before != settings:
             raise ConfigError(f"{config.out} was made with {before}, not {settings}: give another --out")
         return
@@ -143,7 +147,7 @@ def _run(todo: dict[str, tuple[Path, Path]], config: PrepareConfig) -> Iterator[
 def _reencode(source: Path, target: Path, config: PrepareConfig) -> str:
     """Write one video; returns its error, "" when there was none."""
     try:
-        with open_video(source) as reader:
+        with open_video(source, config.reader) as reader:
             fps = _rate(reader.info, config)
             total = reader.num_frames(fps)
             with VideoWriter(target, fps, gop=config.gop, crf=config.crf) as writer:
@@ -177,10 +181,12 @@ def _gain(ready: dict[str, tuple[Path, Path]], config: PrepareConfig) -> pd.Data
     for which, name in enumerate(("before", "after")):
         spent_s = 0.0
         for pair, position in clips:
-            with open_video(pair[which]):  # the index, which workers keep, is not what is measured
+            with open_video(
+                pair[which], config.reader
+            ):  # the index, which workers keep, is not what is measured
                 pass
             begun = time.perf_counter()
-            with open_video(pair[which]) as reader:
+            with open_video(pair[which], config.reader) as reader:
                 fps = _rate(reader.info, config)
                 first = int(position * max(1, reader.num_frames(fps) - config.clip_frames))
                 reader.frames(np.arange(first, first + config.clip_frames), fps, size=config.size)

@@ -20,7 +20,7 @@ from tal.annotations import VIDEO_SUFFIXES, AnnotationSet, VideoFolder, read_ann
 from tal.annotations.ids import IdIndex, IdMatches
 from tal.annotations.videos import list_videos, name_files, safe_id
 from tal.errors import VideoError
-from tal.video import VideoInfo
+from tal.video import VideoInfo, require_reader
 from tal.video.pool import LOOK_ONLY, DecodeTask, Finished, decode_all
 
 # The name of annotations' ids in notes.
@@ -124,13 +124,22 @@ class Opened(NamedTuple):
     failed: dict[str, str]
 
 
-def open_videos(paths: Mapping[str, Path], workers: int = 0, title: str = "opening videos") -> Opened:
-    """Index each file. ``workers``: number of processes, 0: this one alone."""
+def open_videos(
+    paths: Mapping[str, Path], reader: str, workers: int = 0, title: str = "opening videos"
+) -> Opened:
+    """Index each file with ``reader``. ``workers``: number of processes, 0: this one alone.
+
+    Raises
+    ------
+    ConfigError
+        the reader is not installed.
+    """
+    require_reader(reader)
     infos: dict[str, VideoInfo] = {}
     failed: dict[str, str] = {}
     if not paths:
         return Opened(infos, failed)
-    tasks = [DecodeTask(video_id, path) for video_id, path in paths.items()]
+    tasks = [DecodeTask(video_id, path, reader) for video_id, path in paths.items()]
     with console.progress("videos") as bar:
         task = bar.add_task(title, total=len(tasks))
         for event in decode_all(tasks, LOOK_ONLY, workers if len(tasks) > _FEW_VIDEOS else 0):

@@ -21,6 +21,7 @@ FLAGS: Mapping[str, str] = MappingProxyType(
         "videos": "data.videos",
         "annotations": "data.annotations",
         "store": "data.store",
+        "reader": "data.reader",
         "fps": "data.fps",
         "max_frames": "data.max_frames",
         "encoder": "encoder.name",

@@ -38,7 +38,7 @@ def register(
     known = writer.videos().set_index("id")["state"].to_dict()
     again = "failed" if first else None
     unknown = {k: p for k, p in paths.items() if known.get(k, again) == again}
-    infos, failed = open_videos(unknown, how.num_workers)
+    infos, failed = open_videos(unknown, data.reader, how.num_workers)
     for reason in failed.values():
         console.log.warning("%s", reason)
     report.failed |= failed

@@ -22,6 +22,7 @@ from tal.device import choose_device
 from tal.encoders import Encoder, EncoderConfig, build_encoder, clips_at_once, feature_spec
 from tal.errors import ConfigError
 from tal.grid import FrameGrid
+from tal.video import require_reader
 from tal.video.pool import DecodeTask, Finished
 
 __all__ = ["ExtractReport", "extract", "open_store", "require_some"]
@@ -48,14 +49,15 @@ def extract(run: RunConfig, how: ExtractOptions | None = None) -> ExtractReport:
     VideoError, AnnotationError
         nothing to extract.
     ConfigError, WeightsError
-        no videos, store or encoder is named, or the encoder cannot be built.
+        no videos, store or encoder is named, the encoder cannot be built, or the reader is not installed.
     StoreSpecError
-        the store's rows come from another encoder or another sampling.
+        the store's rows come from another encoder, sampling or reader.
     StoreLockedError
         something that is not an extraction writes to the store.
     """
     how = how or ExtractOptions()
     videos, store_path, encoder_config = _required(run)
+    require_reader(run.data.reader)
     annotations = Path(run.data.annotations) if run.data.annotations else None
     sources = find_sources(videos, annotations, how.subset)
     tell(sources.matches)
@@ -71,7 +73,7 @@ def extract(run: RunConfig, how: ExtractOptions | None = None) -> ExtractReport:
         )
     device = choose_device(how.device, apple=True)
     encoder = build_encoder(encoder_config, seed=run.train.seed)
-    spec = feature_spec(encoder, run.data.fps, run.data.max_frames, how.dtype)
+    spec = feature_spec(encoder, run.data.fps, run.data.max_frames, how.dtype, run.data.reader)
     report = ExtractReport(store_path, missing=list(sources.missing))
     batch_clips = how.batch_clips or clips_at_once(encoder, device)
     clips = ClipEncoder(encoder, device, batch_clips, how.precision)
@@ -104,7 +106,7 @@ def open_store(path: Path, spec: FeatureSpec) -> FeatureStore:
         store.spec.require(
             spec,
             "this extraction",
-            then="extract into a new store, or with the encoder and the sampling that made this one",
+            then="extract into a new store, or with the encoder, sampling and reader that made this one",
             store=path,
         )
         if store.run_id is not None:
@@ -203,7 +205,7 @@ class _Extraction:
                 left_to_others(record)
                 continue
             self._hands[record.id] = spool
-            yield DecodeTask(record.id, self.paths[record.id], record.fps)
+            yield DecodeTask(record.id, self.paths[record.id], self.data.reader, record.fps)
 
     def _stream(self, tasks: Iterator[DecodeTask]) -> Generator[EncodedClip | Finished, None, None]:
         return encode_stream(self.clips, tasks, self.how.num_workers)

@@ -20,7 +20,7 @@ from pipelines.init.yaml_text import yaml_text
 from pipelines.shared.files import output_errors, require_folder, require_new, write_text
 from tal.annotations import AnnotationSet, read_annotations, write_annotations
 from tal.errors import ConfigError
-from tal.shared.defaults import DEFAULT_ENCODER
+from tal.shared.defaults import DEFAULT_ENCODER, ReaderName
 
 if TYPE_CHECKING:
     from pipelines.budget.estimate import Estimate
@@ -52,6 +52,8 @@ class InitOptions:
         to estimate for: cpu, cuda, mps; None: the one that training takes.
     hours
         an estimate above this is noted, with what makes it shorter. It changes no setting.
+    reader
+        decodes the videos: auto, pyav or decord.
     """
 
     videos: Path
@@ -63,6 +65,7 @@ class InitOptions:
     estimate: bool = True
     device: str | None = None
     hours: float = 12.0
+    reader: ReaderName = "auto"
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ def init_project(options: InitOptions) -> Project:
     config_path, annotations_path = options.out / CONFIG_NAME, options.out / "annotations.json"
     require_new([config_path, annotations_path], options.overwrite)
     require_folder(options.out)
-    surveyed = survey(read_annotations(options.annotations), options.videos)
+    surveyed = survey(read_annotations(options.annotations), options.videos, options.reader)
     parts = split(surveyed.annotations, options.seed)
     num_train = sum(v.subset == parts.train for v in parts.annotations.videos.values())
     clip_frames, frame_stride = encoder_needs(options.encoder)
@@ -208,6 +211,7 @@ def _data_choices(options: InitOptions, annotations: Path, parts: Split) -> dict
             str((options.out / "features.zarr").resolve()),
             "the long memory: `longtal train` fills it first, or `longtal extract` does",
         ),
+        "data.reader": Choice(options.reader, "auto is pyav; decord's pictures differ a little"),
         "data.train_subset": Choice(parts.train, f"the split is {parts.reason}"),
         "data.val_subset": Choice(parts.validation, ""),
     }
@@ -233,7 +237,8 @@ def _notes(checked: CheckReport, surveyed: Survey, options: InitOptions) -> list
         notes.append(f"{severity}, {kind}: {where}{first.detail}")
     if notes:
         inputs = ["--annotations", str(options.annotations), "--videos", str(options.videos)]
-        command = shlex.join(["longtal", "check", *inputs])
+        reader = ["--reader", options.reader] if options.reader != "auto" else []
+        command = shlex.join(["longtal", "check", *inputs, *reader])
         notes.append(f"all of it: {command}")
     if surveyed.missing or surveyed.broken:
         notes.append(

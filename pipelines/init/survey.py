@@ -57,13 +57,15 @@ class Survey:
         return counts
 
 
-def survey(annotations: AnnotationSet, videos_dir: Path) -> Survey:
-    """Open every annotated video.
+def survey(annotations: AnnotationSet, videos_dir: Path, reader: str) -> Survey:
+    """Open every annotated video with ``reader``.
 
     Raises
     ------
     VideoError
         when there is no such folder.
+    ConfigError
+        when the reader is not installed.
     AnnotationError
         when no annotated video can be used, or none of them has an action.
     """
@@ -71,7 +73,7 @@ def survey(annotations: AnnotationSet, videos_dir: Path) -> Survey:
         raise AnnotationError(f"{annotations.source}: names no video, so there is nothing to learn from")
     sources = pair_with_files(videos_dir, annotations)
     paths = sources.by_annotation
-    infos, broken = open_videos(paths, title="looking at the videos")
+    infos, broken = open_videos(paths, reader, title="looking at the videos")
     if not infos:
         shown = ", ".join(list(annotations.videos)[:3])
         cause = next(iter(broken.values()), f"no file is called like {shown} (with .mp4, .mkv, .avi …)")

@@ -39,6 +39,7 @@ def write_overlay(
     out: str | Path,
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
+    reader: str = "auto",
 ) -> Path:
     """Write ``out`` (mp4, without sound): the video at its own rate, with labels while detections last.
 
@@ -46,6 +47,8 @@ def write_overlay(
     ----------
     detections
         columns start_s, end_s, label, score of this video; those worth showing.
+    reader
+        decodes the video.
 
     Raises
     ------
@@ -54,8 +57,8 @@ def write_overlay(
     """
     target = Path(out)
     require_new([target], overwrite)
-    with open_video(video) as reader:
-        info = reader.info
+    with open_video(video, reader) as source:
+        info = source.info
         sampling = FrameGrid(info.fps)
         total = sampling.num_frames(info.duration_s)
         width, height = _even_size(info.width, info.height)
@@ -63,7 +66,7 @@ def write_overlay(
         with VideoWriter(target, info.fps, gop=max(1, round(info.fps)), crf=22, threads=0) as writer:
             for first in range(0, total, _AT_ONCE):
                 frames = np.arange(first, min(total, first + _AT_ONCE))
-                pictures, _ = reader.frames(frames, info.fps)
+                pictures, _ = source.frames(frames, info.fps)
                 for k, picture in zip(frames.tolist(), pictures, strict=True):
                     writer.add(painter.paint(picture, sampling.to_seconds(k)))
                 if on_progress is not None:

@@ -22,7 +22,8 @@ from pipelines.shared.files import OutputExistsError, output_errors, require_fol
 from tal.annotations import prediction_frame, read_predictions, write_predictions
 from tal.annotations.builder import first_ids
 from tal.annotations.formats.registry import prediction_files
-from tal.errors import AnnotationError, LongtalError
+from tal.errors import AnnotationError, ConfigError, LongtalError
+from tal.video import require_reader, resolve_reader
 
 if TYPE_CHECKING:
     from featstore import FeatureStore
@@ -46,6 +47,28 @@ class PredictReport:
     files: list[Path] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+def load_detector(model: str | Path, device: str = "auto", reader: str | None = None) -> Detector:
+    """The model of a folder; a ``reader`` that the user names must be the one it was trained with.
+
+    Raises
+    ------
+    CheckpointError
+        the model cannot be loaded.
+    ConfigError
+        another reader, whose pictures the model has never seen.
+    """
+    from tal.inference.detector import Detector
+
+    detector = Detector.load(model, device)
+    mine = resolve_reader(detector.config.reader)
+    if reader is not None and resolve_reader(reader) != mine:
+        raise ConfigError(
+            f"--reader {reader}: {detector.folder.path} was trained on what {mine} reads, and another "
+            f"reader's pictures differ: leave --reader out, or train with --set data.reader={reader}"
+        )
+    return detector
 
 
 def predict(
@@ -78,8 +101,12 @@ def predict(
         ``out`` holds results of another model or files that were changed since; nothing was written.
     OutputError
         ``out`` cannot be written.
+    ConfigError
+        the reader of the model's videos is not installed.
     """
     out = Path(out)
+    if store is None:
+        require_reader(detector.config.reader)
     prediction_files(formats)  # refuses unknown names
     require_folder(out)
     source = "videos" if store is None else "store"

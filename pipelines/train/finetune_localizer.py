@@ -32,6 +32,7 @@ def encode_memory(
     store: RowStore,
     videos: Sequence[TrainingVideo],
     step: int,
+    reader: str,
     device: torch.device | str,
 ) -> int:
     """Write all rows of the videos as the encoder, put in evaluation mode, gives them now.
@@ -40,6 +41,8 @@ def encode_memory(
     ----------
     step
         optimizer steps done, which the store notes as the rows' origin.
+    reader
+        decodes the videos.
 
     Returns
     -------
@@ -51,7 +54,7 @@ def encode_memory(
     with progress("videos") as bar:
         task = bar.add_task("rows of the memory anew", total=len(videos))
         for video in videos:
-            with encode_whole(encoder, video.path, video.fps, video.num_rows, device) as rows:
+            with encode_whole(encoder, video.path, video.fps, video.num_rows, reader, device) as rows:
                 store.write(video.id, 0, rows, step=step)
             count += video.num_rows
             bar.advance(task)

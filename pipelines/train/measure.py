@@ -18,7 +18,7 @@ def measure_video(config: RunConfig) -> Measure | None:
         return None
 
     def measure(path: Path, annotation: VideoAnnotation) -> tuple[int, float, float, FeatureGrid]:
-        with open_video(path) as video:
+        with open_video(path, config.data.reader) as video:
             info = video.info
         sampling = FrameGrid(config.data.fps).capped(info.duration_s, config.data.max_frames)
         rows = encoder.grid.num_rows(sampling.num_frames(info.duration_s))

@@ -20,6 +20,7 @@ from pipelines.shared.console import log, set_quiet
 from pipelines.shared.provenance import provenance
 from pipelines.train.checkpoint import list_checkpoints
 from tal.errors import ConfigError
+from tal.video import require_reader, resolve_reader
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ def train(
     from pipelines.train.setup import build_accelerator, build_trainer, new_run_id
 
     out = Path(out)
+    if config.data.videos:
+        require_reader(config.data.reader)
     accelerator = build_accelerator(config)
     if not accelerator.is_main_process:
         set_quiet(True)
@@ -98,6 +101,7 @@ def _begin(config: RunConfig, out: Path, run_id: str, command: Sequence[str]) ->
     facts = provenance(command) | {
         "run_id": run_id,
         "seed": config.train.seed,
+        "reader": resolve_reader(config.data.reader),
         "write_back": config.memory.write_back,
     }
     (out / "provenance.json").write_text(json.dumps(facts, indent=1))

@@ -153,6 +153,7 @@ def _loader(
             grid=encoder.grid,
             preprocess=encoder.preprocess,
             augment=config.augment,
+            reader=config.data.reader,
             every_clip=config.memory.baseline == "stochastic_backprop",
             clean=config.memory.write_back == "canonical",
         )

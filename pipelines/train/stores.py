@@ -83,7 +83,7 @@ def _open_memory(path: Path, run_id: str, accelerator: Accelerator) -> FeatureSt
 def check_spec(config: RunConfig, encoder: Encoder, store: FeatureStore) -> None:
     """StoreSpecError unless the store's rows are of this very encoder, sampling and resizing."""
     store.spec.require(
-        feature_spec(encoder, config.data.fps, config.data.max_frames),
+        feature_spec(encoder, config.data.fps, config.data.max_frames, reader=config.data.reader),
         "this configuration's encoder",
         then="extract again, or change the configuration",
         store=config.data.store,

@@ -85,8 +85,8 @@ class Validator:
             yield stored.rows, stored.valid, stored.duration_s
             return
         assert network.encoder is not None
-        device = self.accelerator.device
-        with encode_whole(network.encoder, video.path, video.fps, video.num_rows, device) as rows:
+        reader, device = self.config.data.reader, self.accelerator.device
+        with encode_whole(network.encoder, video.path, video.fps, video.num_rows, reader, device) as rows:
             yield rows, None, video.duration_s
 
     def _detect(self, network: MemoryNetwork, video: TrainingVideo) -> pd.DataFrame:

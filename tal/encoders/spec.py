@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from featstore.spec import FeatureSpec
 from tal.encoders.base import Encoder
+from tal.video import resolve_reader
 
 
-def feature_spec(encoder: Encoder, fps: float, max_frames: int = 0, dtype: str = "float16") -> FeatureSpec:
+def feature_spec(
+    encoder: Encoder, fps: float, max_frames: int = 0, dtype: str = "float16", reader: str = "auto"
+) -> FeatureSpec:
     """The FeatureSpec of rows that ``encoder`` makes at ``fps``.
 
-    ``max_frames``: longer videos are sampled more slowly, to so many frames; 0: never.
+    ``max_frames``: longer videos are sampled more slowly, to so many frames; 0: never. ``reader`` decodes the
+    videos.
     """
     prepare = encoder.preprocess
     extra = {"temporal_shift": True} if encoder.config.temporal_shift else {}
@@ -26,5 +30,6 @@ def feature_spec(encoder: Encoder, fps: float, max_frames: int = 0, dtype: str =
         crop=prepare.crop,
         mean=prepare.mean,
         std=prepare.std,
+        reader=resolve_reader(reader),
         extra=extra,
     )

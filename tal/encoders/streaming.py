@@ -59,6 +59,7 @@ def encode_video(
     device: str | torch.device = "cpu",
     batch_clips: int = 0,
     precision: str = "fp32",
+    reader: str = "auto",
 ) -> Iterator[tuple[int, NDArray[np.float32], int]]:
     """Rows of a whole video: clips at absolute multiples of the clip length, ``batch_clips`` at once.
 
@@ -75,6 +76,8 @@ def encode_video(
         0: as many as `clips_at_once` says.
     precision
         of the arithmetic: fp32, fp16 or bf16.
+    reader
+        of a file, see `open_video`.
 
     Yields
     ------
@@ -88,11 +91,11 @@ def encode_video(
     encoder.eval()
     device = torch.device(device)
     batch_clips = batch_clips or clips_at_once(encoder, device)
-    reader = video if isinstance(video, VideoReader) else open_video(video)
+    opened = video if isinstance(video, VideoReader) else open_video(video, reader)
     try:
         grid, shape = encoder.grid, encoder.clip_shape
-        num_frames = reader.num_frames(fps)
-        clips = clips_of(reader, fps, shape)
+        num_frames = opened.num_frames(fps)
+        clips = clips_of(opened, fps, shape)
         for first in range(0, grid.num_clips(num_frames), batch_clips):
             # always the same batch size: kernels may round differently for another
             batch = torch.zeros(batch_clips, *shape.shape, dtype=torch.uint8)
@@ -103,8 +106,8 @@ def encode_video(
             kept = rows[: grid.num_rows(num_frames) - start].cpu().numpy()
             yield start, kept, len(kept)
     finally:
-        if reader is not video:
-            reader.close()
+        if opened is not video:
+            opened.close()
 
 
 @contextmanager
@@ -113,6 +116,7 @@ def encode_whole(
     video: str | os.PathLike[str],
     fps: float,
     num_rows: int,
+    reader: str,
     device: str | torch.device = "cpu",
     on_progress: Progress | None = None,
 ) -> Iterator[NDArray[np.float32]]:
@@ -122,7 +126,7 @@ def encode_whole(
     the file does not fill are zeros, rows beyond ``num_rows`` are left out.
     """
     with row_buffer(num_rows, encoder.channels) as rows:
-        for start, part, count in encode_video(encoder, video, fps, device):
+        for start, part, count in encode_video(encoder, video, fps, device, reader=reader):
             stop = min(start + count, num_rows)
             rows[start:stop] = part[: max(0, stop - start)]
             if on_progress is not None:

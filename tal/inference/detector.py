@@ -116,6 +116,8 @@ class Detector:
         ------
         VideoError
             the file cannot be decoded.
+        ConfigError
+            the model's reader is not installed.
         CheckpointError
             the model has no encoder.
         """
@@ -124,13 +126,15 @@ class Detector:
                 f"{self.folder.path} was trained on stored features and has no encoder to see videos with; "
                 f"predict from a feature store (predict_store; --from-store)"
             )
-        with open_video(path) as video:
+        with open_video(path, self.config.reader) as video:
             info = video.info
         sampling = FrameGrid(self.config.fps).capped(info.duration_s, self.config.max_frames)
         grid, fps = self.encoder.grid, sampling.fps
         num_rows = grid.num_rows(sampling.num_frames(info.duration_s))
         name = Path(path).stem if video_id is None else video_id
-        with encode_whole(self.encoder, path, fps, num_rows, self.device, on_progress) as rows:
+        with encode_whole(
+            self.encoder, path, fps, num_rows, self.config.reader, self.device, on_progress
+        ) as rows:
             return self._detect(name, rows, grid.rows_at(fps), info.duration_s)
 
     def predict_store(self, store: FeatureStore, video_id: str) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from tal.inference.localize import InferenceConfig
 from tal.inference.thresholds import read_thresholds
 from tal.localizer import LocalizerConfig
 from tal.localizer.old_names import with_new_names
+from tal.shared.defaults import ReaderName
 from tal.shared.files import put_in_place
 from tal.shared.weights import contiguous
 
@@ -40,6 +41,7 @@ class DetectorConfig(Config):
 
     fps: float = Field(default=5.0, gt=0, description="frames a second that the encoder sees")
     max_frames: int = Field(default=0, ge=0, description="longer videos are sampled more slowly; 0: never")
+    reader: ReaderName = Field(default="auto", description="decodes the videos")
     window_rows: int = Field(default=320, ge=1, description="rows of a training window")
     channels: int = Field(default=0, ge=0, description="of a row; 0: the encoder's")
     encoder: EncoderConfig | None = None
@@ -201,6 +203,7 @@ def _detector_config(tree: Mapping[str, Any], channels: int, source: Path) -> De
     values = {
         "fps": data.get("fps"),
         "max_frames": data.get("max_frames"),
+        "reader": data.get("reader"),
         "window_rows": window.get("num_rows"),
         "channels": channels,
         # the weights are in the folder: nothing else is read, whatever the encoder began with

@@ -34,6 +34,8 @@ class ClipReading:
         the encoder's clips and pictures.
     augment
         what is drawn for each window.
+    reader
+        decodes the videos.
     every_clip
         decode all of the window's clips, learn from the sampled ones.
     clean
@@ -43,6 +45,7 @@ class ClipReading:
     grid: ClipGrid
     preprocess: Preprocess
     augment: AugmentConfig
+    reader: str
     every_clip: bool = False
     clean: bool = False
 
@@ -137,7 +140,7 @@ def read_clips(sample: Sample, reading: ClipReading) -> SampleFrames:
     shape = (len(clips), grid.clip_frames, prepare.crop, prepare.crop, 3)
     if not clips:
         return SampleFrames(sample, torch.zeros(shape, dtype=torch.uint8), (), None, 0.0)
-    with open_video(sample.video.path) as video:
+    with open_video(sample.video.path, reading.reader) as video:
         pictures, valid = video.frames(np.concatenate(frames_of), sample.video.fps, size=prepare.size)
     draw = draw_augmentation(np.random.default_rng(sample.seed), reading.augment)
     frames = apply_augmentation(pictures, prepare.crop, draw)

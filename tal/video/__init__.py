@@ -1,6 +1,6 @@
 """Video reading by time stamp: with PyAV, or with decord where it is named and right."""
 
 from tal.video.info import VideoInfo
-from tal.video.reader import READERS, VideoReader, open_video, require_reader, resolve_reader
+from tal.video.reader import VideoReader, open_video, require_reader, resolve_reader
 
-__all__ = ["READERS", "VideoInfo", "VideoReader", "open_video", "require_reader", "resolve_reader"]
+__all__ = ["VideoInfo", "VideoReader", "open_video", "require_reader", "resolve_reader"]

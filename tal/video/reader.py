@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from tal.errors import ConfigError, VideoError
 from tal.grid import FrameGrid
+from tal.shared.defaults import READERS
 from tal.video.decord_decoder import DecordDecoder, is_installed, why_not
 from tal.video.index import TIME_SLACK_S, PacketIndex, read_index
 from tal.video.info import VideoInfo
 from tal.video.pyav_decoder import PyavDecoder
-
-READERS = ("auto", "pyav", "decord")
 
 
 class Decoder(Protocol):

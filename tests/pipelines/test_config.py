@@ -5,7 +5,6 @@ import yaml
 
 from pipelines.config import RunConfig, load_config, nested, parse_config, read_tree, save_resolved
 from pipelines.presets import find_preset, list_parts, list_presets
-from pipelines.shared.console import log
 from pipelines.train import saved_config
 from tal.errors import ConfigError
 
@@ -120,21 +119,19 @@ def test_dotted_keys_become_sections():
 OLD, NEW = "memory.settle_epochs", "memory.finetune_localizer_epochs"
 
 
-def test_an_old_name_of_a_key_still_works_and_the_log_says_the_new_one(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(log, "propagate", True)  # a command may have run before
+def test_an_old_name_of_a_key_still_works_and_the_log_says_the_new_one(tmp_path, said):
     old_parent, child = tmp_path / "old.yaml", tmp_path / "child.yaml"
     old_parent.write_text(f"extends: gym\nmemory: {{settle_epochs: 2}}\nnotes: {{{OLD}: mine}}\n")
     child.write_text("extends: old.yaml\nmemory: {finetune_localizer_epochs: 1}\n")
-    caplog.set_level("INFO", logger="longtal.config")
     config = load_config(old_parent)
     assert config.memory.finetune_localizer_epochs == 2
     assert config.notes[NEW] == "mine" and OLD not in config.notes
-    assert caplog.messages == [f"{old_parent}: `{OLD}` is called `{NEW}` now; the old name still works"]
+    assert said == [f"{old_parent}: `{OLD}` is called `{NEW}` now; the old name still works"]
     # one that is laid over another replaces it, whatever name each has
     assert load_config(child).memory.finetune_localizer_epochs == 1
-    caplog.clear()
+    said.clear()
     assert load_config("gym", [f"{OLD}=4"]).memory.finetune_localizer_epochs == 4
-    assert caplog.messages == [f"--set: `{OLD}` is called `{NEW}` now; the old name still works"]
+    assert said == [f"--set: `{OLD}` is called `{NEW}` now; the old name still works"]
 
 
 def test_a_run_that_was_saved_with_an_old_name_is_read(tmp_path):

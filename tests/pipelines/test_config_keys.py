@@ -11,6 +11,7 @@ from pipelines.presets import list_presets
 UNSET = {
     "`init` sets it": {"WindowConfig.windows_per_video"},
     "of the machine or of the work, not of a recipe": {
+        "DataConfig.reader",
         "EncoderConfig.weights_sha256",
         "InferenceConfig.batch_windows",
         "InferenceConfig.long",

@@ -96,7 +96,7 @@ def test_pieces_are_timed(tmp_path):
     assert channels == 256 and len(tries) >= 1 and min(tries) > 0
     (tmp_path / "broken.mp4").write_bytes(b"no video" * 99)
     videos = [make_video(tmp_path / "v.mp4", duration_s=3), tmp_path / "broken.mp4"]
-    middle, following = time_decoding(videos, 5.0, ClipGrid(4, 1), 32)
+    middle, following = time_decoding(videos, 5.0, ClipGrid(4, 1), 32, "auto")
     assert [len(tries) for tries in middle] == [len(tries) for tries in following] == [3]
     assert min(middle[0] + following[0]) > 0
 

@@ -201,7 +201,7 @@ def test_one_step(name):
     # the first epoch in which the encoder learns
     samples = windows.samples(config.memory.warmup_epochs, 0)
     every = config.memory.baseline == "stochastic_backprop"
-    reading = ClipReading(encoder.grid, encoder.preprocess, AugmentConfig(), every)
+    reading = ClipReading(encoder.grid, encoder.preprocess, AugmentConfig(), "auto", every)
     decoded = []
     for sample in samples:
         clips = tuple(sample.window.clips(rows_per_clip)) if every else sample.clips

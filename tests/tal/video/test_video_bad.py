@@ -95,7 +95,7 @@ def test_wrong_arguments(tmp_path: Path) -> None:
 def test_decord_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tal.video.reader.is_installed", lambda: False)
     path = make_video(_PLAIN, tmp_path)
-    with pytest.raises(ConfigError, match="decord is not installed here .*Arm"):
+    with pytest.raises(ConfigError, match=r"decord is not installed here .*Arm"):
         open_video(path, "decord")
     open_video(path, "auto").close()
 
@@ -114,7 +114,10 @@ def test_where_decord_gives_up_nobody_takes_over(tmp_path: Path) -> None:
 def test_a_refused_video_ends_with_its_reason(workers: int, tmp_path: Path) -> None:
     pytest.importorskip("decord")
     varying = make_video(next(m for m in CORPUS if m.name == "h264_vfr"), tmp_path)
-    tasks = [DecodeTask("plain", make_video(_PLAIN, tmp_path), "decord"), DecodeTask("vfr", varying, "decord")]
+    tasks = [
+        DecodeTask("plain", make_video(_PLAIN, tmp_path), "decord"),
+        DecodeTask("vfr", varying, "decord"),
+    ]
     ends = {event.key: event for event in decode_all(tasks, LOOK_ONLY, workers)}
     assert ends["plain"].info.reader == "decord" and not ends["plain"].error
     assert "cannot be read with decord: its rate varies; use --reader pyav" in ends["vfr"].error
