@@ -266,8 +266,12 @@ def _typical(videos: Sequence[float]) -> float:
 
 
 def _range(best_s: float, slowest_s: float) -> str:
+    """Both in words, `3 to 4 min` or `82 min to 2.3 h`; one where they read alike."""
     low, high = rough_time(best_s), rough_time(slowest_s)
-    return low if low == high else f"{low} to {high}"
+    if low == high:
+        return low
+    number, unit = low.split()
+    return f"{number} to {high}" if high.endswith(f" {unit}") else f"{low} to {high}"
 
 
 def rough_time(seconds: float) -> str:

@@ -18,7 +18,7 @@ RATES = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.5, 10.0, 12.5, 15.0, 20.0, 25.0, 30.0)
 # Frames that the short actions (10th percentile) should have, so that a boundary can be told.
 _SHORT_ACTION_FRAMES = 8
 _MAX_WINDOW_ROWS = 2304  # ActionFormer's training length on THUMOS14
-_WHOLE_WINDOW_ROWS = 768  # videos up to this are seen whole
+_WHOLE_WINDOW_ROWS = 768  # a window holds videos of up to so many rows whole
 _TARGET_STEPS = 2500
 # Training lengths offered, about those of the papers' recipes.
 LEAST_EPOCHS, MOST_EPOCHS = 12, 60
@@ -26,7 +26,7 @@ LEAST_EPOCHS, MOST_EPOCHS = 12, 60
 
 @dataclass(frozen=True)
 class Choice:
-    """A value and why."""
+    """A setting's value, and the sentence that says why."""
 
     value: object
     why: str
@@ -40,14 +40,6 @@ class Choices:
 
     def __getitem__(self, key: str) -> object:
         return self.by_key[key].value
-
-    def number(self, key: str) -> float:
-        value = self.by_key[key].value
-        assert isinstance(value, int | float)
-        return value
-
-    def integer(self, key: str) -> int:
-        return int(self.number(key))
 
 
 def choose(survey: Survey, num_train: int, encoder: str, clip_frames: int, frame_stride: int) -> Choices:
@@ -89,15 +81,15 @@ def _as_float(choice: Choice) -> float:
 
 def _rate(survey: Survey, frame_stride: int) -> Choice:
     short = float(np.quantile(survey.action_s, 0.1))
-    wanted = _SHORT_ACTION_FRAMES * frame_stride / max(short, 1e-3)
+    needed = _SHORT_ACTION_FRAMES * frame_stride / max(short, 1e-3)
     slowest = float(survey.video_fps.min())
     usable = [rate for rate in RATES if rate <= slowest + 0.05] or [round(slowest, 3)]
-    rate = next((r for r in usable if r >= wanted), usable[-1])
+    rate = next((r for r in usable if r >= needed), usable[-1])
     why = (
         f"one action in ten is shorter than {short:.2f} s; {_SHORT_ACTION_FRAMES} rows in it need "
-        f"{wanted:.3g} frames a second"
+        f"{needed:.3g} frames a second"
     )
-    if rate < wanted:
+    if rate < needed:
         why += f", but the slowest video has {slowest:.4g}"
     return Choice(rate, why)
 

@@ -176,6 +176,7 @@ def cost_notes(cost: Estimate, hours: float) -> list[str]:
         f"{cost.epochs} epochs take about {rough_time(cost.total_s)} on this machine ({cost.device}), "
         f"extraction included: more than {hours:g} h. {shorter}; smaller pictures (encoder.size, "
         "encoder.crop), a lower data.fps, another encoder or a GPU make it faster"
+        + ("; the machine was busy with other work, it may well take less" if cost.busy else "")
     ]
 
 
@@ -191,7 +192,7 @@ def encoder_needs(name: str) -> tuple[int, int]:
     Raises
     ------
     ConfigError
-        for a name that is no encoder.
+        for a name that is not an encoder's.
     """
     from tal.encoders.registry import find_entry
 
@@ -226,7 +227,7 @@ def _with_durations(annotations: AnnotationSet, surveyed: Survey) -> AnnotationS
 
 
 def _notes(checked: CheckReport, surveyed: Survey, options: InitOptions) -> list[str]:
-    """What `check` found, one line a kind, and classes that are too small."""
+    """What `check` found, a line per kind, and classes that are too small."""
     kinds: dict[tuple[str, str], list[Problem]] = {}
     for problem in checked.problems:
         kinds.setdefault((problem.severity, problem.check), []).append(problem)
@@ -252,7 +253,7 @@ def _notes(checked: CheckReport, surveyed: Survey, options: InitOptions) -> list
 
 
 def _head(options: InitOptions, surveyed: Survey, cost: Estimate | None, notes: list[str]) -> list[str]:
-    """The comment at the top of the file: the data in figures, the costs, what was found wrong."""
+    """The comment at the top of the file: the data in figures, the costs, what is wrong."""
     actions, durations = surveyed.action_s, surveyed.durations_s
     low, middle, high = (float(q) for q in np.quantile(actions, (0.1, 0.5, 0.9)))
     counts = sorted(surveyed.class_counts.items(), key=lambda item: (-item[1], item[0]))

@@ -16,7 +16,19 @@ VALIDATION_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Split:
-    """``annotations`` with the subsets as named; ``made``: the split is new and must be written to a file."""
+    """Which videos train and which validate.
+
+    Attributes
+    ----------
+    annotations
+        with the two subsets.
+    train, validation
+        the subsets' names.
+    made
+        whether the split is new; else it is the annotations' own.
+    reason
+        where it comes from, in words.
+    """
 
     annotations: AnnotationSet
     train: str

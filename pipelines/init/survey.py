@@ -17,13 +17,23 @@ from tal.video import VideoInfo
 
 @dataclass(frozen=True)
 class Survey:
-    """Statistics of the videos that can be used; times in seconds, one entry a video or an action.
+    """Statistics of the videos that can be used. Ids are the annotations'.
 
-    ``missing`` are annotated videos without a file, ``broken`` files that cannot be decoded (id -> reason);
-    ids are the annotations'.
+    Attributes
+    ----------
+    annotations
+        of the usable videos only.
+    infos, paths
+        the usable videos, and their files.
+    missing
+        annotated videos without a file.
+    broken
+        files that cannot be decoded: id -> reason.
+    notes
+        ids that the annotations write otherwise than the files.
     """
 
-    annotations: AnnotationSet  # the usable videos only
+    annotations: AnnotationSet
     infos: dict[str, VideoInfo]
     missing: list[str]
     broken: dict[str, str]
@@ -32,19 +42,22 @@ class Survey:
 
     @property
     def durations_s(self) -> NDArray[np.float64]:
+        """Seconds of each video, float64 [N]."""
         return np.array([info.duration_s for info in self.infos.values()])
 
     @property
     def video_fps(self) -> NDArray[np.float64]:
+        """Pictures a second of each video, float64 [N]."""
         return np.array([info.fps for info in self.infos.values()])
 
     @property
     def short_sides(self) -> NDArray[np.int64]:
+        """Pixels of each video's shorter side, int64 [N]."""
         return np.array([min(info.width, info.height) for info in self.infos.values()])
 
     @property
     def action_s(self) -> NDArray[np.float64]:
-        """Lengths of all actions."""
+        """Seconds of each action, float64 [A]."""
         return np.array([s.duration_s for v in self.annotations.videos.values() for s in v.segments])
 
     @property

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.budget.estimate import DataSizes, Estimate, Times, estimate, rough_time
+from pipelines.budget.estimate import DataSizes, Estimate, Times, _range, estimate, rough_time
 from pipelines.budget.probe_process import Probe
 from pipelines.budget.tries import time_decoding, time_encoding
 from pipelines.config import parse_config
@@ -82,6 +82,13 @@ def test_one_try_has_no_range_and_a_busy_machine_is_said():
     times = Times(100, 30, 1.0, 0.0, steps=10)
     text = "\n".join(Estimate("cpu", 1, 1, 1, times, times, 1, True, 20, 5).lines())
     assert "a step 1.00 s (one try)" in text and "busy" in text
+    assert "extraction 100 s, a validation 30 s" in text
+
+
+def test_ranges_in_words():
+    assert _range(180, 240) == "3 to 4 min"
+    assert _range(100, 240) == "100 s to 4 min"
+    assert _range(30, 30.1) == "30 s"
 
 
 def test_a_device_that_is_not_there():

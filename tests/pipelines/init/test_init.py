@@ -258,10 +258,10 @@ def test_command_prints_json_with_what_to_do_next(data, tmp_path):
     assert shown["choices"]["train.epochs"] == {"value": 60, "why": "120 steps in all"}
 
 
-def costing(total_h, epochs=60, step_s=1.0):
+def costing(total_h, epochs=60, step_s=1.0, busy=False):
     """An estimate of so many hours, all of them training."""
     times = Times(0, 0, None if step_s is None else total_h * 3600 / epochs, 0, steps=1)
-    return Estimate("cpu", 1, 1, None if step_s is None else 1, times, times, 3, False, epochs, 5)
+    return Estimate("cpu", 1, 1, None if step_s is None else 1, times, times, 3, busy, epochs, 5)
 
 
 def test_a_slow_machine_changes_no_setting(data, tmp_path, monkeypatch):
@@ -280,7 +280,9 @@ def test_a_slow_machine_changes_no_setting(data, tmp_path, monkeypatch):
 
 def test_when_not_even_the_least_training_fits():
     (note,) = cost_notes(costing(100), hours=12)
-    assert "not even 12 epochs fit" in note and "--set" not in note
+    assert "not even 12 epochs fit" in note and "--set" not in note and "busy" not in note
+    (note,) = cost_notes(costing(100, busy=True), hours=12)
+    assert "busy with other work, it may well take less" in note
     (note,) = cost_notes(costing(0, step_s=None), hours=12)
     assert "does not fit into this machine's memory" in note and "longtal plan" in note
 
