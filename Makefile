@@ -19,11 +19,14 @@ setup: .venv/.ready
 demo: setup  ## make videos, extract, train, evaluate, predict, show staleness
 	$(BIN)/longtal demo --out $(DEMO)
 
+# a process per core with one thread each, since small tensors gain nothing from more; a file stays in one process
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+
 test: setup  ## fast tests
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 slow: setup  ## the tests that take minutes
-	$(BIN)/python -m pytest -q -m slow
+	$(PYTEST) -m slow
 
 check: setup  ## lint, format, types
 	$(BIN)/ruff check .
