@@ -65,9 +65,8 @@ def train(path: Path, minutes: float, step_s: float, name: str) -> float:
             if elapsed - shown >= 30 or not steps:
                 shown, kinds = elapsed, resident()
                 print(
-                    f"  {name} {elapsed:5.0f} s: {steps} steps, {late} late; anonymous "
-                    f"{kinds['RssAnon']:.0f} MiB, "
-                    f"file pages {kinds['RssFile']:.0f} MiB",
+                    f"  {name} {elapsed:5.0f} s: {steps} steps, {late} late; "
+                    f"anonymous {kinds['RssAnon']:.0f} MiB, file pages {kinds['RssFile']:.0f} MiB",
                     flush=True,
                 )
             start = time.perf_counter()
