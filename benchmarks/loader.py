@@ -26,7 +26,7 @@ from tal.memory.config import MemoryConfig, WindowConfig
 from tal.memory.sampler import TrainingVideo, WindowSampler
 from tal.video import open_video
 
-CLIP, FPS, ROWS = 16, 15.0, 480  # frames a clip, rate, a 32 s window of one row a frame
+CLIP, FPS, ROWS = 16, 15.0, 480  # frames per clip, rate, a 32 s window of one row per frame
 GRID = ClipGrid(CLIP, 1)
 
 
@@ -79,7 +79,7 @@ def report(name: str, videos: list[TrainingVideo], rounds: int) -> float:
     seconds_a_sample(videos, 0.15, 1)  # the files are in the page cache from here on
     few, every = (seconds_a_sample(videos, ratio, rounds) for ratio in (0.15, 1.0))
     ratio = few / every
-    print(f"{name}: r = 0.15 {few * 1e3:.0f} ms, r = 1 {every * 1e3:.0f} ms a sample, ratio {ratio:.2f}")
+    print(f"{name}: r = 0.15 {few * 1e3:.0f} ms, r = 1 {every * 1e3:.0f} ms per sample, ratio {ratio:.2f}")
     return ratio
 
 

@@ -12,7 +12,7 @@ from featstore.log import RowLog, runs
 
 
 class Overlay:
-    """Rows that are newer in logs than in the base: row -> slot, 4 bytes a row, untouched pages free.
+    """Rows that are newer in logs than in the base: row -> slot, 4 bytes per row, untouched pages free.
 
     Parameters
     ----------

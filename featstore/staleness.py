@@ -39,7 +39,7 @@ def staleness(store: StoreReader, now_step: int | None, by: str) -> pd.DataFrame
     Raises
     ------
     StoreValueError
-        `by` is none of the three.
+        `by` is not one of the three.
     """
     if by not in ("row", "clip", "video"):
         raise StoreValueError(f"staleness by {by!r}? It is by 'row', 'clip' or 'video'")

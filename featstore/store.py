@@ -1,6 +1,6 @@
-"""The public face: FeatureStore, the long memory on disk.
+"""The public interface: FeatureStore, the long memory on disk.
 
-The class is put together from the bottom up, a file a step: one commit, and when the next is taken up
+The class is put together from the bottom up, one file per step: one commit, and when the next is taken up
 (`following.py`); reads (`reading.py`); transactions (`commits.py`); changes of videos (`editing.py`);
 writes of rows (`writing.py`). What looks after a whole store stands beside it: `staleness.py`,
 `verify.py`, `transfer.py`, `rebuild.py`.

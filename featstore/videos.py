@@ -1,4 +1,4 @@
-"""The video table in memory: one packed record a video, and the way from an id to its record."""
+"""The video table in memory: one packed record per video, and the way from an id to its record."""
 
 from __future__ import annotations
 

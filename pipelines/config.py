@@ -67,8 +67,8 @@ class TrainConfig(Config):
     """The loop: how long, how many at once, what is watched and kept."""
 
     epochs: int = Field(30, ge=1)
-    batch_size: int = Field(4, ge=1, description="windows a step, over all processes and accumulation")
-    accumulate: int = Field(1, ge=1, description="micro-batches a step")
+    batch_size: int = Field(4, ge=1, description="windows per step, over all processes and accumulation")
+    accumulate: int = Field(1, ge=1, description="micro-batches per step")
     seed: int = 0
     workers: int = Field(0, ge=0, description="loader processes that decode")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

@@ -21,7 +21,7 @@ def choose_device(name: str, apple: bool = False) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"device {name!r} is not to be had here: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"device {name!r} is not available here: {str(error).splitlines()[0]}") from error
     if device.type == "cuda" and device.index is not None:  # without a number it is the current one
         torch.cuda.set_device(device)
     return device

@@ -52,7 +52,7 @@ class FrameGrid:
         """This grid, or a slower one that gives a video at most ``max_frames`` frames (0: any number).
 
         Sampling the whole of a long video at a lower rate is what TALLFormer does on ActivityNet and HACS
-        (768 frames a video).
+        (768 frames per video).
         """
         if max_frames and self.num_frames(duration_s) > max_frames:
             return FrameGrid(max_frames / duration_s)

@@ -97,7 +97,7 @@ def plot_false_positives(evaluated: Evaluated) -> Figure:
         left.bar(x, share, bottom=bottom, color=colour, width=0.85, label=kind)
         bottom += share
     left.set_xticks(x, [row["top"] for row in profile], fontsize=8)
-    left.set(ylabel="predictions (%)", ylim=(0, 100), xlabel="best predictions a class (G: its instances)")
+    left.set(ylabel="predictions (%)", ylim=(0, 100), xlabel="best predictions per class (G: its instances)")
     left.set_title(f"false-positive profile, tIoU {diagnosis['tiou']:g}", loc="left", fontsize=11)
     gains = [100 * diagnosis["false_positives"]["impact"][k] for k in ERROR_KINDS[1:]]
     right.barh(np.arange(len(gains))[::-1], gains, color=_KIND_COLOURS[1:], height=0.7)

@@ -190,8 +190,8 @@ def _training(num_train: int, windows_per_video: int) -> dict[str, Choice]:
     steps = math.ceil(num_train / batch) * windows_per_video
     epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(_TARGET_STEPS / steps)))
     return {
-        "train.batch_size": Choice(batch, f"windows a step; {steps} steps are an epoch"),
+        "train.batch_size": Choice(batch, f"windows per step; {steps} steps are an epoch"),
         "train.epochs": Choice(epochs, f"{epochs * steps} steps in all"),
-        "train.validate_every": Choice(max(1, epochs // 12), "epochs; a dozen validations a run"),
+        "train.validate_every": Choice(max(1, epochs // 12), "epochs; a dozen validations per run"),
         "train.seed": Choice(0, "the same seed gives the same run"),
     }

@@ -182,7 +182,7 @@ def _take(
     if not fps:
         raise ConfigError(f"video {video_id!r}: no frame rate; give --fps, or --annotations that say fps")
     if options.rows:
-        # as many frames a row as before, so the rate is what changes
+        # as many frames per row as before, so the rate changes
         fps = fps * options.rows / len(values)
         values = resampled(values, options.rows)
     store.add_video(video_id, num_rows=len(values), fps=fps, duration_s=facts.get("duration_s"))

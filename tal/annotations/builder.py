@@ -138,7 +138,7 @@ class Builder:
     def build(self, file_format: str, labels: Collection[str] = ()) -> AnnotationSet:
         """The validated set; ``labels`` fixes names and order where the format lists them.
 
-        Ignored labels are no classes, also where the list has them.
+        Ignored labels are not classes, even where the list has them.
         """
         videos: dict[str, VideoAnnotation] = {}
         excluded: list[Exclusion] = []

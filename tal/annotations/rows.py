@@ -90,7 +90,7 @@ def read_class_list(path: Path) -> dict[str, str]:
 
 
 def write_class_list(path: Path, names: Mapping[str, str]) -> None:
-    """Write a list that `read_class_list` reads: class id -> name, one a line.
+    """Write a list that `read_class_list` reads: class id -> name, one per line.
 
     Raises
     ------

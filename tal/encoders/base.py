@@ -25,7 +25,7 @@ class Encoder(nn.Module):
     name, channels
         which encoder, and C, the length of a row.
     grid
-        L_c and s_e: a clip's frames, and frames a row; a clip gives R = L_c / s_e rows.
+        L_c and s_e: a clip's frames, and frames per row; a clip gives R = L_c / s_e rows.
     own_stride
         frames a row of the network itself; s_e is a multiple of it and the rows between are averaged.
     preprocess

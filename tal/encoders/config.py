@@ -21,7 +21,7 @@ class EncoderConfig(Config):
     weights_sha256: str | None = Field(None, description="refuse weights of another digest")
     clip_frames: int = Field(16, ge=1, description="frames that go through the encoder together")
     frame_stride: int = Field(
-        1, ge=1, description="frames a row; a multiple of what the encoder itself gives"
+        1, ge=1, description="frames per row; a multiple of what the encoder itself gives"
     )
     size: int = Field(128, ge=1, description="short side of the decoded pictures")
     crop: int = Field(112, ge=1, description="side of the square that the encoder sees")

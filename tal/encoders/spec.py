@@ -12,8 +12,8 @@ def feature_spec(
 ) -> FeatureSpec:
     """The FeatureSpec of rows that ``encoder`` makes at ``fps``.
 
-    ``max_frames``: longer videos are sampled more slowly, to so many frames; 0: never. ``reader`` decodes the
-    videos.
+    ``max_frames``: longer videos are sampled more slowly, to so many frames; 0: never. ``reader`` is the one
+    that decodes the videos.
     """
     prepare = encoder.preprocess
     extra = {"temporal_shift": True} if encoder.config.temporal_shift else {}

@@ -88,7 +88,7 @@ class ConsistencyLayer(nn.Module):
 
 
 class ConsistencyModule(nn.Module):
-    """[B, D, T], mask [B, 1, T] -> [B, D, T]; positions outside the mask are no keys, and zero at the end."""
+    """[B, D, T], mask [B, 1, T] -> [B, D, T]; positions outside the mask are not keys, and end as zeros."""
 
     def __init__(self, dim: int, config: TcmConfig, max_positions: int) -> None:
         super().__init__()

@@ -160,10 +160,10 @@ def open_video(path: str | os.PathLike[str], reader: str = "auto", threads: int 
     Raises
     ------
     VideoError
-        a missing, empty, truncated, damaged or sound-only file, or one that decord gets wrong; names file and
-        cause.
+        the file is missing, empty, truncated, damaged or sound-only, or decord gets it wrong; the message
+        names file and cause.
     ConfigError
-        a name that is not a reader's, or decord where it is not installed.
+        there is no such reader, or decord is not installed.
     """
     name = require_reader(reader)
     index = read_index(Path(path))

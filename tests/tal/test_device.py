@@ -28,6 +28,6 @@ def test_a_gpu_that_is_not_there_is_refused_and_not_made_current(monkeypatch: py
     chosen: list[object] = []
     monkeypatch.setattr(torch, "zeros", absent)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    with pytest.raises(ConfigError, match=r"'cuda:77' is not to be had here: invalid device ordinal$"):
+    with pytest.raises(ConfigError, match=r"'cuda:77' is not available here: invalid device ordinal$"):
         choose_device("cuda:77")
     assert not chosen

@@ -1,4 +1,4 @@
-"""ELAN's annotation files (.eaf, format 3.0): one file a video, named after it; several are a folder.
+"""ELAN's annotation files (.eaf, format 3.0): one file per video, named after it; several are a folder.
 
 Files of detections whose names cannot be their videos' ids have the id in a property of the document.
 
@@ -287,7 +287,7 @@ def _media(video: Path, folder: Path) -> dict[str, str]:
 
 FORMAT = Format(
     "eaf",
-    "ELAN annotation files, one a video",
+    "ELAN annotation files, one per video",
     read_eaf,
     write_eaf,
     detect=_is_eaf,

@@ -84,13 +84,11 @@ def default_format(path: Path) -> Format:
     Raises
     ------
     AnnotationError
-        no format goes by that suffix.
+        no format has that suffix.
     """
     suffix = path.suffix.lower()
     if suffix not in _BY_SUFFIX:
-        raise AnnotationError(
-            f"{path}: no format goes by that suffix; say which: {', '.join(sorted(BY_NAME))}"
-        )
+        raise AnnotationError(f"{path}: no format has that suffix; say which: {', '.join(sorted(BY_NAME))}")
     return _BY_SUFFIX[suffix]
 
 

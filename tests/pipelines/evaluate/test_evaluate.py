@@ -293,7 +293,7 @@ def test_convert_show_and_formats(files):
         run(
             "annotations", "convert", files / "truth.json", "--out", files / "t.csv", "--rename-subset", "a=b"
         )
-    with pytest.raises(AnnotationError, match="no format goes by that suffix"):
+    with pytest.raises(AnnotationError, match="no format has that suffix"):
         run("annotations", "convert", files / "truth.json", "--out", files / "t.xyz")
 
 

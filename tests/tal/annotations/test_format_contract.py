@@ -335,7 +335,7 @@ def test_the_documented_prediction_formats_are_the_registry(page, heading):
     assert documented.keys() == PREDICTION_FILES.keys()
     for name, cell in documented.items():
         files = PREDICTION_FILES[name]
-        assert files.ending in cell or (files.file_per_video and "one file a video" in cell)
+        assert files.ending in cell or (files.file_per_video and "one file per video" in cell)
 
 
 def test_a_set_that_was_read_is_written_with_what_was_ignored(tmp_path):

@@ -216,7 +216,7 @@ def test_bad_videos_and_devices(model, tmp_path):
     broken.write_bytes(b"no video" * 50)
     with pytest.raises(VideoError, match=r"broken\.mp4"):
         detector.predict(broken)
-    with pytest.raises(ConfigError, match="not to be had"):
+    with pytest.raises(ConfigError, match="is not available here"):
         Detector.load(model, device="cuda:77")
 
 
