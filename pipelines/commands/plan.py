@@ -62,9 +62,10 @@ def command(
     config = load_config(source, [*sets, *([f"train.device={device}"] if device else [])])
     chosen = plan(config, budget, steps)
     if write is not None:
-        text = f"# Chosen by `longtal plan --memory {memory}`.\nextends: {Path(source).resolve()}\n"
-        sections = nested(dict(parse_sets([*sets, *chosen.sets])))
-        write_text(write, text + yaml.safe_dump(sections, sort_keys=False), overwrite)
+        head = f"# Chosen by `longtal plan --memory {memory}`.\n"
+        parent = str(Path(source).resolve()) if Path(source).is_file() else source  # else a preset's name
+        tree = {"extends": parent, **nested(dict(parse_sets([*sets, *chosen.sets])))}
+        write_text(write, head + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), overwrite)
     if as_json:
         console.print_json(
             {

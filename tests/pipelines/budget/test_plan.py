@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.budget.plan import PlanError, fits, largest, parse_bytes, plan
+from pipelines.budget.plan import Plan, PlanError, fits, largest, parse_bytes, plan
 from pipelines.budget.probe import measure
 from pipelines.budget.probe_process import Probe, ratio_of
 from pipelines.commands.plan import command
@@ -145,6 +145,26 @@ def test_the_probe_trains_real_steps(change):
 def test_the_probe_without_an_encoder():
     found = measure(parse_config(TINY | {"data": {"store": "x"}}), channels=16, num_classes=3, steps=2)
     assert found["peak_bytes"] > 5e7
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_what_is_written_loads_for_a_file_and_for_a_preset(tmp_path, monkeypatch, is_file):
+    folder = tmp_path / "odd: name #1 é"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    chosen = Plan(None, 0, 0, 2, 4, 2, 1e9, 1.0, [])
+    monkeypatch.setattr("pipelines.budget.plan.plan", lambda *given: chosen)
+    out, source = tmp_path / "planned.yaml", "tiny.yaml" if is_file else "gym"
+    arguments = ["--config", source, "--memory", "4GB", "--set", "train.epochs=7", "--write", str(out)]
+    result = CliRunner().invoke(command, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    monkeypatch.chdir(tmp_path)
+    parent = str(folder / "tiny.yaml") if is_file else "gym"
+    assert yaml.safe_load(out.read_text())["extends"] == parent
+    written, base = load_config(out), load_config(parent)
+    assert (written.train.epochs, written.train.accumulate) == (7, 2)
+    assert written.localizer == base.localizer
 
 
 @pytest.mark.slow
