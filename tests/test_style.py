@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("featstore", "tal", "pipelines", "benchmarks")
 FILES = [ROOT / "cli.py", *sorted(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))]
 GOOGLE_SECTION = re.compile(r"^\s*(Args|Arguments|Returns|Raises|Yields|Attributes):\s*$", re.M)
+INDENTED_SECTION = re.compile(r"^ +(\w[\w ]*)\n *-{3,} *$", re.M)
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 SHORT_WORD = 12  # characters, the full stop included
 
@@ -58,6 +59,10 @@ def test_docstrings_have_no_google_sections():
     assert faults(lambda text: GOOGLE_SECTION.findall(text)) == []
 
 
+def test_sections_of_docstrings_are_not_indented():
+    assert faults(INDENTED_SECTION.findall) == []
+
+
 def test_no_short_word_hangs_alone_at_the_end_of_a_docstrings_paragraph():
     assert faults(hanging_words) == []
 
@@ -83,6 +88,12 @@ def test_google_sections_are_found():
         "Args",
         "Raises",
     ]
+
+
+def test_indented_sections_are_found():
+    section = "Raises\n------\nValueError\n    a value is wrong."
+    assert INDENTED_SECTION.findall(f"Title.\n\nText.\n\n{section}") == []
+    assert INDENTED_SECTION.findall("Title.\n\nText.\n\n    Raises\n    ------\n    ValueError") == ["Raises"]
 
 
 def test_imports_are_absolute():

@@ -22,9 +22,9 @@ from tal.decoders.base import Candidates
 from tal.errors import ConfigError
 from tal.grid import FeatureGrid
 from tal.inference.chunks import chunked_candidates
-from tal.inference.video_scores import FusionRule, VideoScores
+from tal.inference.video_scores import VideoScores
 from tal.localizer import Localizer
-from tal.suppression import SuppressionConfig, suppress
+from tal.suppression import FusionRule, SuppressionConfig, suppress
 
 # `suppression.max_segments` is meant for videos of minutes; longer ones may keep more.
 SEGMENTS_PER_MINUTE = 20

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 from tal.annotations.builder import first_ids
 from tal.annotations.ids import IdIndex
 from tal.errors import AnnotationError
-from tal.suppression import fuse_video_scores
-
-FusionRule = Literal["product", "sqrt"]
+from tal.suppression import FusionRule, fuse_video_scores
 
 
 class VideoScores:
@@ -73,10 +71,10 @@ class VideoScores:
         ``detections`` has columns start_s, end_s, label_index, score (`tal.inference.localize`), as has the
         result. ``rule``: score × class score (TALLFormer, AFSD), or its square root (ActionFormer's family).
 
-            Raises
-            ------
-            AnnotationError
-                there are no scores for the video, or it could mean several.
+        Raises
+        ------
+        AnnotationError
+            there are no scores for the video, or it could mean several.
         """
         matches = self._index.match([video_id])
         if video_id not in matches.pairs:
@@ -90,14 +88,14 @@ class VideoScores:
             torch.from_numpy(detections["score"].to_numpy(dtype=np.float64, copy=True)),
             torch.from_numpy(values),
             top,
+            rule,
         )
-        score = fused.square() if rule == "product" else fused
         named = pd.DataFrame(
             {
                 "start_s": segments[:, 0].numpy(),
                 "end_s": segments[:, 1].numpy(),
                 "label_index": labels.numpy(),
-                "score": score.numpy(),
+                "score": fused.numpy(),
             }
         )
         return named.sort_values("score", ascending=False, kind="stable", ignore_index=True)

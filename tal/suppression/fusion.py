@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+FusionRule = Literal["product", "sqrt"]
+
 
 def fuse_video_scores(
-    segments: Tensor, scores: Tensor, class_scores: Tensor, topk: int = 2
+    segments: Tensor, scores: Tensor, class_scores: Tensor, topk: int, rule: FusionRule
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Each proposal once per class of the video's ``topk`` best, with score sqrt(proposal x class).
+    """Each proposal once per class of the video's ``topk`` best.
 
     segments [n, 2], scores [n], class_scores [C] in [0, 1] -> segments [n k, 2], scores [n k],
-    labels [n k], the proposals in order for the best class, then for the next. The rule of ActivityNet
-    results with external classifiers (ActionFormer, TriDet, CLTDR-GMG).
+    labels [n k], the proposals in order for the best class, then for the next. ``rule``: score × class score
+    (TALLFormer, AFSD), or its square root (ActionFormer, TriDet, CLTDR-GMG).
     """
     best, labels = torch.topk(class_scores.to(scores), min(topk, len(class_scores)))
-    fused = torch.sqrt(best[:, None] * scores[None])  # [k, n]
+    fused = best[:, None] * scores[None]  # [k, n]
+    if rule == "sqrt":
+        fused = torch.sqrt(fused)
     count = len(scores)
     return (
         segments.repeat(len(best), 1),

@@ -34,7 +34,7 @@ def write(tmp_path, tree):
 def test_product_by_hand(tmp_path, tree):
     scores = VideoScores.read(write(tmp_path, tree), LABELS)
     named = scores.name(FOUND, "v_a", top=2, rule="product")
-    assert named["score"].tolist() == pytest.approx([0.72, 0.45, 0.4, 0.25])
+    assert named["score"].tolist() == [0.9 * 0.8, 0.9 * 0.5, 0.5 * 0.8, 0.5 * 0.5]
     assert named["label_index"].tolist() == [1, 1, 0, 0]
     assert named["start_s"].tolist() == [0.0, 5.0, 0.0, 5.0]
     assert named["end_s"].tolist() == [2.0, 9.0, 2.0, 9.0]

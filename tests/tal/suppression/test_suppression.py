@@ -145,9 +145,10 @@ def test_none_sorts_and_cuts():
     assert found[2].tolist() == [1, 2]
 
 
-def test_video_scores_name_proposals():
+@pytest.mark.parametrize(("rule", "power"), [("sqrt", 1), ("product", 2)])
+def test_video_scores_name_proposals(rule, power):
     segments, scores = torch.tensor([[0.0, 1.0], [2.0, 3.0]]), torch.tensor([0.64, 0.25])
-    found = fuse_video_scores(segments, scores, torch.tensor([0.01, 0.81, 0.36]), topk=2)
+    found = fuse_video_scores(segments, scores, torch.tensor([0.01, 0.81, 0.36]), topk=2, rule=rule)
     assert found[2].tolist() == [1, 1, 2, 2]
-    assert found[1].tolist() == pytest.approx([0.72, 0.45, 0.48, 0.3])
+    assert found[1].tolist() == pytest.approx([s**power for s in (0.72, 0.45, 0.48, 0.3)])
     assert found[0].tolist() == segments.tolist() * 2
