@@ -1,4 +1,4 @@
-"""The consistency module: self-attention over the whole window (TALLFormer §3.3, spec §6), masked.
+"""The consistency module: self-attention over the whole window (TALLFormer §3.3), masked.
 
 Fresh and stored rows come from different versions of the encoder; attention over all positions lets each
 settle with the others. Pre-norm layers with a learned relative position bias for each head.

@@ -1,4 +1,4 @@
-"""Temporal downsampling of rows by stride-2 convolutions (TALLFormer's SRM, spec §6), masked."""
+"""Temporal downsampling of rows by stride-2 convolutions (TALLFormer §4.2; SRM in its release), masked."""
 
 from __future__ import annotations
 

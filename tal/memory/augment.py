@@ -1,6 +1,6 @@
 """Pictures changed a little: one draw for a whole window, so that time stays smooth.
 
-Random crop, horizontal flip, rotation and colour, as in TALLFormer's training (spec §7.5). Brightness,
+Random crop, horizontal flip, rotation and colour, as in TALLFormer's training (§4.2). Brightness,
 contrast, saturation and hue are one affine map of RGB here: a matrix product a picture instead of a trip
 through HSV.
 """

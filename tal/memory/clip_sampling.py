@@ -11,7 +11,7 @@ from tal.memory.config import MemoryConfig
 
 
 def num_sampled(num_clips: int, ratio: float) -> int:
-    """floor(r * N) as in TALLFormer (spec §1), but at least one clip when r > 0."""
+    """floor(r * N) as in TALLFormer's release, but at least one clip when r > 0."""
     if ratio == 0 or num_clips == 0:
         return 0
     return max(1, math.floor(ratio * num_clips + 1e-6))

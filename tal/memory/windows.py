@@ -2,7 +2,7 @@
 
 A window has ``num_rows`` positions; position t is row ``start_row + t`` of the video. Starts are whole rows,
 that is multiples of the encoder's stride in frames: read, crop and write share the one mapping below, so that
-no shift moves a row by half a step (TALLFormer's release does, spec §5.2).
+no shift moves a row by half a step (TALLFormer's release does).
 """
 
 from __future__ import annotations

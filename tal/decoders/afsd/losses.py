@@ -1,4 +1,4 @@
-"""Targets and losses of AFSD as TALLFormer uses it (spec §8.2): per sample, then the mean over the batch."""
+"""Targets and losses of AFSD as TALLFormer's release uses it: per sample, then the mean over the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DaoTAD as TALLFormer uses it on THUMOS14: a one-dimensional RetinaNet over a feature pyramid (spec §7)."""
+"""DaoTAD as TALLFormer uses it on THUMOS14: a one-dimensional RetinaNet over a feature pyramid."""
 
 from __future__ import annotations
 

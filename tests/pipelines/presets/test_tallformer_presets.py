@@ -46,7 +46,7 @@ TABLE_FIGURES = {
         "53.3",
     ],
 }
-# r -> clips encoded of a window, worked out in spec §1
+# preset -> clips encoded of a window: floor(r N) of its N clips
 SAMPLED = {
     "thumos14": 2,
     "thumos14-r30": 4,
