@@ -120,10 +120,10 @@ def read_holder(root: Path, writer: int = 0) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def is_held(root: Path, writer: int = 0) -> bool:
-    """Whether a live process has the lock now."""
+def is_held(root: Path) -> bool:
+    """Whether a live process has the lock of writer 0 now."""
     try:
-        fd = os.open(_lock_path(root, writer), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(_lock_path(root, 0), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:

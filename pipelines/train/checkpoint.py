@@ -81,9 +81,9 @@ def save_checkpoint(
     return path
 
 
-def prune(folder: Path, keep: int = KEEP) -> None:
-    """Leave the newest checkpoints."""
-    for old in list_checkpoints(folder)[:-keep]:
+def prune(folder: Path) -> None:
+    """Leave the newest `KEEP` checkpoints."""
+    for old in list_checkpoints(folder)[:-KEEP]:
         shutil.rmtree(old.path)
 
 

@@ -22,10 +22,13 @@ from tal.errors import AnnotationError
 __all__ = ["Builder", "first_ids", "to_seconds"]
 
 
-def first_ids(ids: Collection[str], limit: int = 3) -> str:
+_SHOWN = 3  # ids that a message names
+
+
+def first_ids(ids: Collection[str]) -> str:
     """The first few ids for a message, hostile characters escaped."""
-    shown = ", ".join(repr(i if len(i) <= 60 else i[:57] + "…") for i in list(ids)[:limit])
-    return shown + (f", … ({len(ids)} in all)" if len(ids) > limit else "")
+    shown = ", ".join(repr(i if len(i) <= 60 else i[:57] + "…") for i in list(ids)[:_SHOWN])
+    return shown + (f", … ({len(ids)} in all)" if len(ids) > _SHOWN else "")
 
 
 def to_seconds(value: Any, where: str) -> float:

@@ -24,26 +24,24 @@ def sigmoid_focal(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: f
     return loss
 
 
-def varifocal(
-    logits: Tensor, targets: Tensor, alpha: float = 0.75, gamma: float = 2.0, detach: bool = True
-) -> Tensor:
-    """Varifocal loss (Zhang et al., 2021): positives (target q > 0) weigh q, negatives alpha p^gamma.
+def varifocal(logits: Tensor, targets: Tensor, alpha: float = 0.75, detach: bool = True) -> Tensor:
+    """Varifocal loss (Zhang et al., 2021): positives (target q > 0) weigh q, negatives alpha p^2.
 
     ``targets`` holds the quality of each positive (its IoU) and 0 elsewhere. Without ``detach`` the weight of
     negatives carries gradient too.
     """
     logits, targets = logits.float(), targets.float()
     probability = (logits.detach() if detach else logits).sigmoid()
-    negative = alpha * (probability - targets).abs().pow(gamma)
+    negative = alpha * (probability - targets).abs().pow(2.0)
     weight = targets.where(targets > 0, negative)
     return F.binary_cross_entropy_with_logits(logits, targets, reduction="none") * weight
 
 
-def quality_focal(logits: Tensor, targets: Tensor, beta: float = 2.0) -> Tensor:
-    """Quality focal loss (Li et al., 2020): |q - p|^beta times cross entropy, targets as in `varifocal`."""
+def quality_focal(logits: Tensor, targets: Tensor) -> Tensor:
+    """Quality focal loss (Li et al., 2020): |q - p|^2 times cross entropy, targets as in `varifocal`."""
     logits, targets = logits.float(), targets.float()
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    return cross_entropy * (targets - logits.sigmoid()).abs().pow(beta)
+    return cross_entropy * (targets - logits.sigmoid()).abs().pow(2.0)
 
 
 def smooth_labels(targets: Tensor, epsilon: float, num_classes: int) -> Tensor:

@@ -51,11 +51,6 @@ def _around_zero(offsets: Tensor) -> Tensor:
     return torch.stack((-left, right), -1)
 
 
-def iou_offsets(predicted: Tensor, target: Tensor) -> Tensor:
-    """`iou` of segments given by their distances from one point."""
-    return iou(_around_zero(predicted), _around_zero(target))
-
-
 def giou_offsets(predicted: Tensor, target: Tensor) -> Tensor:
     """`giou` of segments given by their distances from one point."""
     return giou(_around_zero(predicted), _around_zero(target))

@@ -13,6 +13,7 @@ from tal.metrics.matching import Pairs, candidate_pairs
 from tal.metrics.table import FloatArray, IntArray, Table
 
 _NEVER = np.iinfo(np.int64).max
+_MAX_AVERAGE = 100  # proposals per video where the curve ends, as in ActivityNet's evaluator
 
 
 def rank_in_group(group: IntArray, score: FloatArray, row: IntArray) -> IntArray:
@@ -48,11 +49,11 @@ class ProposalRecall:
         return float(np.interp(number, self.proposals_per_video, self.average_recall))
 
 
-def proposal_recall(table: Table, thresholds: Sequence[float], max_average: int = 100) -> ProposalRecall:
+def proposal_recall(table: Table, thresholds: Sequence[float]) -> ProposalRecall:
     """AR@AN, labels disregarded.
 
     As the official evaluator: each video may use the same share of its proposals, by falling score, so that
-    the average over videos with ground truth is AN = 1 % … 100 % of ``max_average``. Recall is the mean
+    the average over videos with ground truth is AN = 1, 2, … 100. Recall is the mean
     over the thresholds.
     """
     videos = np.unique(table.gt_video)
@@ -63,9 +64,9 @@ def proposal_recall(table: Table, thresholds: Sequence[float], max_average: int 
     total = size[videos].sum()
     if not total:
         return ProposalRecall([0.0] * 100, [0.0] * 100, 0.0)
-    kept = np.minimum((size * (max_average * len(videos) / total)).astype(np.int64), size)
+    kept = np.minimum((size * (_MAX_AVERAGE * len(videos) / total)).astype(np.int64), size)
     total_kept = max(int(kept[videos].sum()), 1)
-    shares = np.arange(1, 101) / 100.0 * (max_average * len(videos) / total_kept)
+    shares = np.arange(1, 101) / 100.0 * (_MAX_AVERAGE * len(videos) / total_kept)
     recall = np.zeros(100)
     for j, share in enumerate(shares):
         allowed = np.minimum((kept * share).astype(np.int64), kept)

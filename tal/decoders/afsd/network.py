@@ -109,11 +109,11 @@ def start_end_scores(feature: Tensor) -> tuple[Tensor, Tensor]:
     return start.mean(1), end.mean(1)
 
 
-def small_normal(module: nn.Module, std: float = 0.01) -> None:
-    """Weights of all convolutions from a narrow normal distribution, biases 0."""
+def small_normal(module: nn.Module) -> None:
+    """Weights of all convolutions from a normal distribution of standard deviation 0.01, biases 0."""
     for part in module.modules():
         if isinstance(part, nn.Conv1d):
-            nn.init.normal_(part.weight, std=std)
+            nn.init.normal_(part.weight, std=0.01)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
 

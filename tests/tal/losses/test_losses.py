@@ -14,7 +14,6 @@ from tal.losses import (
     giou,
     giou_offsets,
     iou,
-    iou_offsets,
     quality_focal,
     sigmoid_focal,
     smooth_labels,
@@ -109,9 +108,7 @@ def test_two_dimensional_losses_agree_on_boxes_of_height_one():
     )
 
 
-@pytest.mark.parametrize(
-    ("on_offsets", "on_segments"), [(iou_offsets, iou), (giou_offsets, giou), (diou_offsets, diou)]
-)
+@pytest.mark.parametrize(("on_offsets", "on_segments"), [(giou_offsets, giou), (diou_offsets, diou)])
 def test_offsets_are_segments_around_a_point(on_offsets, on_segments):
     a, b = torch.rand(30, 2) * 5, torch.rand(30, 2) * 5
     point = torch.randn(30, 1) * 3
