@@ -1,4 +1,4 @@
-"""Errors of the science packages, by what the user can mend; each is also a child of a builtin."""
+"""Errors of `tal` and what builds on it, by what the user can mend; each is also a child of a builtin."""
 
 from featstore.errors import LongtalError
 

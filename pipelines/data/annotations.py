@@ -1,4 +1,4 @@
-"""Conversion of annotation files between formats, with an account of what was kept."""
+"""Annotation files: read several as one set, write in a format, rename subsets, count by subset."""
 
 from __future__ import annotations
 

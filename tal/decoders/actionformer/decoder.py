@@ -9,7 +9,10 @@ from tal.decoders.pyramid.decoder import PyramidDecoder
 
 
 class ActionFormer(PyramidDecoder[ActionFormerConfig]):
-    """See `PyramidDecoder`; stem and branch are `AttentionBlock`s."""
+    """Stem and branch are `AttentionBlock`s.
+
+    Losses and candidates are `tal.decoders.pyramid.decoder.PyramidDecoder`'s.
+    """
 
     def build_backbone(self, in_channels: int) -> Backbone:
         config = self.config

@@ -24,7 +24,11 @@ REFINED_WEIGHT = 0.7
 
 
 class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
-    """See `PyramidDecoder` and `TridentDecoder`. Two sets of predictions learn: as they come, and refined."""
+    """Stem and branch are `GMGBlock`s; boundaries are `tal.decoders.trident.decoder.TridentDecoder`'s.
+
+    Losses and candidates are `tal.decoders.pyramid.decoder.PyramidDecoder`'s; here two sets of
+    predictions learn, as they come and refined, and candidates are the refined ones.
+    """
 
     def __init__(self, config: CltdrGmgConfig, in_channels: int, num_classes: int) -> None:
         super().__init__(config, in_channels, num_classes)

@@ -23,7 +23,10 @@ class MaxPoolBlock(nn.Module):
 
 
 class TemporalMaxer(PyramidDecoder[TemporalMaxerConfig]):
-    """See `PyramidDecoder`; the branch is max-pooling."""
+    """The branch is max-pooling.
+
+    Losses and candidates are `tal.decoders.pyramid.decoder.PyramidDecoder`'s.
+    """
 
     def build_backbone(self, in_channels: int) -> Backbone:
         strict = self.config.strict

@@ -16,7 +16,11 @@ from tal.decoders.tridet.config import TriDetConfig
 
 
 class TriDet(TridentDecoder[TriDetConfig]):
-    """See `PyramidDecoder` and `TridentDecoder`."""
+    """Stem and branch are `SGPBlock`s; boundaries are `tal.decoders.trident.decoder.TridentDecoder`'s.
+
+    Losses and candidates are `tal.decoders.pyramid.decoder.PyramidDecoder`'s; with a trident head the
+    classification loss of positives is weighted by IoU.
+    """
 
     def build_backbone(self, in_channels: int) -> Backbone:
         config = self.config
