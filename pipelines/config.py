@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pipelines.presets import find_preset, list_parts
 from pipelines.shared.config_errors import explain
+from pipelines.shared.files import write_text
 from tal.config import Config, current_key, with_current_keys, without_removed_keys
 from tal.decoders.pyramid.config import PyramidConfig
 from tal.encoders import EncoderConfig
@@ -200,9 +201,7 @@ def parse_config(tree: Mapping[str, Any], source: str = "configuration") -> RunC
 def save_resolved(config: RunConfig, folder: str | Path, name: str = "config.yaml") -> Path:
     """Write the whole tree, defaults included, so that it can be run again as it is."""
     path = Path(folder) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(resolved_text(config), encoding="utf-8")
-    return path
+    return write_text(path, resolved_text(config), overwrite=True)
 
 
 def resolved_text(config: RunConfig) -> str:

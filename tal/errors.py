@@ -8,6 +8,7 @@ __all__ = [
     "ConfigError",
     "EvaluationError",
     "LongtalError",
+    "OutputError",
     "VideoError",
     "WeightsError",
 ]
@@ -27,6 +28,10 @@ class ConfigError(LongtalError, ValueError):
 
 class EvaluationError(LongtalError, ValueError):
     """Nothing can be measured: no ground truth, no predictions, disjoint ids, unknown subset."""
+
+
+class OutputError(LongtalError, OSError):
+    """An output file or folder that cannot be written."""
 
 
 class VideoError(LongtalError, OSError):

@@ -74,9 +74,10 @@ def command(
     from pipelines.predict.overlay import write_overlay
     from pipelines.predict.run import load_detector, predict
     from pipelines.shared import console
-    from pipelines.shared.files import require_folder, require_new
+    from pipelines.shared.files import require_new
     from pipelines.shared.malloc import keep_freed_buffers
     from tal.annotations.formats.registry import PREDICTION_FILES
+    from tal.shared.files import require_folder
 
     chosen = [name.strip() for name in formats.split(",") if name.strip()]
     if unknown := [name for name in chosen if name not in PREDICTION_FILES]:

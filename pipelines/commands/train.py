@@ -32,10 +32,10 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
 
     from pipelines.config import load_config
     from pipelines.shared import console
-    from pipelines.shared.files import require_folder
     from pipelines.train import saved_config, train
     from pipelines.train.ensure_store import ensure_store
     from tal.errors import ConfigError
+    from tal.shared.files import require_folder
 
     if resume and (Path(out) / "config.yaml").exists():
         config = saved_config(out)

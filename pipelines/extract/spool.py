@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from featstore import FeatureStore, UnknownVideoError, VideoRecord
 from pipelines.shared import console
-from pipelines.shared.files import output_errors
+from tal.shared.files import output_errors
 
 _READ_ROWS = 4096
 _LENGTH = struct.Struct("<Q")

@@ -17,10 +17,11 @@ from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, choose
 from pipelines.init.split import Split, split
 from pipelines.init.survey import Survey, survey
 from pipelines.init.yaml_text import yaml_text
-from pipelines.shared.files import output_errors, require_folder, require_new, write_text
+from pipelines.shared.files import require_new, write_text
 from tal.annotations import AnnotationSet, read_annotations, write_annotations
 from tal.errors import ConfigError
 from tal.shared.defaults import DEFAULT_ENCODER, ReaderName
+from tal.shared.files import output_errors, require_folder
 
 if TYPE_CHECKING:
     from pipelines.budget.estimate import Estimate

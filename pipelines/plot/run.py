@@ -8,11 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.shared import console
-from pipelines.shared.files import output_errors, require_new
+from pipelines.shared.files import require_new
 from tal.annotations import Segment
 from tal.annotations.ids import match_ids
 from tal.errors import EvaluationError
 from tal.plot import timeline
+from tal.shared.files import output_errors
 
 
 def write_timeline(

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipelines.shared.files import output_errors, require_new, safe_names
+from pipelines.shared.files import require_new, safe_names
 from tal.annotations import PREDICTION_COLUMNS, Detection
 from tal.annotations.formats.base import PredictionFiles
 from tal.annotations.formats.registry import prediction_files
 from tal.errors import AnnotationError
+from tal.shared.files import output_errors
 
 
 def write_exports(

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from pipelines.predict.exports import write_exports
-from pipelines.shared.files import OutputExistsError, output_errors, require_folder, safe_names, write_text
+from pipelines.shared.files import OutputExistsError, safe_names, write_text
 from tal.annotations import prediction_frame, read_predictions, write_predictions
 from tal.annotations.builder import first_ids
 from tal.annotations.formats.registry import prediction_files
 from tal.errors import AnnotationError, ConfigError, LongtalError
+from tal.shared.files import output_errors, require_folder
 from tal.video import require_reader, resolve_reader
 
 if TYPE_CHECKING:

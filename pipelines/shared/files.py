@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from tal.errors import LongtalError
-from tal.shared.files import put_in_place
+from tal.shared.files import output_errors, put_in_place
 
 # Windows refuses these as stems, whatever the extension.
 _RESERVED = {
@@ -26,10 +25,6 @@ _MAX_BYTES = 160  # of 255 that common file systems allow; the rest is for suffi
 
 class OutputExistsError(LongtalError, FileExistsError):
     """The output path exists already; nothing was overwritten."""
-
-
-class OutputError(LongtalError, OSError):
-    """An output file or folder that cannot be written."""
 
 
 def safe_names(ids: Iterable[str]) -> dict[str, str]:
@@ -67,20 +62,6 @@ def require_new(paths: Iterable[Path], overwrite: bool = False) -> None:
         )
 
 
-def require_folder(folder: Path) -> None:
-    """Raise OutputError when ``folder`` is not, and cannot become, a folder to write into.
-
-    Call it before long work: writing raises the same error, but only at the end.
-    """
-    place = folder.absolute()
-    while not os.path.lexists(place):
-        place = place.parent
-    if not place.is_dir():
-        raise OutputError(f"{folder} cannot be written: {place} is a file")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise OutputError(f"{folder} cannot be written: no permission to write in {place}")
-
-
 def write_text(path: Path, text: str, overwrite: bool = False) -> Path:
     """Write a UTF-8 file, whole or not at all.
 
@@ -95,13 +76,3 @@ def write_text(path: Path, text: str, overwrite: bool = False) -> Path:
     with output_errors(path), put_in_place(path) as beside:
         beside.write_bytes(text.encode("utf-8", errors="replace"))
     return path
-
-
-@contextmanager
-def output_errors(path: Path) -> Iterator[None]:
-    """Turn the system's errors while ``path`` is written into an OutputError."""
-    require_folder(path.parent)
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error

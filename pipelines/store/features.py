@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from featstore.errors import StoreValueError
 from featstore.videos import check_id
-from pipelines.shared.files import output_errors
+from pipelines.shared.files import write_text
 from tal.annotations.ids import match_ids
 from tal.annotations.videos import list_files, safe_id
 from tal.errors import ConfigError
+from tal.shared.files import output_errors
 
 if TYPE_CHECKING:
     from featstore import FeatureStore
@@ -309,7 +310,6 @@ def export_features(store_path: Path, folder: Path, layout: str = "tc") -> int:
                 np.save(path, rows if layout == "tc" else np.ascontiguousarray(rows.T))
             grid[video_id] = {"fps": record.fps, "duration_s": record.duration_s, "rows": record.num_rows}
         document = {"spec": store.spec.to_dict(), "layout": layout, "videos": grid}
-        (folder / "features.json").write_text(
-            json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8"
-        )
+        text = json.dumps(document, indent=1, ensure_ascii=False)
+        write_text(folder / "features.json", text, overwrite=True)
         return len(grid)

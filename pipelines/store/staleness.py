@@ -6,7 +6,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.shared.files import write_text
 from tal.errors import ConfigError
+from tal.shared.files import output_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,14 +64,16 @@ def render(frame: pd.DataFrame, form: str, out: Path | None) -> str | None:
         if out is None:
             raise ConfigError("parquet is binary: name a file with --out FILE.parquet")
         try:
-            frame.to_parquet(out, index=False)
+            with output_errors(out):
+                out.parent.mkdir(parents=True, exist_ok=True)
+                frame.to_parquet(out, index=False)
         except ImportError as error:
             raise ConfigError("writing parquet needs pyarrow: pip install 'longtal[parquet]'") from error
         return None
     text = frame.to_csv(index=False) if form == "csv" else frame.to_json(orient="records", indent=1) + "\n"
     if out is None:
         return text
-    out.write_text(text, encoding="utf-8")
+    write_text(out, text, overwrite=True)
     return None
 
 
@@ -121,7 +125,9 @@ def plot(path: Path, image: Path, now_step: int | None = None) -> None:
     else:
         right.set_ylabel(f"{len(shown)} of {len(names)} videos")
     figure.colorbar(picture, ax=right, label="age (optimizer steps)")
-    figure.savefig(image, dpi=120)
+    with output_errors(image):
+        image.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(image, dpi=120)
     plt.close(figure)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tal.errors import AnnotationError
-from tal.shared.files import put_in_place
+from tal.shared.files import output_errors, put_in_place
 
 
 def read_bytes(path: Path) -> bytes:
@@ -64,8 +64,14 @@ def check_name(name: object, where: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file, whole or not at all."""
-    with put_in_place(path) as beside:
+    """Write a UTF-8 file, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        the folder cannot be written (permissions, disk full), or is a file.
+    """
+    with output_errors(path), put_in_place(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="")
 
 

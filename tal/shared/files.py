@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tal.errors import OutputError
+
 
 @contextmanager
 def put_in_place(path: Path, sole_writer: bool = False, sync: bool = False) -> Iterator[Path]:
@@ -46,6 +48,30 @@ def put_in_place(path: Path, sole_writer: bool = False, sync: bool = False) -> I
         with suppress(OSError):
             _remove(beside)
         raise
+
+
+def require_folder(folder: Path) -> None:
+    """Raise OutputError when ``folder`` is not, and cannot become, a folder to write into.
+
+    Call it before long work: writing raises the same error, but only at the end.
+    """
+    place = folder.absolute()
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise OutputError(f"{folder} cannot be written: {place} is a file")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"{folder} cannot be written: no permission to write in {place}")
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn the system's errors while ``path`` is written into an OutputError."""
+    require_folder(path.parent)
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _remove(path: Path) -> None:

@@ -15,8 +15,9 @@ from pipelines.demo.synth.actions import LABELS
 from pipelines.demo.synth.config import SynthConfig
 from pipelines.demo.synth.render import render
 from pipelines.demo.synth.script import VideoPlan, plan
-from pipelines.shared.files import OutputExistsError, output_errors, write_text
+from pipelines.shared.files import OutputExistsError, write_text
 from tal.annotations import AnnotationSet, Segment, VideoAnnotation, write_annotations
+from tal.shared.files import output_errors
 from tal.video.writer import VideoWriter
 
 # Changes whenever equal settings no longer give equal videos.

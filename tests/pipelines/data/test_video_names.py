@@ -19,12 +19,11 @@ from pipelines.data.videos import find_sources, find_stored, find_videos
 from pipelines.evaluate.run import EvaluateOptions, evaluate_files
 from pipelines.extract import ExtractOptions, extract
 from pipelines.report.run import collect
-from pipelines.shared.files import OutputError
 from pipelines.store.features import ImportOptions, export_features, import_features
 from pipelines.train import train
 from pipelines.train.data import load_data
 from tal.annotations import read_predictions
-from tal.errors import ConfigError, VideoError
+from tal.errors import ConfigError, OutputError, VideoError
 from tests.pipelines.tiny_run import ENCODER, FPS, losses, tiny_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -22,9 +22,9 @@ from pipelines.init.choices import Choice, choose
 from pipelines.init.run import cost_notes
 from pipelines.init.split import split, stratify
 from pipelines.init.yaml_text import yaml_text
-from pipelines.shared.files import OutputError, OutputExistsError
+from pipelines.shared.files import OutputExistsError
 from tal.annotations import AnnotationSet, Segment, VideoAnnotation, read_annotations
-from tal.errors import AnnotationError, ConfigError, VideoError
+from tal.errors import AnnotationError, ConfigError, OutputError, VideoError
 from tal.video import open_video
 from tests.pipelines.report.report_data import make_video
 

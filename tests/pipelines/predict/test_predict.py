@@ -17,11 +17,11 @@ from pipelines.data.videos import find_videos
 from pipelines.demo.synth import SynthConfig, synthesize
 from pipelines.predict.overlay import write_overlay
 from pipelines.predict.run import predict
-from pipelines.shared.files import OutputError, OutputExistsError
+from pipelines.shared.files import OutputExistsError
 from tal import Detector
 from tal.annotations import prediction_frame, read_predictions
 from tal.encoders import encode_video, feature_spec
-from tal.errors import AnnotationError, VideoError
+from tal.errors import AnnotationError, OutputError, VideoError
 from tal.video.writer import VideoWriter, exact_rate
 
 
