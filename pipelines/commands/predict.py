@@ -27,7 +27,7 @@ _TABLE_ROWS = 40
     default="json",
     show_default=True,
     metavar="F,F",
-    help="Formats of the results: json, csv, srt, vtt, eaf, boris.",
+    help="Formats of the results: json, csv, srt, vtt, eaf, boris; predictions.json is always written.",
 )
 @click.option(
     "--threshold",
@@ -44,7 +44,11 @@ _TABLE_ROWS = 40
 )
 @reader_option(None, "Reader of the videos; default: the model's, and another is refused.")
 @click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1 or mps.")
-@click.option("--overwrite", is_flag=True, help="Replace results of another model in the folder.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace results of another model, and results edited since they were written.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     paths: tuple[str, ...],

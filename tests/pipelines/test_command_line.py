@@ -12,6 +12,7 @@ import click
 import pytest
 
 import cli
+from tal.annotations.formats.registry import PREDICTION_FILES
 
 ROOT = Path(__file__).resolve().parents[2]
 # Numbers and models: none of them is needed to show help.
@@ -84,6 +85,13 @@ def test_every_option_is_explained():
         if isinstance(parameter, click.Option) and not parameter.help
     ]
     assert silent == []
+
+
+def test_help_of_predict_names_the_formats_that_there_are():
+    """By hand, since help imports no registry."""
+    option = next(p for p in dict(commands())["predict"].params if p.name == "formats")
+    named = option.help.removeprefix("Formats of the results: ").split(";")[0].split(", ")
+    assert sorted(named) == sorted(PREDICTION_FILES)
 
 
 def test_docs_name_every_command_once():
