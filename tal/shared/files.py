@@ -29,7 +29,14 @@ def put_in_place(path: Path, sole_writer: bool = False, sync: bool = False) -> I
         under it is removed first.
     sync
         wait until all of it is on the disk, names included.
+
+    Raises
+    ------
+    OutputError
+        a device or a pipe stands there.
     """
+    if path.absolute().parent == Path("/dev") or (path.exists() and not (path.is_file() or path.is_dir())):
+        raise OutputError(f"{path} is a device or a pipe, which a rename would replace: name a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     token = "" if sole_writer else f".{secrets.token_hex(4)}"
     beside = path.with_name(f".{path.name[:40]}{token}.tmp")

@@ -1,9 +1,11 @@
 """Files and folders appear whole under their names, or not at all."""
 
 import os
+from pathlib import Path
 
 import pytest
 
+from tal.errors import OutputError
 from tal.shared.files import put_in_place
 
 
@@ -83,3 +85,12 @@ def test_two_writers_do_not_meet(tmp_path):
         one.write_text("one")
         two.write_text("two")
     assert path.read_text() == "one" and names(tmp_path) == ["file"]
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for place in (pipe, Path("/dev/null"), Path("/dev/stdout")):
+        with pytest.raises(OutputError, match="device or a pipe"), put_in_place(place) as beside:
+            beside.write_text("x")
+    assert pipe.is_fifo() and not Path("/dev/null").is_file()
