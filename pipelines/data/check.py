@@ -85,6 +85,7 @@ def check(
         problems += _missing(sources, videos)
         infos, failed = opened or open_videos(sources.by_annotation, reader, workers)
         problems += [Problem("unreadable", name, "error", reason) for name, reason in failed.items()]
+        notes += [f"{name}: {note}" for name, info in infos.items() for note in info.notes]
     if named is not None:
         problems += _labels(named)
         for video in named.videos.values():

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from tal.errors import VideoError
 from tal.video.index import TIME_SLACK_S, PacketIndex
+from tal.video.pyav_decoder import refreshes_gradually
 
 _CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
 _CHUNK_PICTURES = 32
 _KEPT_VERDICTS = 4096
-# Steps between pictures differ by so much at a constant rate, where containers round them.
-_STEADY_S = 4e-3
 
 _verdicts: OrderedDict[tuple[str, int, int], str] = OrderedDict()
 _lock = threading.Lock()
@@ -51,16 +50,22 @@ def why_not(index: PacketIndex) -> str:
 def _differs(index: PacketIndex) -> str:
     if index.rotation:
         return f"rotated by {index.rotation} degrees"
-    if index.hidden:
-        return f"an edit list hides {index.hidden} pictures"
+    if index.edited:
+        return "an edit list hides some of its pictures"
     if index.container not in _CONTAINERS:
         return f"decord seeks wrongly in {index.container}"
-    if index.counted:
+    if index.counted or index.numbering is not None:
         return "its packets do not tell their pictures' times"
+    if index.streams > 1:
+        return f"{index.streams} video streams, of which decord may choose another"
+    if index.times_s[0] > 0:
+        return f"its first picture comes {index.times_s[0]:.2f} s after the file's start"
     if index.open_groups:
         return "open groups of pictures, which decord gets wrong after a seek"
-    if len(index.pts) > 2 and np.ptp(np.diff(index.times_s)) > max(_STEADY_S, 2 * float(index.time_base)):
+    if index.varying:
         return "its rate varies"
+    if index.codec == "h264" and refreshes_gradually(index):
+        return "no key frames but a gradual refresh, which decord gets wrong after a seek"
     try:
         reader = _open(index, -1, -1, 1)
         times_s = reader.get_frame_timestamp(np.arange(len(reader)))[:, 0].astype(np.float64)

@@ -1,7 +1,8 @@
-"""Index of a video's pictures: time stamps and key frames, from packets alone; one picture is decoded.
+"""Index of a video's pictures: when each is on screen and where decoding can start, from the packets alone.
 
-Demuxing reads the file once; the index of a file that did not change is kept in memory (a few hundred
-kilobytes for an hour), so that a loader worker which comes back to a video pays nothing.
+Demuxing reads the file once and nothing is decoded but one picture; the index of a file that did not change
+is kept in memory (a few hundred kilobytes for an hour), so that a loader worker which comes back to a video
+pays nothing.
 """
 
 from __future__ import annotations
@@ -11,26 +12,39 @@ import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
-from av.container import InputContainer
 from numpy.typing import NDArray
 
 from tal.errors import VideoError
+from tal.video.clock import counted
+from tal.video.complete import check_complete
+from tal.video.container import (
+    FileFacts,
+    StreamFacts,
+    cause,
+    file_facts,
+    open_container,
+    stream_facts,
+    video_streams,
+)
+from tal.video.packets import MISSING, PacketTable, scan
+from tal.video.pictures import find_pictures, first_picture, open_groups
+from tal.video.renumber import Numbering
+from tal.video.structure import next_recording
+from tal.video.times import file_times
 
 log = logging.getLogger("longtal.video")
-logging.getLogger("libav").setLevel(logging.CRITICAL)  # damaged files are reported once, by VideoError
 
-# A container's header may round; fewer pictures than this share of what it promises is a truncated file.
-_TRUNCATED_BELOW = 0.9
 _CACHED_INDEXES = 256
-# Formats whose header counts the video's packets exactly.
-_EXACT_COUNT = ("mov,mp4,m4a,3gp,3g2,mj2",)
-# Below this many milliseconds a time stamp is a rounding of the container (Matroska, FLV: 1 ms).
+# Below this many seconds a time stamp is a rounding of the container (Matroska, FLV: 1 ms).
 TIME_SLACK_S = 1e-3
+# MPEG-TS and MPEG-PS have no index at their end: so much without a picture is something else.
+_TAIL_BYTES, _TAIL_SHARE = 1 << 20, 0.1
+# Steps between pictures may differ by so much at a constant rate.
+_STEADY_S = 2e-3
 
 
 @dataclass(frozen=True)
@@ -39,45 +53,61 @@ class PacketIndex:
 
     Attributes
     ----------
+    stream
+        number of the video stream in the file.
+    times_s
+        float64 [N], strictly increasing: when each picture comes on screen, seconds on the file's clock.
+    duration_s
+        end of the last picture on the same clock.
+    fps
+        pictures a second, gaps left out.
     pts
-        int64 [N], strictly increasing, in units of ``time_base``; hidden by an edit list are left out.
+        int64 [N], strictly increasing: the stamps that decoded pictures carry.
     key_pts, key_dts
         int64 [K], stamps to seek to.
     key_pictures
         int64 [K], increasing: the index of the first picture that key frame k lets one decode.
+    lead
+        packets at the start that cannot be decoded.
+    numbering
+        how pictures are told apart where stamps do not; None where they do.
     counted
         the packets' stamps do not tell pictures apart (AVI keeps none, so with B-frames they are wrong):
         pictures are told by their place in the decoder's output.
-    hidden
-        packets that the edit list hides.
+    edited
+        an edit list hides pictures.
+    varying
+        pictures do not come at a constant rate.
     open_groups
         pictures shown before a key frame are stored after it, and need the group before.
+    streams
+        number of video streams in the file.
+    notes
+        what was bent to read it, a sentence each.
     """
 
     path: Path
+    stream: int
+    times_s: NDArray[np.float64]
+    duration_s: float
+    fps: float
     pts: NDArray[np.int64]
     key_pts: NDArray[np.int64]
     key_dts: NDArray[np.int64]
     key_pictures: NDArray[np.int64]
-    time_base: Fraction
-    last_duration: int
+    lead: int
+    numbering: Numbering | None
     width: int
     height: int
     rotation: int
     codec: str
     container: str
     counted: bool
-    hidden: int
+    edited: bool
+    varying: bool
     open_groups: bool
-
-    @property
-    def times_s(self) -> NDArray[np.float64]:
-        """When each picture comes on screen, seconds from the first one; float64 [N]."""
-        return (self.pts - self.pts[0]) * float(self.time_base)
-
-    @property
-    def duration_s(self) -> float:
-        return float((self.pts[-1] - self.pts[0] + self.last_duration) * self.time_base)
+    streams: int
+    notes: tuple[str, ...]
 
 
 _cache: OrderedDict[tuple[str, int, int], PacketIndex] = OrderedDict()
@@ -111,171 +141,100 @@ def read_index(path: Path) -> PacketIndex:
     return index
 
 
-def open_container(path: Path) -> tuple[InputContainer, av.VideoStream]:
-    """Open a file and find its video stream (an attached cover picture is none)."""
-    try:
-        container = av.open(str(path), metadata_errors="replace")
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(f"{path}: not a readable video ({_cause(error)})") from error
-    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
-    if not streams:
-        kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
-        container.close()
-        raise VideoError(f"{path}: no video stream in it (it holds {kinds})")
-    return container, streams[0]
-
-
 def _build(path: Path) -> PacketIndex:
-    container, stream = open_container(path)
-    with container:
-        context, time_base = stream.codec_context, stream.time_base
-        if context is None or time_base is None:
-            raise VideoError(f"{path}: no decoder for its codec")
-        # read before the container is closed: PyAV's streams point into it
-        codec, format_name, one_frame = context.name, container.format.name, _one_frame(stream)
-        reorders = bool(context.has_b_frames)
-        try:
-            packets = _scan(container, stream)
-        except av.FFmpegError as error:
-            raise VideoError(f"{path}: damaged ({_cause(error)})") from error
-        if not len(packets.pts) and not packets.hidden:
-            raise VideoError(f"{path}: no pictures in its video stream")
-        _check_complete(path, container, stream, packets)
-    rotation, width, height = _first_picture(path)
-    counted = not packets.timed or (format_name == "avi" and reorders)
-    keys = packets.keys[np.argsort(packets.keys[:, 0], kind="stable")]
-    pts = np.unique(packets.pts)
-    if counted:
-        log.info("%s: its packets do not tell their pictures' times; decoded once to count them", path)
-        num_pictures, key_pictures = _count_pictures(path)
-        step = int(np.median(np.diff(pts))) if len(pts) > 1 else one_frame
-        if len(pts) != num_pictures:
-            pts = np.arange(num_pictures, dtype=np.int64) * max(1, step)
-        if len(keys) != len(key_pictures):  # no way to tell which is which: always from the start
-            keys, key_pictures = keys[:0], key_pictures[:0]
-    else:
-        key_pictures = np.searchsorted(pts, keys[:, 0])
-    if not len(pts):
+    file, streams, tables = _scan(path)
+    notes: list[str] = []
+    stream = _choose(streams, tables, notes)
+    table = tables[stream.index]
+    if not len(table):
+        raise VideoError(f"{path}: no pictures in its video stream")
+    cut_away = check_complete(path, file, stream, table)
+    table = _first_recording(path, file, table, notes)
+    if file.format.startswith("mov,") and not stream.promised:
+        table = table.uncover_restarts()
+    if file.clock_wraps or file.clockless:
+        table = table.begin_at_key()
+    lead = int(np.argmin(table.lost))
+    if lead:
+        notes.append(
+            f"begins in the middle of a group: {counted(lead, 'picture')} before its first key frame left out"
+        )
+    rotation, width, height = first_picture(path, stream.index, lead)
+    if not len(table.shown):
         raise VideoError(f"{path}: no pictures can be decoded from it")
-    steps = np.diff(pts)
+    pictures = find_pictures(path, file, stream, table)
+    edited = cut_away > 0 or bool(table.hidden.any())
+    if edited:
+        of = f" of {stream.promised}" if stream.promised else ""
+        notes.append(f"an edit list shows {len(pictures.ticks)}{of} pictures")
+    if file.clockless or (table.pts[table.shown] == MISSING).all():
+        rate = 1 / (float(pictures.usual) * float(stream.time_base))
+        notes.append(f"no time stamps in it: {rate:.3f} pictures a second")
+    notes += pictures.notes
+    times = file_times(path, file, stream, table, pictures, edited)
+    notes += times.notes
+    step_s = np.diff(times.times_s)
+    for note in notes:
+        log.info("%s: %s", path, note)
     return PacketIndex(
         path=path,
-        pts=pts,
-        key_pts=keys[:, 0],
-        key_dts=keys[:, 1],
-        key_pictures=key_pictures,
-        time_base=time_base,
-        last_duration=int(np.median(steps)) if len(steps) else one_frame,
+        stream=stream.index,
+        times_s=times.times_s,
+        duration_s=times.end_s,
+        fps=times.fps,
+        pts=pictures.pts,
+        key_pts=pictures.key_pts,
+        key_dts=pictures.key_dts,
+        key_pictures=pictures.key_pictures,
+        lead=lead,
+        numbering=pictures.numbering,
         width=width,
         height=height,
         rotation=rotation,
-        codec=codec,
-        container=format_name,
-        counted=counted,
-        hidden=packets.hidden,
-        open_groups=packets.open_groups,
+        codec=stream.codec,
+        container=file.format,
+        counted=pictures.counted,
+        edited=edited,
+        varying=len(step_s) > 0 and bool(np.ptp(step_s) > 2 * max(_STEADY_S, float(stream.time_base))),
+        open_groups=open_groups(table),
+        streams=len(streams),
+        notes=tuple(notes),
     )
 
 
-@dataclass(frozen=True)
-class _Packets:
-    """The result of demuxing: pts of shown pictures, keys [K, (pts, dts)], counts, facts about packets."""
-
-    pts: NDArray[np.int64]
-    keys: NDArray[np.int64]
-    hidden: int
-    timed: bool
-    open_groups: bool
-
-
-def _scan(container: InputContainer, stream: av.VideoStream) -> _Packets:
-    pts: list[int] = []
-    keys: list[tuple[int, int]] = []
-    hidden = 0
-    timed, open_groups = True, False
-    for packet in container.demux(stream):
-        if not packet.size:  # the flush packet at the end, and AVI's empty packets
-            continue
-        timed = timed and packet.pts is not None
-        stamp = packet.pts if packet.pts is not None else packet.dts or 0
-        if packet.is_keyframe:
-            keys.append((stamp, packet.dts if packet.dts is not None else stamp))
-        elif keys and len(keys) > 1 and stamp < keys[-1][0]:
-            open_groups = True
-        if packet.is_discard:
-            hidden += 1
-        else:
-            pts.append(stamp)
-    table = np.asarray(keys, dtype=np.int64).reshape(-1, 2)
-    return _Packets(np.asarray(pts, dtype=np.int64), table, hidden, timed, open_groups)
-
-
-def _check_complete(path: Path, container: InputContainer, stream: av.VideoStream, packets: _Packets) -> None:
-    """Raise when the header promises clearly more than the file holds."""
-    promised, found = stream.frames, len(packets.pts) + packets.hidden
-    exact = container.format.name in _EXACT_COUNT
-    if promised and found < (promised if exact else _TRUNCATED_BELOW * promised):
-        raise VideoError(f"{path}: truncated: the header promises {promised} pictures, {found} are there")
-    if not packets.timed or container.duration is None or stream.time_base is None or promised:
-        return
-    # Matroska's duration counts from zero, others' from the start
-    end_s = float(packets.pts.max() * stream.time_base)
-    whole_s = container.duration / av.time_base
-    enough_s = min(_TRUNCATED_BELOW * whole_s, whole_s - 0.5)
-    if end_s < enough_s and _last_time_s(path) < enough_s:
-        raise VideoError(f"{path}: truncated: the header promises {whole_s:.1f} s, {end_s:.1f} s are there")
-
-
-def _last_time_s(path: Path) -> float:
-    """Latest time stamp of any stream: a sound track may honestly outlast the pictures."""
-    container, _ = open_container(path)
-    with container:
-        last = 0.0
-        for packet in container.demux():
-            if packet.pts is not None and packet.time_base is not None:
-                last = max(last, float(packet.pts * packet.time_base))
-        return last
-
-
-def _first_picture(path: Path) -> tuple[int, int, int]:
-    """Decode one picture -> (rotation counter-clockwise in degrees, width, height as shown)."""
-    container, stream = open_container(path)
-    with container:
+def _scan(path: Path) -> tuple[FileFacts, list[StreamFacts], dict[int, PacketTable]]:
+    """Facts and packets of the video streams, FFmpeg's choice first."""
+    with open_container(path) as container:
+        streams = video_streams(path, container)
+        file = file_facts(container)
+        facts = [stream_facts(s, file.clockless) for s in streams]
         try:
-            frame = next(iter(container.decode(stream)), None)
-        except (av.FFmpegError, OSError) as error:
-            raise VideoError(f"{path}: its first picture cannot be decoded ({_cause(error)})") from error
-        if frame is None:
-            raise VideoError(f"{path}: no pictures can be decoded from it")
-        rotation = round(frame.rotation / 90) * 90 % 360
-        width, height = frame.width, frame.height
-    return (rotation, height, width) if rotation in (90, 270) else (rotation, width, height)
+            return file, facts, scan(container, streams)
+        except av.FFmpegError as error:
+            raise VideoError(f"{path}: damaged ({cause(error)})") from error
 
 
-def _count_pictures(path: Path) -> tuple[int, NDArray[np.int64]]:
-    """Decode everything -> (number of pictures, which of them are key frames)."""
-    container, stream = open_container(path)
-    keys = []
-    count = 0
-    with container:
-        stream.thread_type = "AUTO"
-        try:
-            for frame in container.decode(stream):
-                if frame.key_frame:
-                    keys.append(count)
-                count += 1
-        except (av.FFmpegError, OSError) as error:
-            raise VideoError(f"{path}: damaged ({_cause(error)})") from error
-    return count, np.asarray(keys, dtype=np.int64)
+def _choose(streams: list[StreamFacts], tables: dict[int, PacketTable], notes: list[str]) -> StreamFacts:
+    """FFmpeg's choice, unless that is a single picture and another stream has more."""
+    best = next((s for s in streams if len(tables[s.index]) > 1), streams[0])
+    if len(streams) > 1:
+        said = {s.index: f"{s} with {counted(len(tables[s.index]), 'picture')}" for s in streams}
+        chosen = said.pop(best.index)
+        notes.append(f"{len(streams)} video streams: {chosen} is read; not {', '.join(said.values())}")
+    return best
 
 
-def _one_frame(stream: av.VideoStream) -> int:
-    rate = stream.average_rate or stream.guessed_rate
-    assert stream.time_base is not None
-    return max(1, round(1 / (rate * stream.time_base))) if rate else 1
-
-
-def _cause(error: Exception) -> str:
-    """The library's message without its error number and without the path again."""
-    text = getattr(error, "strerror", None) or str(error)
-    return str(text).strip().rstrip(".")
+def _first_recording(path: Path, file: FileFacts, table: PacketTable, notes: list[str]) -> PacketTable:
+    """Without what another file that was put behind this one holds: FFmpeg and players do not read it."""
+    byte = next_recording(path, file.format, table.end)
+    size = os.path.getsize(path)
+    if byte is not None:
+        notes.append(f"another recording begins at byte {byte} and is not read: cut the file there")
+    elif file.clock_wraps and size - table.end > max(_TAIL_BYTES, _TAIL_SHARE * size):
+        notes.append(
+            f"no pictures of this stream behind byte {table.end} of {size}: what is there is not read"
+        )
+    else:
+        return table
+    log.warning("%s: %s", path, notes[-1])
+    return table if byte is None else table.until(byte)

@@ -8,10 +8,12 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """A video as it is shown: rotation applied, edit list obeyed, time 0 at the first picture.
+    """A video as it is shown: rotation applied, edit list obeyed, time 0 where players have it.
 
-    ``num_frames`` counts pictures, ``fps`` is their average rate; under variable frame rate only the reader's
-    ``times_s`` says when each is on screen. ``reader`` decodes the pictures: "pyav" or "decord".
+    ``num_frames`` counts pictures, ``fps`` is their average rate, gaps left out; under variable frame rate
+    only the reader's ``times_s`` says when each is on screen. ``reader`` decodes the pictures: "pyav" or
+    "decord". ``notes`` says what was bent or chosen to read the file (parts joined, a late start, an edit
+    list, a long last picture, one of several streams), a phrase each.
     """
 
     path: Path
@@ -24,6 +26,7 @@ class VideoInfo:
     codec: str
     container: str
     reader: str
+    notes: tuple[str, ...] = ()
 
     def scaled(self, size: int | None) -> tuple[int, int]:
         """(width, height) with the short side at ``size``, aspect kept; the video's own without one."""

@@ -60,7 +60,10 @@ class VideoReader:
         return FrameGrid(fps).num_frames(self.info.duration_s)
 
     def pictures_at(self, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Index of the picture on screen at each moment; int64, clipped to the video."""
+        """Index of the picture on screen at each moment; int64.
+
+        Before the first picture comes it is that one, as in players; after the end it is the last.
+        """
         # Containers round time stamps: without slack, sampling at the video's own rate would repeat pictures.
         step = self.info.duration_s / self.info.num_frames
         slack = min(TIME_SLACK_S, 0.25 * step)
@@ -175,13 +178,14 @@ def open_video(path: str | os.PathLike[str], reader: str = "auto", threads: int 
     info = VideoInfo(
         path=index.path,
         duration_s=index.duration_s,
-        fps=len(index.pts) / index.duration_s,
-        num_frames=len(index.pts),
+        fps=index.fps,
+        num_frames=len(index.times_s),
         width=index.width,
         height=index.height,
         rotation=index.rotation,
         codec=index.codec,
         container=index.container,
         reader=name,
+        notes=index.notes,
     )
     return VideoReader(index, info, threads)

@@ -14,6 +14,7 @@ from pipelines.data.check import check
 from pipelines.data.prepare import PrepareConfig, prepare
 from tal.errors import ConfigError
 from tal.video import open_video
+from tests.tal.video.recorders import Recording, put_together, record
 from tests.tal.video.video_corpus import Make, make_video
 
 _X264 = {"preset": "ultrafast", "bf": "0"}
@@ -78,3 +79,22 @@ def test_prepare_keeps_pictures_and_times(tmp_path: Path) -> None:
     assert prepare(config).kept == ["good", "short", "typo"]
     with pytest.raises(ConfigError, match="was made with"):
         prepare(PrepareConfig(videos, tmp_path / "out", fps=5.0))
+
+
+def test_check_says_what_was_bent_to_read_a_file(tmp_path: Path) -> None:
+    parts = [record(tmp_path / f"{grey}.ts", Recording([grey] * 50)) for grey in (40, 200)]
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    put_together(videos / "cat.ts", *parts)
+    late = record(videos / "late.mkv", Recording([30] * 75 + [220] * 25, late=50, sound_s=6.0))
+    annotations = tmp_path / "anno.csv"
+    annotations.write_text("video,start,end,label,duration\ncat,2.2,3.8,jump,4.0\nlate,5.0,6.0,flash,6.0\n")
+    report = check(annotations, videos)
+    assert report.num_errors == 0, report.table()
+    assert report.notes[-2:] == (
+        "cat: its clock starts again at 2.00 s: 2 parts follow each other",
+        "late: its first picture comes 2.00 s after the file's start, which times count from",
+    )
+    with open_video(late) as video:
+        flash, valid = video.frames([24, 25, 29], 5.0)
+        assert valid.all() and [round(float(p.mean())) for p in flash] == [30, 220, 220]

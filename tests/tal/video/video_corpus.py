@@ -14,7 +14,7 @@ import numpy as np
 @dataclass(frozen=True)
 class Make:
     """One kind of file. ``gaps``: picture i lasts gaps[i % len(gaps)] ticks of 1 / (rate * 4) s; None:
-    constant.
+    constant. ``mux``: options of the container; ``muxer``: its name where the suffix does not tell it.
     """
 
     name: str
@@ -29,6 +29,8 @@ class Make:
     rotation: int = 0
     pix_fmt: str = "yuv420p"
     options: dict[str, str] = field(default_factory=dict)
+    mux: dict[str, str] = field(default_factory=dict)
+    muxer: str | None = None
 
     @property
     def file_name(self) -> str:
@@ -97,7 +99,7 @@ def picture(number: int, size: tuple[int, int]) -> np.ndarray:
 
 def make_video(make: Make, folder: Path) -> Path:
     path = folder / make.file_name
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", format=make.muxer, options=make.mux) as container:
         stream = container.add_stream(
             make.codec, rate=make.rate, options={**make.options, "g": str(make.gop)}
         )
