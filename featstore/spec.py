@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -12,6 +13,21 @@ import numpy as np
 from featstore.errors import StoreFormatError, StoreSpecError
 
 _DTYPES = ("float16", "float32")
+
+# `weights` of rows that were imported. Releases before 0.2 put a digest of the first folder of files behind
+# it ("imported:4f471f30a9d2c5e8"); it tells files apart, and not how their rows were made.
+_IMPORTED = re.compile(r"imported(?P<digest>:[0-9a-f]{16})?(?P<resampled>:(?P<rows>\d+) rows)?")
+
+
+def imported_weights(rows: int = 0) -> str:
+    """`FeatureSpec.weights` of rows that something else made: known by what their owner says of them.
+
+    Parameters
+    ----------
+    rows
+        What every video was resampled to; 0: not resampled.
+    """
+    return "imported" + (f":{rows} rows" if rows else "")
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,17 @@ class FeatureSpec:
         return hash(json.dumps(self.to_dict(), sort_keys=True))
 
     @property
+    def imported(self) -> bool:
+        """Whether the rows were made by something else, and imported."""
+        return _IMPORTED.fullmatch(self.weights) is not None
+
+    @property
+    def resampled_rows(self) -> int:
+        """Rows that every video was resampled to when it was imported; 0: it was not."""
+        match = _IMPORTED.fullmatch(self.weights)
+        return int(match["rows"] or 0) if match else 0
+
+    @property
     def numpy_dtype(self) -> np.dtype[Any]:
         """Type of one number on disk, little-endian."""
         return np.dtype("<f2" if self.dtype == "float16" else "<f4")
@@ -148,6 +175,10 @@ class FeatureSpec:
     ) -> dict[str, tuple[Any, Any]]:
         """Fields that differ: name -> (here, in the other).
 
+        Imported rows are what their owner says they are: the network's name, rate, stride, window and
+        channels. So the files that they came from, and a rate that one side leaves to each video, are not a
+        difference; `remarks` tells them.
+
         Parameters
         ----------
         other
@@ -157,11 +188,32 @@ class FeatureSpec:
         """
         mine = self.to_dict()
         theirs = other.to_dict() if isinstance(other, FeatureSpec) else _with_reader(other)
+        declared = _both_imported(mine, theirs)
         return {
             name: (mine.get(name), value)
             for name, value in theirs.items()
-            if name not in ignore and mine.get(name) != value
+            if name not in ignore
+            and mine.get(name) != value
+            and not (declared and _declared_alike(name, mine, theirs))
         }
+
+    def remarks(self, other: FeatureSpec | Mapping[str, Any]) -> tuple[str, ...]:
+        """What is taken for the same in `other` although it is written otherwise, a line each."""
+        mine = self.to_dict()
+        theirs = other.to_dict() if isinstance(other, FeatureSpec) else other
+        lines = []
+        if _both_imported(mine, theirs):
+            known = f"the network's name ({self.encoder!r}), rate, stride, window and channels"
+            if _both_digested(mine["weights"], theirs["weights"]):
+                lines.append(
+                    f"imported from other files ({mine['weights']!r} here, {theirs['weights']!r} there) and "
+                    f"taken for the same features: {known} agree"
+                )
+            rates = mine["fps"], theirs.get("fps", mine["fps"])
+            if rates[0] != rates[1] and 0 in rates:
+                shown = [f"{rate:g} frames a second" if rate else "each video's own" for rate in rates]
+                lines.append(f"the rate is {shown[0]} here, {shown[1]} there: not compared")
+        return tuple(lines)
 
     def require(
         self,
@@ -170,7 +222,7 @@ class FeatureSpec:
         then: str,
         store: object = "the store",
         ignore: Collection[str] = (),
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Hold that a store with this spec has the rows that somebody needs.
 
         Parameters
@@ -186,6 +238,11 @@ class FeatureSpec:
         ignore
             Fields that may differ.
 
+        Returns
+        -------
+        tuple of str
+            The `remarks`, for the log.
+
         Raises
         ------
         StoreSpecError
@@ -198,6 +255,28 @@ class FeatureSpec:
                 for name, (mine, theirs) in differences.items()
             )
             raise StoreSpecError(f"the rows of {store} are not those that {who} needs ({listed}): {then}")
+        return self.remarks(other)
+
+
+def _both_imported(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    return all(_IMPORTED.fullmatch(str(spec.get("weights"))) for spec in (mine, theirs))
+
+
+def _both_digested(mine: str, theirs: str) -> bool:
+    """Whether two imports both name the files that they came from, and name others."""
+    digests = [match["digest"] for text in (mine, theirs) if (match := _IMPORTED.fullmatch(text))]
+    return None not in digests and len(set(digests)) == 2
+
+
+def _declared_alike(name: str, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether two imports say the same in a field that is written otherwise."""
+    if name == "weights":
+        a, b = (_IMPORTED.fullmatch(spec["weights"]) for spec in (mine, theirs))
+        assert a is not None and b is not None
+        return a["rows"] == b["rows"]
+    if name == "window_frames":
+        return len({spec.get(name) or spec.get("frame_stride") for spec in (mine, theirs)}) == 1
+    return name == "fps" and 0 in (mine[name], theirs[name])
 
 
 def _with_reader(value: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -104,12 +104,16 @@ def predict(
         ``out`` cannot be written.
     ConfigError
         the reader of the model's videos is not installed.
+    StoreSpecError
+        the store's rows are not of the kind that the model was trained on.
     """
     out = Path(out)
     if store is None:
         require_reader(detector.config.reader)
     prediction_files(formats)  # refuses unknown names
     require_folder(out)
+    if store is not None:
+        detector.check_store(store)
     source = "videos" if store is None else "store"
     manifest = _Manifest(out, detector.folder.fingerprint(), source)
     manifest.claim(overwrite)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ from tal.inference.stored_video import read_stored_video
 from tal.localizer import Localizer
 from tal.shared.weights import load_strict
 from tal.video import open_video
+
+log = logging.getLogger("longtal.model")
 
 
 class Detector:
@@ -57,6 +60,7 @@ class Detector:
         self.encoder = encoder
         self.localizer = localizer
         self.device = device
+        self._checked: Path | None = None
         self.video_scores = folder.config.windows.read_video_scores(
             folder.labels, folder.config.localizer.one_class
         )
@@ -145,20 +149,40 @@ class Detector:
         StoreSpecError
             the rows were made by something else than this model's encoder; names the differences.
         """
-        self.check_store(store)
+        if self._checked != store.path:  # once, not for each of its videos
+            self.check_store(store)
         video = read_stored_video(store, video_id)
         return self._detect(video_id, video.rows, video.grid, video.duration_s, video.valid)
 
     def check_store(self, store: FeatureStore) -> None:
-        """StoreSpecError unless the store's rows are of the kind that the model was trained on."""
+        """Hold that the store's rows are of the kind that the model was trained on.
+
+        Imported features are known by what their owner says of them, not by the files of one import: those of
+        new videos are taken, and the log says so where an old store names its files.
+
+        Raises
+        ------
+        StoreSpecError
+            they are not; names the differences.
+        """
         channels = self.encoder.channels if self.encoder is not None else self.config.channels
-        store.spec.require(
+        if self.encoder is not None:
+            then = "predict from a store that the model's encoder made, or from the videos"
+        else:
+            then = (
+                "predict from features that were made as those in training, imported with the same "
+                "--encoder, --fps, --stride and --window"
+            )
+        remarks = store.spec.require(
             self.folder.provenance.get("features") or {"channels": channels},
             f"the model {self.folder.path}",
-            then="predict from a store that the model's encoder made, or from the videos",
+            then=then,
             store=store.path,
             ignore=("dtype",),
         )
+        for remark in remarks:
+            log.info("%s, compared with the model %s: %s", store.path, self.folder.path, remark)
+        self._checked = store.path
 
     def confident(
         self, predictions: pd.DataFrame, threshold: float | Mapping[str, float] | None = None
