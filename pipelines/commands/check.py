@@ -31,15 +31,15 @@ def command(
     """Report everything wrong with a data set; exit code 1 when something is.
 
     Missing and unreadable videos, durations that do not match, segments that are out of range, empty or
-    doubled, labels that look misspelt, subsets without a label, videos that a store lacks, and rows that
-    fail their checksum.
+    doubled, labels that look misspelt, subsets without a label, videos that a store lacks, rows that end
+    somewhere else than their video does, and rows that fail their checksum.
 
     \b
     Example:
       longtal check --annotations anno.json --videos clips --store features.zarr
     """
-    if annotations is None and videos is None:
-        raise click.UsageError("give --annotations, --videos, or both")
+    if annotations is None and videos is None and store is None:
+        raise click.UsageError("give --annotations, --videos, --store, or several of them")
     from pipelines.data.check import check
     from pipelines.shared import console
 

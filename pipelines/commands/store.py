@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from pipelines.store.feature_files import Layout
 
 _PATH = click.Path(path_type=Path)
 
@@ -155,8 +159,12 @@ def merge(stores: tuple[Path, ...], out: Path) -> None:
     from pipelines.shared import console
 
     merge_stores(out, stores)
-    with FeatureStore.open(out) as opened:
-        console.out.print(f"{out}: {len(opened)} videos of {len(stores)} stores")
+    with FeatureStore.open(out) as merged:
+        for path in stores:
+            with FeatureStore.open(path) as part:
+                for remark in part.spec.remarks(merged.spec):
+                    console.log.info("%s, compared with %s: %s", path, stores[0], remark)
+        console.out.print(f"{out}: {len(merged)} videos of {len(stores)} stores")
 
 
 @command.command(name="import")
@@ -203,7 +211,7 @@ def merge(stores: tuple[Path, ...], out: Path) -> None:
 def import_command(
     features: Path,
     store: Path,
-    layout: str,
+    layout: Layout,
     stride: int,
     window: int,
     fps: float,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from featstore import FeatureStore
+from featstore import FeatureStore, VideoRecord
 from pipelines.data.videos import ANNOTATED, Opened, Sources, find_sources, open_videos, pair_with_files
+from pipelines.shared.row_fit import VideoRows, check_rows
 from tal.annotations import AnnotationSet, VideoAnnotation, read_annotations
 from tal.annotations.ids import match_ids
 from tal.annotations.types import drop_duplicates
@@ -178,11 +179,49 @@ def _store(
             if said_s is not None and abs(said_s - info.duration_s) > _DURATION_S:
                 detail = f"extracted from a file of {said_s:.2f} s, it now has {info.duration_s:.2f} s"
                 yield Problem("store", video_id, "error", detail)
+        durations = {v.id: v.duration_s for v in (named.videos.values() if named else ())}
+        durations |= {video_id: info.duration_s for video_id, info in (infos or {}).items()}
+        by_stored = {matches.pairs[k]: s for k, s in durations.items() if k in matches.pairs}
+        yield from _rows(store, by_stored, notes)
         damaged = store.verify()
     for video_id, rows in damaged.groupby("video"):
         yield Problem(
             "store", str(video_id), "error", f"{len(rows)} rows fail their checksum: extract --repair"
         )
+
+
+def _rows(store: FeatureStore, durations: Mapping[str, float | None], notes: list[str]) -> Iterator[Problem]:
+    """Rows that end somewhere else than their video does.
+
+    Parameters
+    ----------
+    durations
+        of the stored ids, as annotations or files say it.
+    """
+    if store.spec.resampled_rows:
+        notes.append(
+            f"{store.path.name}: every video was resampled to {store.spec.resampled_rows} rows: they are not "
+            "compared with its duration"
+        )
+        return
+    records = [store.video(video_id) for video_id in store.video_ids]
+    timed = [(r, seconds) for r in records if r.fps > 0 and (seconds := _seconds(r, durations))]
+    if len(timed) < len(records):
+        notes.append(
+            f"{store.path.name}: duration or rate of {len(records) - len(timed)} of {len(records)} videos is "
+            "not known: their rows are not compared with it"
+        )
+    fit = check_rows([VideoRows.of(r.id, r.num_rows, r.fps, store.spec, seconds) for r, seconds in timed])
+    hint = f"; {fit.hint}" if fit.hint else ""
+    for rows in fit.wrong:
+        yield Problem("rows", rows.video_id, "error", f"{rows}: {rows.made}{hint}")
+    for rows in fit.slight:
+        yield Problem("rows", rows.video_id, "warning", f"{rows}: {rows.made}")
+
+
+def _seconds(record: VideoRecord, durations: Mapping[str, float | None]) -> float | None:
+    """How long a stored video is; what is said of it here and now comes first."""
+    return durations.get(record.id) or record.duration_s
 
 
 def _counts(named: AnnotationSet | None, infos: dict[str, VideoInfo] | None) -> pd.DataFrame:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from featstore.errors import StoreValueError
+from featstore.errors import StoreExistsError, StoreValueError
+from featstore.spec import imported_weights
 from featstore.videos import check_id
 from pipelines.shared.files import write_text
-from tal.annotations.ids import match_ids
+from pipelines.shared.row_fit import VideoRows, check_rows
+from pipelines.store.feature_files import (
+    SUFFIXES,
+    FolderAxes,
+    Layout,
+    Shape,
+    read_rows,
+    read_shape,
+    rows_of,
+)
+from tal.annotations.builder import first_ids
+from tal.annotations.ids import IdMatches, match_ids
 from tal.annotations.videos import list_files, safe_id
 from tal.errors import ConfigError
 from tal.shared.files import output_errors
@@ -23,7 +33,7 @@ from tal.shared.files import output_errors
 if TYPE_CHECKING:
     from featstore import FeatureStore
 
-SUFFIXES = (".npy", ".npz", ".pt")
+UNNAMED = "imported"  # the network's name where none is given
 
 
 @dataclass(frozen=True)
@@ -53,11 +63,11 @@ class ImportOptions:
         not resampled.
     """
 
-    layout: str
+    layout: Layout
     fps: float
     stride: int
     window: int = 0
-    encoder: str = "imported"
+    encoder: str = UNNAMED
     dtype: str = "float16"
     key: str | None = None
     prefix: str = ""
@@ -86,28 +96,20 @@ def import_features(
     videos: Mapping[str, Mapping[str, Any]] | None = None,
     skip_bad: bool = False,
 ) -> dict[str, Any]:
-    """Make a store of a folder of feature files, its sub-folders included.
+    """Make a store of a folder of feature files, and of its sub-folders; a report with counts, notes and what
+    failed.
 
-    A file's path below the folder, without suffix, is the video's id.
-
-    Parameters
-    ----------
-    videos
-        id -> {"fps", "duration_s"} from annotations, both optional; ids are matched (`tal.annotations.ids`).
-    skip_bad
-        list files that cannot be imported (wrong shape, NaN, unreadable) as failed. Without it, such a file
-        stops the import before the store appears.
-
-    Returns
-    -------
-    A report: counts, notes, and the files that failed.
+    A file's path below the folder, without suffix, is the video's id. videos: id -> {"fps", "duration_s"}
+    from annotations, both optional; their ids are matched (`tal.annotations.ids`). All files are looked at
+    before the store is begun: where a video's duration is known, its rows must end where it does.
 
     Raises
     ------
     ConfigError
-        there is no feature file, two for one video, or no frame rate for a video.
+        no files, no frame rate, or rows that end somewhere else than their videos: names layout, stride and
+        rate, and what would fit.
     StoreValueError
-        a file cannot be imported, and ``skip_bad`` is false.
+        a file cannot be taken (wrong shape, NaN, unreadable), unless skip_bad: then it is listed as failed.
     """
     from featstore import FeatureSpec, FeatureStore
     from featstore.transfer import building
@@ -117,78 +119,187 @@ def import_features(
         raise ConfigError(
             f"no {', '.join(SUFFIXES)} files named {options.prefix}ID{options.suffix} in {folder}"
         )
-    channels = None
-    for _, path in files:
-        try:
-            channels = _shape(path, options)[1]
-            break
-        except StoreValueError:
-            if not skip_bad:
-                raise
-    if channels is None:
-        raise ConfigError(f"no file in {folder} could be read as features")
-    spec = FeatureSpec(
-        encoder=options.encoder,
-        weights=f"imported:{_digest(files)}" + (f":{options.rows} rows" if options.rows else ""),
-        channels=channels,
-        clip_frames=options.stride,
-        frame_stride=options.stride,
-        dtype=options.dtype,
-        fps=0.0 if options.rows else options.fps,  # resampled: each video its own
-        window_frames=options.window,
-    )
+    if store_path.exists():
+        raise StoreExistsError(f"{store_path} exists already: choose another path, or remove it first")
     facts = videos or {}
     matches = match_ids((video_id for video_id, _ in files), facts)
     if matches.unclear and not options.fps:
         raise ConfigError(
             "; ".join(matches.refused("feature file")) + ": give --fps, or annotations with whole ids"
         )
-    rows, failed = 0, {}
+    taken, failed = _look(files, options, matches.pairs, facts, skip_bad)
+    if not taken:
+        raise ConfigError(f"no file in {folder} could be read as features: {next(iter(failed.values()))}")
+    notes = _notes(taken, options, matches, videos)
+    spec = FeatureSpec(
+        encoder=options.encoder,
+        weights=imported_weights(options.rows),
+        channels=taken[0].channels,
+        clip_frames=options.stride,
+        frame_stride=options.stride,
+        dtype=options.dtype,
+        fps=0.0 if options.rows else options.fps,  # resampled: each video its own
+        window_frames=options.window,
+    )
+    rows = 0
     with building(store_path) as work, FeatureStore.create(work, spec) as store:
-        for video_id, path in files:
-            video_facts = facts.get(matches.pairs.get(video_id, ""), {})
+        for file in taken:
             try:
-                rows += _take(store, video_id, path, options, video_facts)
+                rows += _take(store, file, options)
             except StoreValueError as error:
                 if not skip_bad:
                     raise
-                failed[video_id] = str(error)
+                failed[file.video_id] = str(error)
                 if store.ids("reserved"):
-                    store.fail(video_id, str(error))
+                    store.fail(file.video_id, str(error))
             if store._log.count * spec.row_bytes > 256 << 20:
                 store.commit()
         store.commit()
         count = len(store)
-    missing = sorted(set(facts) - set(matches.pairs.values()))
     return {
         "videos": count,
         "rows": rows,
-        "channels": channels,
+        "channels": spec.channels,
         "failed": failed,
-        "annotated_without_file": missing,
-        "notes": matches.notes("feature file") if videos is not None else [],
+        "annotated_without_file": sorted(set(facts) - set(matches.pairs.values())),
+        "notes": notes,
     }
 
 
-def _take(
-    store: FeatureStore, video_id: str, path: Path, options: ImportOptions, facts: Mapping[str, Any]
-) -> int:
-    values = read_features(path, options)
-    if values.shape[1] != store.spec.channels:
-        raise StoreValueError(
-            f"{path} has {values.shape[1]} channels, the other files have {store.spec.channels}: "
-            "is --layout right, are all files from one extraction?"
+@dataclass(frozen=True)
+class _File:
+    """A feature file that can be taken: its video, rate and length of it, and [rows, channels]."""
+
+    video_id: str
+    path: Path
+    rows: int
+    channels: int
+    fps: float
+    duration_s: float | None
+
+    def on_grid(self, options: ImportOptions) -> VideoRows:
+        """As `check_rows` looks at it."""
+        assert self.duration_s is not None
+        stride, window = options.stride, options.window or options.stride
+        return VideoRows(self.video_id, self.rows, self.channels, self.fps, stride, window, self.duration_s)
+
+
+def _look(
+    files: list[tuple[str, Path]],
+    options: ImportOptions,
+    pairs: Mapping[str, str],
+    facts: Mapping[str, Mapping[str, Any]],
+    skip_bad: bool,
+) -> tuple[list[_File], dict[str, str]]:
+    """The files that can be taken, and why others cannot, from their first bytes alone."""
+    shapes: dict[str, Shape] = {}
+    failed: dict[str, str] = {}
+    for video_id, path in files:
+        try:
+            shapes[video_id] = read_shape(path, options.key)
+        except StoreValueError as error:
+            if not skip_bad:
+                raise
+            failed[video_id] = str(error)
+    axes = FolderAxes.of(shapes.values(), options.layout)
+    taken: list[_File] = []
+    for video_id, path in files:
+        if video_id not in shapes:
+            continue
+        known = facts.get(pairs.get(video_id, ""), {})
+        fps, duration_s = options.fps or known.get("fps") or 0.0, known.get("duration_s")
+        if not fps:
+            raise ConfigError(_no_rate(video_id, path, pairs, facts))
+        file = _File(video_id, path, 0, 0, fps, duration_s)
+
+        def fits(rows: int, file: _File = file) -> bool:
+            return replace(file, rows=rows, channels=1).on_grid(options).fits
+
+        try:
+            compare = fits if duration_s and not options.rows else None
+            rows, channels = rows_of(shapes[video_id], options.layout, axes, compare)
+            if taken and channels != taken[0].channels:
+                raise StoreValueError(
+                    f"has {channels} channels, the other files have {taken[0].channels}: is --layout right, "
+                    "are all files from one extraction?"
+                )
+        except StoreValueError as error:
+            if not skip_bad:
+                raise StoreValueError(f"{path} {error}") from error
+            failed[video_id] = f"{path} {error}"
+            continue
+        taken.append(replace(file, rows=rows, channels=channels))
+    return taken, failed
+
+
+def _no_rate(
+    video_id: str, path: Path, pairs: Mapping[str, str], facts: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Why a file has no frame rate, with the ids of both sides."""
+    how = "give --fps, or --annotations that say fps"
+    if not facts:
+        return f"video {video_id!r}: no frame rate; {how}"
+    if video_id in pairs:
+        return f"video {video_id!r}: no frame rate, the annotations of {pairs[video_id]!r} have none; {how}"
+    return (
+        f"video {video_id!r} ({path}): no frame rate, since none of the annotated ids is it "
+        f"({first_ids(list(facts))}): {how}, or --prefix, --suffix and --features so that the ids agree"
+    )
+
+
+def _notes(
+    taken: list[_File],
+    options: ImportOptions,
+    matches: IdMatches,
+    videos: Mapping[str, Mapping[str, Any]] | None,
+) -> list[str]:
+    """What a user should know of an import that goes on.
+
+    Raises
+    ------
+    ConfigError
+        rows of the files end where their videos do not.
+    """
+    notes = matches.notes("feature file") if videos is not None else []
+    strangers = [f.video_id for f in taken if f.video_id not in {*matches.pairs, *matches.unclear}]
+    if videos and strangers:
+        notes.append(
+            f"{len(strangers)} of {len(taken)} feature files match no annotated id: {first_ids(strangers)}; "
+            f"annotated ids are {first_ids(list(videos))}"
         )
-    fps = options.fps or facts.get("fps")
-    if not fps:
-        raise ConfigError(f"video {video_id!r}: no frame rate; give --fps, or --annotations that say fps")
+    if options.encoder == UNNAMED:
+        notes.append(
+            f"these features are named {UNNAMED!r}: with --encoder NAME a model refuses those of another "
+            "network"
+        )
+    if options.rows:
+        return notes
+    known = [f.on_grid(options) for f in taken if f.duration_s]
+    if len(known) < len(taken):
+        how = "give --annotations that say durations" if videos is None else "the annotations do not say it"
+        notes.append(
+            f"the duration of {len(taken) - len(known)} of {len(taken)} videos is not known ({how}): their "
+            "rows are not compared with it"
+        )
+    fit = check_rows(known, options.layout)
+    if fit.error:
+        raise ConfigError(f"the features do not fit their videos: {fit.error}")
+    if fit.warning:
+        notes.append(f"rows that do not fit their video: {fit.warning}")
+    return notes
+
+
+def _take(store: FeatureStore, file: _File, options: ImportOptions) -> int:
+    """Put a file's rows into the store; their number."""
+    values = read_rows(file.path, options.key, options.layout, (file.rows, file.channels))
+    fps = file.fps
     if options.rows:
         # as many frames per row as before, so the rate changes
         fps = fps * options.rows / len(values)
         values = resampled(values, options.rows)
-    store.add_video(video_id, num_rows=len(values), fps=fps, duration_s=facts.get("duration_s"))
-    store.write(video_id, 0, values, step=0)
-    store.complete(video_id)
+    store.add_video(file.video_id, num_rows=len(values), fps=fps, duration_s=file.duration_s)
+    store.write(file.video_id, 0, values, step=0)
+    store.complete(file.video_id)
     return len(values)
 
 
@@ -221,67 +332,6 @@ def _files(folder: Path, options: ImportOptions) -> list[tuple[str, Path]]:
             raise ConfigError(f"two files for video {video_id!r}: {files[video_id]}, {path}")
         files[video_id] = path
     return list(files.items())
-
-
-def _digest(files: list[tuple[str, Path]]) -> str:
-    """Digest of names, sizes and first bytes: differs between folders of features, and is read quickly."""
-    digest = hashlib.sha256()
-    for video_id, path in files:
-        with open(path, "rb") as file:
-            digest.update(f"{video_id}:{path.stat().st_size}:".encode() + file.read(4096))
-    return digest.hexdigest()[:16]
-
-
-def _shape(path: Path, options: ImportOptions) -> tuple[int, int]:
-    shape = read_features(path, options).shape
-    return int(shape[0]), int(shape[1])
-
-
-def read_features(path: Path, options: ImportOptions) -> NDArray[Any]:
-    """One file as rows [T, C]; no pickles are loaded. StoreValueError says what is wrong with the file."""
-    try:
-        values = _load(path, options.key)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise StoreValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
-    values = np.asarray(values)
-    while values.ndim > 2 and 1 in values.shape:  # [1, C, T], [C, T, 1, 1] ...
-        values = values.squeeze(values.shape.index(1))
-    if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "fiu":
-        raise StoreValueError(
-            f"{path} holds {values.dtype} {list(values.shape)}, not numbers in two dimensions"
-        )
-    return np.ascontiguousarray(values.T if options.layout == "ct" else values)
-
-
-def _load(path: Path, key: str | None) -> Any:
-    if path.suffix.lower() == ".npy":
-        return np.load(path, allow_pickle=False, mmap_mode=None)
-    if path.suffix.lower() == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
-            return archive[_key(path, list(archive.files), key)]
-    import pickle
-
-    import torch
-
-    try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise StoreValueError(
-            f"{path} is not a file of plain tensors: {str(error).splitlines()[0]}"
-        ) from error
-    if isinstance(value, dict):
-        value = value[_key(path, [str(k) for k in value], key)]
-    if not isinstance(value, torch.Tensor):
-        raise StoreValueError(f"{path} holds a {type(value).__name__}, not a tensor")
-    return value.detach().float().numpy()
-
-
-def _key(path: Path, names: list[str], key: str | None) -> str:
-    if key is not None and key in names:
-        return key
-    if key is None and len(names) == 1:
-        return names[0]
-    raise StoreValueError(f"{path} holds {', '.join(names) or 'nothing'}: say which with --key")
 
 
 def export_features(store_path: Path, folder: Path, layout: str = "tc") -> int:

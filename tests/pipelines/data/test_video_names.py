@@ -338,10 +338,10 @@ def test_features_of_sub_folders_go_in_and_out(tmp_path):
     options = ImportOptions("tc", fps=0.0, stride=4, prefix="v_", dtype="float32")
     report = import_features(folder, tmp_path / "s.zarr", options, facts)
     assert report["annotated_without_file"] == ["gone"]
-    assert sorted(report["notes"]) == [
+    assert {
         "1 feature file matched with the folder taken off: 'P01/a' as 'a'",
         "1 feature file matched with the suffix put on: 'P01/a.b' as 'P01/a.b.mp4'",
-    ]
+    } <= set(report["notes"])
     with FeatureStore.open(tmp_path / "s.zarr") as store:
         assert {i: store.video(i).fps for i in store.video_ids} == {"P01/a": 10.0, "P01/a.b": 20.0, "c": 30.0}
     assert export_features(tmp_path / "s.zarr", tmp_path / "out") == 3
