@@ -96,12 +96,27 @@ def import_features(
     videos: Mapping[str, Mapping[str, Any]] | None = None,
     skip_bad: bool = False,
 ) -> dict[str, Any]:
-    """Make a store of a folder of feature files, and of its sub-folders; a report with counts, notes and what
-    failed.
+    """Make a store of a folder of feature files, and of its sub-folders.
 
-    A file's path below the folder, without suffix, is the video's id. videos: id -> {"fps", "duration_s"}
-    from annotations, both optional; their ids are matched (`tal.annotations.ids`). All files are looked at
-    before the store is begun: where a video's duration is known, its rows must end where it does.
+    All files are looked at before the store is begun: where a video's duration is known, its rows must end
+    where the video does.
+
+    Parameters
+    ----------
+    folder
+        the files; a file's path below it, without suffix, is the video's id.
+    store_path
+        the store to make.
+    videos
+        id -> {"fps", "duration_s"} from annotations, both optional; their ids are matched
+        (`tal.annotations.ids`). None: there are none.
+    skip_bad
+        list files that cannot be taken, instead of stopping.
+
+    Returns
+    -------
+    dict
+        counts, what failed, annotated videos without a file, and notes.
 
     Raises
     ------
@@ -109,7 +124,7 @@ def import_features(
         no files, no frame rate, or rows that end somewhere else than their videos: names layout, stride and
         rate, and what would fit.
     StoreValueError
-        a file cannot be taken (wrong shape, NaN, unreadable), unless skip_bad: then it is listed as failed.
+        a file cannot be taken: wrong shape, NaN, unreadable.
     """
     from featstore import FeatureSpec, FeatureStore
     from featstore.transfer import building
