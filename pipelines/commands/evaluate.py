@@ -96,7 +96,10 @@ def command(
     seed: int,
     more: tuple[Path, ...],
 ) -> None:
-    """Measure predictions against annotations: mAP, equal to the official evaluator's, and error diagnosis.
+    """Measure predictions against annotations: mAP by the official evaluator's rules, and error diagnosis.
+
+    Annotations that are there twice are counted once, as in ActionFormer and OpenTAD; the official evaluator
+    counts them twice, as is done with --keep-duplicates. The result says which number it is.
 
     \b
     Example:

@@ -41,6 +41,7 @@ def compare_files(options: EvaluateOptions, samples: int = 1000, seed: int = 0) 
     report = {
         "annotations": str(options.annotations),
         "subset": evaluated.report["subset"],
+        "duplicates": evaluated.report["duplicates"],
         "tiou": first.tiou,
         "first": str(first_path),
         "average_mAP": {str(path): value for (path, _), value in zip(evaluated.runs, average, strict=True)},

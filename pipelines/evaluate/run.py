@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.evaluate.duplicates import Duplicates
 from tal.annotations import AnnotationSet, read_annotations, read_predictions
 from tal.annotations.files import read_text, write_text
 from tal.annotations.ids import align_ids
@@ -134,6 +135,7 @@ def evaluate_files(options: EvaluateOptions) -> Evaluated:
         "protocol": protocol.name,
         "subset": sorted({v.subset for v in annotations.videos.values()}),
         "annotations": str(options.annotations),
+        "duplicates": Duplicates.of(annotations).to_json(),
         "notes": notes,
         "manifest": manifest(annotations),
     }

@@ -99,6 +99,7 @@ def summary_lines(evaluated: Evaluated) -> list[str]:
         f"{counts['videos']} videos, {counts['instances']} instances of {counts['labels']} labels "
         f"({evaluated.protocol.title}, subset {', '.join(map(repr, report['subset']))})"
     )
+    lines.append(f"mAP: {report['duplicates']['rule']}")
     for run in runs:
         point = run["operating_point"]
         micro = point["micro"]

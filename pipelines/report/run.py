@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipelines.evaluate.duplicates import Duplicates
 from pipelines.report.run_folder import (
     RunFolder,
     Series,
@@ -164,6 +165,7 @@ def collect(
     if truth is not None and len(predictions):
         try:
             scores = score(truth, predictions, tiou)
+            notes.append(f"mAP: {Duplicates.of(truth).rule}")
         except EvaluationError as error:
             notes.append(f"No mAP: {error}")
     if predictions_path is None:

@@ -10,6 +10,7 @@ from typing import Any
 from tal.annotations.files import check_name
 from tal.annotations.options import ReadOptions
 from tal.annotations.types import (
+    DUPLICATE_REASON,
     AnnotationSet,
     Exclusion,
     Segment,
@@ -150,7 +151,7 @@ class Builder:
         ignored = 0
         for name, raw in self._videos.items():
             segments, repeats = (raw.segments, []) if self.keep_duplicates else drop_duplicates(raw.segments)
-            excluded += [Exclusion(name, "duplicate within 1e-3 s", s) for s in repeats]
+            excluded += [Exclusion(name, DUPLICATE_REASON, s) for s in repeats]
             excluded += [Exclusion(name, "ambiguous", s) for s in raw.ignored]
             ignored += len(raw.ignored)
             empty = tuple(s for s in segments if s.end_s <= s.start_s)

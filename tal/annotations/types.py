@@ -19,6 +19,7 @@ _SUBSET_ALIASES: Mapping[str, tuple[str, ...]] = {
 
 # Two annotations of one label whose ends both differ by no more than this are one (ActionFormer, OpenTAD).
 DUPLICATE_TOLERANCE_S = 1e-3
+DUPLICATE_REASON = "duplicate within 1e-3 s"  # of an `Exclusion`
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""mAP of predictions against annotations, equal to the official ActivityNet evaluator's."""
+"""mAP of predictions against annotations, as the official ActivityNet evaluator on the same instances."""
 
 from __future__ import annotations
 

@@ -327,3 +327,51 @@ def test_official_figures_through_the_command(shared, tmp_path):
     assert report["average_mAP"] == pytest.approx(expected["average_mAP"], abs=1e-9)
     for label, ap in expected["per_class"].items():
         assert report["per_class"][label] == pytest.approx(ap, abs=1e-9)
+
+
+# -- which of two numbers it is ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def doubled(tmp_path):
+    """Ground truth in which the only "run" is there twice, and a prediction that finds it."""
+    twice = [{"label": "run", "segment": [1, 5]}, {"label": "run", "segment": [1, 5.0005]}]
+    once = [{"label": "jump", "segment": [7, 9]}]
+    video = {"subset": "test", "duration": 20.0}
+    database = {"a": video | {"annotations": twice + once}, "b": video | {"annotations": once}}
+    (tmp_path / "truth.json").write_text(json.dumps({"database": database}))
+    run_found = {"label": "run", "score": 0.9, "segment": [1, 5]}
+    jump_found = {"label": "jump", "score": 0.8, "segment": [7, 9]}
+    write_results(tmp_path / "pred.json", {"a": [run_found, jump_found], "b": [jump_found]})
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("keep", "ap", "said"),
+    [
+        ((), 1.0, "1 duplicate annotation removed: ActionFormer's and OpenTAD's number"),
+        (("--keep-duplicates",), 0.5, "1 duplicate annotation counted: the official evaluator's number"),
+    ],
+)
+def test_the_result_says_which_rule_it_follows_and_how_to_get_the_other(doubled, keep, ap, said):
+    page = doubled / "page.html"
+    protocol = ("--protocol", "activitynet", *keep, "--html", page, "--json", doubled / "r.json")
+    shown = evaluate(doubled, *protocol)
+    assert said in shown.stdout and "--keep-duplicates" in shown.stdout
+    report = json.loads((doubled / "r.json").read_text())
+    assert report["per_class"]["run"] == [ap] * 10 and report["per_class"]["jump"] == [1.0] * 10
+    assert report["duplicates"]["count"] == 1 and report["duplicates"]["kept"] == bool(keep)
+    assert report["duplicates"]["rule"].startswith(said)
+    assert said.replace("'", "\\u0027") in page.read_text() or said in page.read_text()
+
+
+def test_without_duplicates_both_numbers_are_one(files):
+    shown = evaluate(files)
+    assert "mAP: no annotation is there twice" in shown.stdout
+
+
+def test_duplicates_of_videos_that_are_not_measured_do_not_count(doubled):
+    (doubled / "blocked.txt").write_text("a\n")
+    write_results(doubled / "b.json", {"b": [{"label": "jump", "score": 0.8, "segment": [7, 9]}]})
+    blocked = ("--protocol", "activitynet", "--blocked", doubled / "blocked.txt")
+    assert "no annotation is there twice" in evaluate(doubled, *blocked, predictions="b.json").stdout
