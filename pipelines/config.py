@@ -25,8 +25,11 @@ from tal.inference.localize import InferenceConfig
 from tal.localizer import LocalizerConfig
 from tal.memory.augment import AugmentConfig
 from tal.memory.config import MemoryConfig, WindowConfig
-from tal.metrics.protocols import DEFAULT_TIOU
+from tal.metrics.protocols import DEFAULT_TIOU, get_protocol
 from tal.shared.defaults import ReaderName
+
+# A subset that the data set's protocol chooses among those of the annotations.
+AUTO = "auto"
 
 
 class DataConfig(Config):
@@ -35,8 +38,17 @@ class DataConfig(Config):
     annotations: str = Field("", description="ActivityNet JSON (or another form that `annotations` reads)")
     videos: str = Field("", description="folder of videos; empty: stored features only")
     store: str = Field("", description="feature store made by `extract` or `store import`")
-    train_subset: str = "training"
-    val_subset: str = Field("validation", description="empty: no validation, the last weights are kept")
+    protocol: str = Field(
+        "generic", description="benchmark (as in `evaluate --protocol`) that says which subsets are which"
+    )
+    train_subset: str = Field(AUTO, description="auto: the protocol's; generic: training")
+    val_subset: str = Field(
+        AUTO,
+        description="auto: the protocol's; generic: validation. Empty: none, the last weights are kept",
+    )
+    target: Literal["action", "verb", "noun"] = Field(
+        "action", description="what a label of EPIC-KITCHENS' own CSV files is"
+    )
     reader: ReaderName = Field(
         "auto", description="decodes the videos; auto: pyav. The pictures of decord differ a little"
     )
@@ -44,6 +56,11 @@ class DataConfig(Config):
     max_frames: int = Field(
         0, ge=0, description="sample longer videos more slowly, to at most this many frames; 0: never"
     )
+
+    @field_validator("protocol")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        return get_protocol(name).name
 
 
 class OptimConfig(Config):
@@ -157,6 +174,11 @@ class RunConfig(Config):
         decoder = self.localizer.decoder
         reason = decoder.whole_batch_reason if isinstance(decoder, PyramidConfig) else ""
         return f"localizer.decoder.{reason}" if reason else ""
+
+    @property
+    def learns_one_class(self) -> bool:
+        """Whether all labels are learnt as one and nothing names them."""
+        return self.localizer.one_class and not self.inference.video_scores
 
     @property
     def end_to_end(self) -> bool:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import RunConfig, save_resolved
+from pipelines.data.run_annotations import read_run_annotations
 from pipelines.shared.console import log
 from pipelines.shared.run_folder import validation_predictions
 from pipelines.train.run_log import read_log
-from tal.annotations import read_annotations, read_predictions
+from tal.annotations import AnnotationSet, read_predictions
 from tal.annotations.clock import clock
 from tal.errors import LongtalError
 from tal.metrics import Comparison, Evaluation, evaluate, paired_bootstrap
@@ -114,7 +115,7 @@ def measure_run(run: Path, variant: str, seed: int, config: RunConfig, protocols
     last_step = validations[-1]["step"]
     best_step = max(validations, key=lambda r: (r["mAP"], -r["step"]))["step"]
     epochs = read_log(run, "epoch")
-    truth = read_annotations(config.data.annotations).subset(config.data.val_subset)
+    truth = _ground_truth(config)
 
     def score(step: int) -> dict[str, float]:
         predictions = read_predictions(validation_predictions(run, step))
@@ -134,6 +135,12 @@ def measure_run(run: Path, variant: str, seed: int, config: RunConfig, protocols
     )
 
 
+def _ground_truth(config: RunConfig) -> AnnotationSet:
+    ground_truth = read_run_annotations(config.data, config.learns_one_class).validation
+    assert ground_truth is not None, "studies compare validations"
+    return ground_truth
+
+
 def compare_variants(
     results: Sequence[RunResult], variants: Sequence[Variant], out: Path, tiou: Sequence[float]
 ) -> list[tuple[str, str, Comparison]]:
@@ -142,7 +149,7 @@ def compare_variants(
     Only seeds that both have count. Returns (A, B, comparison of B with A).
     """
     config = variants[0].config
-    truth = read_annotations(config.data.annotations).subset(config.data.val_subset)
+    truth = _ground_truth(config)
     if len(truth.videos) < 2:
         log.warning("a paired bootstrap draws among videos and there is one: the variants are not compared")
         return []

@@ -84,8 +84,10 @@ def pair_with_files(
     return Sources(paths, folder.files.keys(), pairs, missing, matches)
 
 
-def find_sources(videos: Path, annotations: Path | None = None, subset: str | None = None) -> Sources:
-    """Videos of a folder (and its sub-folders), or those of them that an annotation file names.
+def find_sources(
+    videos: Path, annotations: Path | AnnotationSet | None = None, subset: str | None = None
+) -> Sources:
+    """Videos of a folder (and its sub-folders), or those of them that annotations name.
 
     Raises
     ------
@@ -99,12 +101,13 @@ def find_sources(videos: Path, annotations: Path | None = None, subset: str | No
         if not paths:
             raise VideoError(f"{videos}: no video files in it ({_LOOKED_FOR})")
         return Sources(paths, paths.keys(), {name: name for name in paths})
-    named = read_annotations(annotations)
+    named = annotations if isinstance(annotations, AnnotationSet) else read_annotations(annotations)
     sources = pair_with_files(videos, named, named.subset(subset).videos if subset else None)
     if not sources.paths:
         first = ", ".join(sources.missing[:3])
         raise VideoError(
-            f"{videos}: holds none of the {len(sources.missing)} videos that {annotations} names ({first}, …)"
+            f"{videos}: holds none of the {len(sources.missing)} videos that "
+            f"{named.source or annotations} names ({first}, …)"
         )
     return sources
 

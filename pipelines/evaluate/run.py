@@ -72,8 +72,15 @@ def load_ground_truth(options: EvaluateOptions) -> tuple[AnnotationSet, Protocol
         keep_duplicates=options.keep_duplicates,
         ignore_labels=options.ignore_labels,
     )
-    subset = options.subset if options.subset is not None else protocol.subset
     subsets = whole.subsets
+    subset, notes = options.subset, whole.notes
+    if subset is None:
+        subset = protocol.subset
+        pairs = protocol.splits_in(subsets) if subset is not None else []
+        if pairs and pairs[0][1] != subset:
+            subset = pairs[0][1]
+            notes = (*notes, f"subset {subset!r} is what protocol {protocol.name} measures on in this file")
+        whole = replace(whole, notes=notes)
     if subset is None:
         if len(subsets) > 1:
             listing = ", ".join(f"{name!r} ({n} videos)" for name, n in subsets.items())

@@ -10,6 +10,7 @@ from pathlib import Path
 from featstore import FeatureSpec, FeatureStore, StoreSpecError, VideoRecord
 from featstore.transfer import building
 from pipelines.config import DataConfig, RunConfig
+from pipelines.data.run_annotations import read_whole
 from pipelines.data.videos import find_sources, tell
 from pipelines.extract.crew import Crew, deliver
 from pipelines.extract.options import ExtractOptions
@@ -58,7 +59,9 @@ def extract(run: RunConfig, how: ExtractOptions | None = None) -> ExtractReport:
     how = how or ExtractOptions()
     videos, store_path, encoder_config = _required(run)
     require_reader(run.data.reader)
-    annotations = Path(run.data.annotations) if run.data.annotations else None
+    annotations, notes = read_whole(run.data) if run.data.annotations else (None, [])
+    for note in notes:
+        console.log.info("%s", note)
     sources = find_sources(videos, annotations, how.subset)
     tell(sources.matches)
     if sources.missing:

@@ -10,11 +10,12 @@ import numpy as np
 
 from featstore import FeatureStore
 from pipelines.config import DataConfig
+from pipelines.data.run_annotations import read_run_annotations
 from pipelines.data.videos import ANNOTATED, pair_with_files, tell
 from pipelines.shared.console import log
-from tal.annotations import AnnotationSet, VideoAnnotation, read_annotations
+from tal.annotations import AnnotationSet, VideoAnnotation
 from tal.annotations.ids import match_ids
-from tal.errors import AnnotationError, ConfigError
+from tal.errors import AnnotationError
 from tal.grid import FeatureGrid
 from tal.inference.stored_video import row_grid
 from tal.memory.sampler import TrainingVideo
@@ -44,28 +45,40 @@ class RunData:
 Measure = Callable[[Path, VideoAnnotation], tuple[int, float, float, FeatureGrid]]
 
 
-def load_data(config: DataConfig, store: FeatureStore | None, measure: Measure | None = None) -> RunData:
+def load_data(
+    config: DataConfig,
+    store: FeatureStore | None,
+    measure: Measure | None = None,
+    one_class: bool = False,
+) -> RunData:
     """Read the annotations and pair them with stored rows, and with video files when the run looks at them.
 
     A video has its id in the store, without a store that of its file; ``ground_truth`` has the same ids. The
-    log says which of them the annotations write otherwise. ``measure`` stands in for the store when training
-    needs none. Videos that annotations name but nothing holds are left out with a warning.
+    log says which of them the annotations write otherwise. Videos that annotations name but nothing holds are
+    left out with a warning.
+
+    Parameters
+    ----------
+    measure
+        stands in for the store when training needs none.
+    one_class
+        all labels are one.
 
     Raises
     ------
     VideoError
         when there is no folder of videos where the configuration says so.
-    AnnotationError
+    AnnotationError, EvaluationError
         when a subset is unknown or nothing of it can be used.
     """
-    if not config.annotations:
-        raise ConfigError("data.annotations is empty: give the annotation file, --set data.annotations=FILE")
-    annotations = read_annotations(config.annotations)
+    annotated = read_run_annotations(config, one_class)
+    annotations = annotated.whole
+    for note in (*annotations.notes, *annotated.notes):
+        log.info("%s", note)
     places = _find_places(annotations, config, store)
-    train = _videos(annotations.subset(config.train_subset), places, measure, needs_segments=True)
-    ground_truth, validation = None, []
-    if config.val_subset:
-        ground_truth = annotations.subset(config.val_subset)
+    train = _videos(annotated.train, places, measure, needs_segments=True)
+    ground_truth, validation = annotated.validation, []
+    if ground_truth is not None:
         validation = _videos(ground_truth, places, measure, needs_segments=False)
         ids = {k: places.ids[k] for k in ground_truth.videos if k in places.ids}
         ground_truth = ground_truth.renamed(ids)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from featstore import FeatureStore
 from pipelines.config import RunConfig
+from pipelines.data.run_annotations import read_run_annotations
 from pipelines.shared import console
-from tal.annotations import read_annotations
 from tal.errors import ConfigError
 
 
@@ -83,8 +83,4 @@ def _is_full(store: Path) -> bool:
 
 def _check_annotations(config: RunConfig) -> None:
     """What training would refuse after the extraction is refused before it."""
-    if not config.data.annotations:
-        raise ConfigError("data.annotations is empty: give the annotation file, --set data.annotations=FILE")
-    annotations = read_annotations(config.data.annotations)
-    for subset in filter(None, (config.data.train_subset, config.data.val_subset)):
-        annotations.subset(subset)
+    read_run_annotations(config.data, config.learns_one_class)

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from pipelines.config import RunConfig, parse_config, save_resolved
+from pipelines.data.run_annotations import read_run_annotations
 from pipelines.shared.console import log, set_quiet
 from pipelines.shared.provenance import provenance
 from pipelines.train.checkpoint import list_checkpoints
@@ -93,7 +94,12 @@ def saved_config(out: str | Path) -> RunConfig:
 
 
 def _begin(config: RunConfig, out: Path, run_id: str, command: Sequence[str]) -> None:
-    """Write config.yaml and provenance.json; what an attempt that never began left behind goes."""
+    """Write config.yaml, with the subsets as the annotations call them, and provenance.json.
+
+    What an attempt that never began left behind goes.
+    """
+    data = read_run_annotations(config.data, config.learns_one_class).named(config.data)
+    config = config.model_copy(update={"data": data})
     out.mkdir(parents=True, exist_ok=True)
     if (out / "memory.zarr").exists():
         shutil.rmtree(out / "memory.zarr")

@@ -82,7 +82,7 @@ def build_trainer(
     stores = open_stores(config, out, accelerator, run_id)
     if encoder is not None and stores.rows is not None:
         check_spec(config, encoder, stores.rows)
-    data = load_data(config.data, stores.rows, measure_video(config))
+    data = load_data(config.data, stores.rows, measure_video(config), config.learns_one_class)
     channels = stores.rows.spec.channels if stores.rows is not None else (encoder.channels if encoder else 0)
     network = build_network(config, len(data.labels), channels, encoder)
     if config.train.compile:

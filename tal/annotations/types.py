@@ -185,6 +185,15 @@ def match_subset(name: str, subsets: Iterable[str]) -> list[str]:
     return []
 
 
+def subset_names(name: str) -> tuple[str, ...]:
+    """All names that files have for a subset; an unknown one has its own alone."""
+    folded = name.strip().casefold()
+    for canonical, aliases in _SUBSET_ALIASES.items():
+        if folded in (canonical, *aliases):
+            return tuple(dict.fromkeys((canonical, *aliases)))
+    return (folded,)
+
+
 def label_order(videos: Iterable[VideoAnnotation]) -> tuple[str, ...]:
     """Labels sorted by name: the order does not depend on that of the file."""
     return tuple(sorted({s.label for v in videos for s in v.counted}))

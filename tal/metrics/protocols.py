@@ -7,8 +7,10 @@ Charades); DETAD (Alwassel et al. 2018) for the buckets of ActivityNet and THUMO
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from tal.annotations.types import match_subset
 from tal.errors import EvaluationError
 
 BUCKET_NAMES = ("XS", "S", "M", "L", "XL")
@@ -74,12 +76,31 @@ class Protocol:
     recall_at: tuple[int, ...] = ()  # k of Recall@kx
     proposals: bool = False  # average recall at 100 proposals per video
     note: str = ""
+    # (to learn from, to measure on), by any of the names that files have for these subsets; most exact first
+    splits: tuple[tuple[str, str], ...] = (("training", "validation"),)
+
+    def splits_in(self, subsets: Iterable[str]) -> list[tuple[str, str]]:
+        """Those of `splits` that a file with these subsets has, as the file calls them.
+
+        Where a file has several subsets that one name stands for, it is that name.
+        """
+        subsets = list(subsets)
+        pairs = []
+        for pair in self.splits:
+            found = [match_subset(name, subsets) for name in pair]
+            if all(found) and found[0] != found[1]:
+                train, measured = (f[0] if len(f) == 1 else n for f, n in zip(found, pair, strict=True))
+                pairs.append((train, measured))
+        return pairs
 
     @property
     def columns(self) -> tuple[float, ...]:
         return self.printed or self.tiou
 
 
+# THUMOS14 trains on its validation videos and tests on its test videos: the authors and ActionFormer call
+# them that, OpenTAD "training" and "validation", other files "training" and "test".
+_THUMOS_SPLITS = (("validation", "test"), ("training", "test"), ("training", "validation"))
 _ACTIVITYNET_LENGTHS = (30.0, 60.0, 120.0, 180.0)
 _ALL = (
     Protocol(
@@ -91,6 +112,7 @@ _ALL = (
         coverage_edges=(0.02, 0.04, 0.06, 0.08),
         instances_edges=(1, 40, 80),
         note="ActionFormer counts 212 videos, 3358 instances; OpenTAD 211 videos: protocol thumos14-opentad",
+        splits=_THUMOS_SPLITS,
     ),
     Protocol(
         "multithumos",
@@ -101,6 +123,7 @@ _ALL = (
         length_edges=(3.0, 6.0, 12.0, 18.0),
         coverage_edges=(0.02, 0.04, 0.06, 0.08),
         instances_edges=(1, 40, 80),
+        splits=_THUMOS_SPLITS,
     ),
     Protocol(
         "charades",
@@ -109,6 +132,7 @@ _ALL = (
         tiou_range(0.1, 0.9, 0.1),
         printed=(0.2, 0.5, 0.7),
         length_edges=(3, 6, 12, 18),
+        splits=(("training", "test"), ("training", "validation")),
     ),
     Protocol(
         "epic100",

@@ -1,8 +1,8 @@
 """Every preset resolves to the tree that it had when each preset was one whole file.
 
 ``resolved.json`` holds the trees that `longtal presets NAME` printed at commit 69c3272, with defaults, notes
-and descriptions: each as its difference from an earlier one that is ``like`` it. A key is the path of its
-sections, joined by "/".
+and descriptions (but for the subsets, which the protocol of the data set names since): each as its difference
+from an earlier one that is ``like`` it. A key is the path of its sections, joined by "/".
 
 After a preset was added or changed on purpose, `python -m tests.pipelines.presets.test_resolved` writes the
 file anew; what git then shows of it is the change.
@@ -19,8 +19,6 @@ from pipelines.presets import list_presets
 from tal.config import with_current_keys, without_removed_keys
 
 RECORD = Path(__file__).with_name("resolved.json")
-# Keys that came since, and what an older tree means without them.
-SINCE = {"data/reader": "auto"}
 
 
 def leaves(tree, path=""):
@@ -67,9 +65,9 @@ def test_the_presets_are_those_recorded():
 
 @pytest.mark.parametrize("name", sorted(list_presets()))
 def test_a_preset_resolves_to_the_recorded_tree(name):
-    """But for keys that came since, were renamed, or became constants of their value (`tal.config`)."""
+    """But for keys that were renamed since, or became constants of their value (`tal.config`)."""
     tree = whole(recorded()[name])
-    assert resolved(name) == SINCE | leaves(without_removed_keys(with_current_keys(tree, name), name))
+    assert resolved(name) == leaves(without_removed_keys(with_current_keys(tree, name), name))
     assert parse_config(tree) == load_config(name)  # as the config.yaml of a run of that time is read
 
 

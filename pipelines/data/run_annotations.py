@@ -1,0 +1,209 @@
+"""The annotations of a run: read, its two subsets found under the names that the file has for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pipelines.config import AUTO, DataConfig
+from tal.annotations import AnnotationSet, VideoAnnotation, read_annotations
+from tal.annotations.read import merge
+from tal.annotations.types import Segment, drop_duplicates, match_subset, subset_names
+from tal.errors import AnnotationError, ConfigError, EvaluationError
+from tal.metrics.protocols import Protocol, get_protocol
+
+# Formats in which a file is one subset, which its name says.
+_FILE_A_SUBSET = ("epic100", "charades")
+ONE_CLASS = "action"
+
+
+@dataclass(frozen=True)
+class RunAnnotations:
+    """What a run learns from and is measured on.
+
+    Attributes
+    ----------
+    whole
+        all annotations.
+    train_subset, val_subset
+        as the file calls them; ``val_subset`` empty: no validation.
+    notes
+        what a user should know of the choice.
+    """
+
+    whole: AnnotationSet
+    train_subset: str
+    val_subset: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def train(self) -> AnnotationSet:
+        return self.whole.subset(self.train_subset)
+
+    @property
+    def validation(self) -> AnnotationSet | None:
+        return self.whole.subset(self.val_subset) if self.val_subset else None
+
+    def named(self, data: DataConfig) -> DataConfig:
+        """A configuration that names the subsets as they are here."""
+        return data.model_copy(update={"train_subset": self.train_subset, "val_subset": self.val_subset})
+
+
+def read_run_annotations(data: DataConfig, one_class: bool = False) -> RunAnnotations:
+    """Read the annotations of a run and find its subsets.
+
+    Subsets that are ``auto`` are those of the data set's protocol, under any of the names that published
+    files have for them. EPIC-KITCHENS and Charades come as a file a subset: the other one, beside it, is read
+    as well.
+
+    Parameters
+    ----------
+    one_class
+        all labels are one (`ONE_CLASS`), learnt and measured as such.
+
+    Raises
+    ------
+    ConfigError
+        no annotations are named.
+    AnnotationError
+        they cannot be read.
+    EvaluationError
+        they have no such subset; names those that they have.
+    """
+    protocol = get_protocol(data.protocol)
+    whole, notes = read_whole(data)
+    train, validation = _subsets(whole, data, protocol)
+    if AUTO in (data.train_subset, data.val_subset):
+        notes.append(_said(whole, train, validation, protocol))
+    if one_class and len(whole.labels) > 1:
+        notes.append(
+            f"localizer.one_class without inference.video_scores: {len(whole.labels)} classes are learnt and "
+            f"measured as one, {ONE_CLASS!r}; a classifier's file of scores would name them"
+        )
+        whole = as_one_class(whole)
+    return RunAnnotations(whole, train, validation, tuple(notes))
+
+
+def read_whole(data: DataConfig) -> tuple[AnnotationSet, list[str]]:
+    """All annotations of a run, whatever their subsets, and notes on the files.
+
+    Raises
+    ------
+    ConfigError
+        no annotations are named.
+    AnnotationError
+        they cannot be read.
+    """
+    if not data.annotations:
+        raise ConfigError("data.annotations is empty: give the annotation file, --set data.annotations=FILE")
+    path = Path(data.annotations)
+    whole = read_annotations(path, target=data.target)
+    if AUTO in (data.train_subset, data.val_subset) and whole.format in _FILE_A_SUBSET:
+        return _with_other_file(whole, path, data, get_protocol(data.protocol))
+    return whole, []
+
+
+def as_one_class(annotations: AnnotationSet) -> AnnotationSet:
+    """Every label as `ONE_CLASS`; stretches that two labels shared are one."""
+
+    def once(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+        return tuple(drop_duplicates([replace(s, label=ONE_CLASS) for s in segments])[0])
+
+    def relabelled(video: VideoAnnotation) -> VideoAnnotation:
+        return replace(video, segments=once(video.segments), degenerate=once(video.degenerate))
+
+    videos = {name: relabelled(video) for name, video in annotations.videos.items()}
+    return replace(annotations, videos=videos, labels=(ONE_CLASS,))
+
+
+def _subsets(whole: AnnotationSet, data: DataConfig, protocol: Protocol) -> tuple[str, str]:
+    """Names of the two subsets, those that are ``auto`` by the protocol."""
+    given = [name for name in (data.train_subset, data.val_subset) if name not in (AUTO, "")]
+    for name in given:
+        whole.subset(name)  # raises, and names those that there are
+    if AUTO not in (data.train_subset, data.val_subset):
+        return data.train_subset, data.val_subset
+    train, validation = data.train_subset, data.val_subset
+    for pair in protocol.splits_in(whole.subsets):
+        chosen = pair[0] if train == AUTO else train, pair[1] if validation == AUTO else validation
+        if chosen[0] != chosen[1]:
+            return chosen
+    if validation == "":
+        for name, _ in protocol.splits:
+            if found := match_subset(name, whole.subsets):
+                return found[0] if len(found) == 1 else name, ""
+    raise EvaluationError(_no_split(whole, data, protocol))
+
+
+def _no_split(whole: AnnotationSet, data: DataConfig, protocol: Protocol) -> str:
+    wanted = " or ".join(f"{a!r} and {b!r}" for a, b in protocol.splits)
+    listing = ", ".join(f"{name!r} ({n} videos)" for name, n in list(whole.subsets.items())[:20])
+    if list(whole.subsets) == [""]:
+        how = (
+            "no video names a subset: `longtal annotations convert` gives them with --subset NAME or --info "
+            "TABLE (ActivityNet's video_info_new.csv), and `longtal init` makes a split"
+        )
+    else:
+        how = (
+            "name them, --set data.train_subset=NAME --set data.val_subset=NAME (empty: no validation), or "
+            "the data set's data.protocol"
+        )
+    return (
+        f"{data.annotations}: no subsets to train and to measure on: protocol {protocol.name} has {wanted}, "
+        f"the file has {listing or 'no video at all'}; {how}"
+    )
+
+
+def _said(whole: AnnotationSet, train: str, validation: str, protocol: Protocol) -> str:
+    counts = {name: len(whole.subset(name)) for name in (train, validation) if name}
+    measured = f"measures on {validation!r} ({counts[validation]})" if validation else "is not measured"
+    return (
+        f"{whole.source}: trains on {train!r} ({counts[train]} videos), {measured}: the subsets of protocol "
+        f"{protocol.name}"
+    )
+
+
+def _with_other_file(
+    whole: AnnotationSet, path: Path, data: DataConfig, protocol: Protocol
+) -> tuple[AnnotationSet, list[str]]:
+    """The annotations with those of the file beside that holds the other subset, where one is missing."""
+    for train, measured in protocol.splits:
+        for has, lacks in ((train, measured), (measured, train)):
+            if not match_subset(has, whole.subsets) or match_subset(lacks, whole.subsets):
+                continue
+            if lacks == measured and not data.val_subset:
+                continue
+            for other in _namesakes(path, has, lacks):
+                part = read_annotations(other, target=data.target, subset=lacks)
+                if part.format == whole.format:
+                    _require_class_lists(whole.format, path, data.target)
+                    return merge([whole, part]), [f"{path.name} has {has!r} alone: {other.name} is read too"]
+    return whole, []
+
+
+def _require_class_lists(file_format: str, path: Path, target: str) -> None:
+    """Without them a class is called by the commonest word in a file, which differs between files.
+
+    Raises
+    ------
+    AnnotationError
+        naming the list that is missing.
+    """
+    parts = ("verb", "noun") if target == "action" else (target,)
+    for part in parts if file_format == "epic100" else ():
+        listed = path.with_name(f"EPIC_100_{part}_classes.csv")
+        if not listed.is_file():
+            raise AnnotationError(
+                f"{listed} is not there: put the class list of the data set's authors beside {path.name}, or "
+                "the classes of its two files could have different names"
+            )
+
+
+def _namesakes(path: Path, has: str, lacks: str) -> Iterator[Path]:
+    """Files beside that are called the same but for the subset."""
+    for mine in sorted(subset_names(has), key=len, reverse=True):
+        for theirs in sorted(subset_names(lacks), key=len, reverse=True):
+            other = path.with_name(path.name.replace(mine, theirs))
+            if mine in path.name and other != path and other.is_file():
+                yield other
