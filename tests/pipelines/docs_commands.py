@@ -156,7 +156,7 @@ def tiny(words: list[str]) -> list[str]:
         return [*words, *small, "--workers", "0"]
     more = {
         "extract": ["--workers", "0"],
-        "init": ["--encoder", "timm:test_efficientnet", "--device", "cpu"],
+        "init": ["--encoder", "timm:test_efficientnet", "--no-estimate"],
         "plan": ["--steps", "2", *_sets(["encoder.checkpointing=false"])],
         "synth": ["--videos", "3", "--seconds", "8", "--size", "32"],
         "demo": ["--videos", "8", "--seconds", "8", *_sets([*_TINY, "train.validate_from=0"])],
