@@ -110,11 +110,13 @@ def convert(
         write_text(manifest, json.dumps(account(annotations), indent=1, ensure_ascii=False) + "\n")
     if as_json:
         rows = overview(annotations).to_dict("records")
-        console.print_json({"out": str(out), "format": name, "subsets": rows, "notes": notes})
+        about = {"out": str(out), "format": name, "subsets": rows, "notes": notes}
+        console.print_json({**about, "account": annotations.account.to_json()})
         return
     for note in notes:
         console.log.warning(note)
     console.print_table(overview(annotations))
+    console.out.print(str(annotations.account), markup=False)
     console.out.print(f"{annotations.source} ({annotations.format}) -> {out} ({name})", markup=False)
 
 
@@ -141,9 +143,11 @@ def show(paths: tuple[Path, ...], source: str, as_json: bool) -> None:
                 "labels": list(annotations.labels),
                 "subsets": overview(annotations).to_dict("records"),
                 "notes": list(annotations.notes),
+                "account": annotations.account.to_json(),
             }
         )
         return
     for note in annotations.notes:
         console.log.warning(note)
     console.print_table(overview(annotations), title=f"{annotations.source} ({annotations.format})")
+    console.out.print(str(annotations.account), markup=False)

@@ -51,12 +51,15 @@ def command(
                 "problems": report.table().to_dict("records"),
                 "subsets": report.subsets.to_dict("records"),
                 "notes": list(report.notes),
+                "account": None if report.account is None else report.account.to_json(),
             }
         )
     else:
         console.print_table(report.subsets, title="subsets", digits=2)
         for note in report.notes:
-            console.out.print(f"note: {note}")
+            console.out.print(f"note: {note}", markup=False)
+        if report.account is not None:
+            console.out.print(str(report.account), markup=False)
         if report.problems:
             console.print_table(report.table(), title="findings")
         warnings = len(report.problems) - report.num_errors

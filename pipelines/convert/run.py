@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from pipelines.config import RunConfig, parse_config, resolved_text
 from pipelines.shared.provenance import provenance
+from tal.annotations.labels import clean_label
 from tal.decoders.pyramid.config import PyramidConfig
 from tal.errors import CheckpointError, ConfigError
 from tal.inference.model_folder import write_model
@@ -167,14 +168,14 @@ def read_labels(path: str | Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {_first_line(error)}") from error
     if path.suffix != ".json":
-        return [line.strip() for line in text.splitlines() if line.strip()]
+        return [clean_label(line) for line in text.splitlines() if line.strip()]
     try:
         names = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path} is not JSON: {error}") from error
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"{path} must hold a list of class names")
-    return names
+    return [clean_label(name) for name in names]
 
 
 def _labels(labels: Sequence[str] | None, classes: int) -> list[str]:

@@ -14,7 +14,9 @@ from featstore import FeatureStore, VideoRecord
 from pipelines.data.videos import ANNOTATED, Opened, Sources, find_sources, open_videos, pair_with_files
 from pipelines.shared.row_fit import VideoRows, check_rows
 from tal.annotations import AnnotationSet, VideoAnnotation, read_annotations
+from tal.annotations.account import Account
 from tal.annotations.ids import match_ids
+from tal.annotations.labels import alike
 from tal.annotations.types import drop_duplicates
 from tal.video import VideoInfo
 
@@ -37,11 +39,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """Findings, and counts by subset: videos, videos found, instances, seconds."""
+    """Findings, and counts by subset: videos, videos found, instances, seconds.
+
+    ``account`` says what was taken from the annotations and what was left; None without annotations.
+    """
 
     problems: tuple[Problem, ...]
     subsets: pd.DataFrame
     notes: tuple[str, ...] = ()
+    account: Account | None = None
 
     @property
     def num_errors(self) -> int:
@@ -99,7 +105,8 @@ def check(
         problems += _store(store, named, infos, notes)
     order = {"error": 0, "warning": 1}
     problems.sort(key=lambda p: (order[p.severity], p.check, p.video))
-    return CheckReport(tuple(problems), _counts(named, infos), tuple(notes))
+    account = named.account if named else None
+    return CheckReport(tuple(problems), _counts(named, infos), tuple(notes), account)
 
 
 def _missing(sources: Sources, videos: Path) -> Iterator[Problem]:
@@ -130,16 +137,27 @@ def _segments(video: VideoAnnotation, info: VideoInfo | None) -> Iterator[Proble
 
 
 def _labels(named: AnnotationSet) -> Iterator[Problem]:
-    """Labels that look like misspellings of a more frequent one."""
+    """Labels that look like misspellings of a more frequent one, or of one that differs in case or blanks."""
     counts = Counter(s.label for v in named.videos.values() for s in v.counted)
     first = {s.label: v.id for v in reversed(list(named.videos.values())) for s in v.counted}
+    twins: dict[str, str] = {}
+    for group in alike(counts):
+        best = max(group, key=lambda label: (counts[label], label))
+        twins |= {label: best for label in group if label != best}
     for label, count in counts.items():
-        same = [o for o in counts if o != label and _plain(o) == _plain(label) and counts[o] > count]
-        frequent = [o for o in counts if counts[o] >= _MORE_FREQUENT * count]
-        near = same or difflib.get_close_matches(label, frequent, n=1, cutoff=_ALIKE) * (count <= _RARE)
+        near = twins.get(label) or _misspelt(label, counts)
         if near:
-            detail = f"{label!r} ({count} times) looks like {near[0]!r} ({counts[near[0]]} times)"
+            detail = f"{label!r} ({count} times) looks like {near!r} ({counts[near]} times)"
             yield Problem("label", first[label], "error", detail)
+
+
+def _misspelt(label: str, counts: Mapping[str, int]) -> str:
+    """A more frequent label that a label is probably a slip of; "" if there is none."""
+    count, plain = counts[label], _plain(label)
+    same = [o for o in counts if o != label and plain and _plain(o) == plain and counts[o] > count]
+    frequent = [o for o in counts if counts[o] >= _MORE_FREQUENT * count]
+    near = same or difflib.get_close_matches(label, frequent, n=1, cutoff=_ALIKE) * (count <= _RARE)
+    return near[0] if near else ""
 
 
 def _plain(label: str) -> str:

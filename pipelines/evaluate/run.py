@@ -12,10 +12,10 @@ import numpy as np
 
 from pipelines.evaluate.duplicates import Duplicates
 from tal.annotations import AnnotationSet, read_annotations, read_predictions
-from tal.annotations.files import read_text, write_text
+from tal.annotations.files import load_json, read_text, write_text
 from tal.annotations.ids import align_ids
 from tal.annotations.manifest import manifest, read_blocked
-from tal.errors import AnnotationError, EvaluationError
+from tal.errors import EvaluationError
 from tal.inference.thresholds import read_thresholds
 from tal.metrics import Evaluation, Protocol, get_protocol
 
@@ -93,11 +93,8 @@ def load_ground_truth(options: EvaluateOptions) -> tuple[AnnotationSet, Protocol
         annotations = whole.subset(subset)
     blocked = list(protocol.blocked)
     if options.blocked is not None:
-        text = read_text(options.blocked)
-        try:
-            content = json.loads(text) if options.blocked.suffix == ".json" else text
-        except json.JSONDecodeError as error:
-            raise AnnotationError(f"{options.blocked}: not JSON: {error}") from None
+        is_json = options.blocked.suffix == ".json"
+        content = load_json(options.blocked) if is_json else read_text(options.blocked)
         blocked += read_blocked(content)
     if blocked:
         annotations = annotations.without(blocked, "blocked")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from tal.annotations.account import Account
 from tal.annotations.files import check_name
+from tal.annotations.labels import clean_label
 from tal.annotations.options import ReadOptions
+from tal.annotations.times import to_seconds
 from tal.annotations.types import (
     DUPLICATE_REASON,
     AnnotationSet,
@@ -20,7 +23,7 @@ from tal.annotations.types import (
 )
 from tal.errors import AnnotationError
 
-__all__ = ["Builder", "first_ids", "to_seconds"]
+DUPLICATE = "duplicates"
 
 
 _SHOWN = 3  # ids that a message names
@@ -32,46 +35,22 @@ def first_ids(ids: Collection[str]) -> str:
     return shown + (f", … ({len(ids)} in all)" if len(ids) > _SHOWN else "")
 
 
-def to_seconds(value: Any, where: str) -> float:
-    """A finite number of seconds from a number or its text; also ``HH:MM:SS.ss`` and ``MM:SS.ss``.
-
-    Raises
-    ------
-    AnnotationError
-        the value is not such a number; the message begins with ``where``.
-    """
-    if isinstance(value, bool) or value is None:
-        raise AnnotationError(f"{where}: {value!r} is not a time in seconds")
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError, OverflowError):
-        parts = value.split(":") if isinstance(value, str) else []
-        try:
-            if not 2 <= len(parts) <= 3:
-                raise ValueError
-            seconds = 0.0
-            for part in parts:
-                seconds = seconds * 60 + float(part)
-        except (ValueError, OverflowError):
-            raise AnnotationError(f"{where}: {str(value)[:60]!r} is not a time in seconds") from None
-    if not math.isfinite(seconds):
-        raise AnnotationError(f"{where}: {value!r} is not a finite time")
-    return seconds
-
-
 @dataclass
 class _Video:
-    subset: str
-    duration_s: float | None
-    fps: float | None
-    num_frames: int | None
-    url: str | None
+    subset: str = ""
+    duration_s: float | None = None
+    fps: float | None = None
+    num_frames: int | None = None
+    url: str | None = None
     segments: list[Segment] = field(default_factory=list)
     ignored: list[Segment] = field(default_factory=list)
 
 
 class Builder:
     """Collects videos and segments; ``build`` validates, removes duplicates and writes the notes.
+
+    A reader gives each annotation of its file to `segment` or, with the reason, to `leave`: so what is not
+    taken is counted, whatever the format.
 
     Parameters
     ----------
@@ -84,9 +63,11 @@ class Builder:
     def __init__(self, source: str, options: ReadOptions) -> None:
         self.source = source
         self.keep_duplicates = options.keep_duplicates
-        self.ignore_labels = frozenset(options.ignore_labels)
+        self.ignore_labels = frozenset(map(clean_label, options.ignore_labels))
         self.notes: list[str] = []
-        self._checked: set[str] = set()  # labels
+        self._left: Counter[str] = Counter()
+        self._cleaned: dict[str, str] = {}  # label as written -> as taken
+        self._changed: Counter[str] = Counter()  # labels that cleaning changed
         self._videos: dict[str, _Video] = {}
 
     def __contains__(self, video_id: str) -> bool:
@@ -101,10 +82,33 @@ class Builder:
         num_frames: int | None = None,
         url: str | None = None,
     ) -> None:
-        """Add a video; one that stands already keeps its segments."""
+        """Add a video, or say more of one that stands already; its segments stay.
+
+        Raises
+        ------
+        AnnotationError
+            the name cannot be one, or another line says otherwise of the video.
+        """
+        facts = {"subset": subset, "duration_s": duration_s, "fps": fps, "num_frames": num_frames, "url": url}
         if video_id not in self._videos:
             check_name(video_id, f"{self.source}: a video")
-            self._videos[video_id] = _Video(subset, duration_s, fps, num_frames, url)
+            self._videos[video_id] = _Video()
+        video = self._videos[video_id]
+        for name, value in facts.items():
+            if value is None or value == "" or value == (before := getattr(video, name)):
+                continue
+            if before not in (None, ""):
+                raise AnnotationError(
+                    f"{self.source}: video {video_id!r} has two values of {name.removesuffix('_s')}: "
+                    f"{before!r} and {value!r}"
+                )
+            if isinstance(value, str):
+                check_name(value, f"{self.source}: video {video_id!r}: {name}")
+            setattr(video, name, value)
+
+    def leave(self, reason: str, count: int = 1) -> None:
+        """Count annotations that cannot be taken; ``reason`` says what they are: "point events"."""
+        self._left[reason] += count
 
     def segment(
         self,
@@ -132,12 +136,20 @@ class Builder:
             a time or the label makes no sense; the message begins with ``where``.
         """
         where = where or f"{self.source}: video {video_id!r}"
-        if not isinstance(label, str) or label not in self._checked:
-            check_name(label, f"{where}: label")
-            self._checked.add(label)
+        label = self._clean(label, where)
         segment = Segment(to_seconds(start, where) * units_s[0], to_seconds(end, where) * units_s[1], label)
         video = self._videos[video_id]
         (video.ignored if label in self.ignore_labels else video.segments).append(segment)
+
+    def _clean(self, label: Any, where: str) -> str:
+        if not isinstance(label, str) or label not in self._cleaned:
+            check_name(label, f"{where}: label")
+            clean = clean_label(label)
+            check_name(clean, f"{where}: label")
+            self._cleaned[label] = clean
+        if self._cleaned[label] != label:
+            self._changed[label] += 1
+        return self._cleaned[label]
 
     def build(self, file_format: str, labels: Collection[str] = ()) -> AnnotationSet:
         """The validated set; ``labels`` fixes names and order where the format lists them.
@@ -170,6 +182,14 @@ class Builder:
                 ignored=tuple(raw.ignored),
             )
         notes = list(self.notes)
+        if self._changed:
+            notes.append(
+                f"{self._changed.total()} labels with blanks around them, or not in composed Unicode (NFC), "
+                f"taken without: {first_ids(self._changed)}"
+            )
+        if self._left:
+            left_out = Account(left=self._left)
+            notes.append(f"{left_out.num_left} annotations left out: {left_out.reasons}")
         if repeats_all := [e.video_id for e in excluded if e.reason.startswith("duplicate")]:
             notes.append(f"{len(repeats_all)} duplicate annotations removed: {first_ids(repeats_all)}")
         if ignored:
@@ -184,6 +204,9 @@ class Builder:
                 f"{len(beyond)} segments end over 1 s after their video's duration: {first_ids(beyond)}"
             )
         used = label_order(videos.values())
-        listed = tuple(name for name in labels if name not in self.ignore_labels)
+        cleaned = dict.fromkeys(map(clean_label, labels))
+        listed = tuple(name for name in cleaned if name not in self.ignore_labels)
         order = listed if set(used) <= set(listed) else used
-        return AnnotationSet(videos, order, tuple(notes), tuple(excluded), self.source, file_format)
+        left = self._left + Counter({DUPLICATE: len(repeats_all)})
+        account = Account(sum(len(v.all_segments) for v in videos.values()), dict(left))
+        return AnnotationSet(videos, order, tuple(notes), tuple(excluded), self.source, file_format, account)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tal.annotations.types import AnnotationSet
+from tal.errors import AnnotationError
 
 
 def manifest(annotations: AnnotationSet) -> dict[str, Any]:
@@ -23,6 +24,7 @@ def manifest(annotations: AnnotationSet) -> dict[str, Any]:
     ]
     return {
         "source": annotations.source,
+        "account": annotations.account.to_json(),
         "videos": len(annotations.videos),
         "instances": annotations.num_instances,
         "instances_by_video": {name: len(v.counted) for name, v in annotations.videos.items()},
@@ -37,8 +39,16 @@ def manifest(annotations: AnnotationSet) -> dict[str, Any]:
 
 
 def read_blocked(content: Any) -> list[str]:
-    """Ids of ActivityNet's ``blocked.json`` (a list), of any JSON object's keys, or of text lines."""
+    """Ids of ActivityNet's ``blocked.json`` (a list), of any JSON object's keys, or of text lines.
+
+    Raises
+    ------
+    AnnotationError
+        it is none of these.
+    """
     if isinstance(content, str):
         lines = (line.split("#")[0].split() for line in content.splitlines())
         return [parts[0] for parts in lines if parts]
+    if not isinstance(content, list | dict):
+        raise AnnotationError(f"a list of ids to leave out is not {str(content)[:60]!r}")
     return [str(i) for i in content]

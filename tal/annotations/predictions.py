@@ -7,8 +7,8 @@ On disk: ActivityNet's result form ``{"version", "results": {id: [{"label", "sco
 from __future__ import annotations
 
 import csv
-import io
 import json
+import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,10 +16,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from tal.annotations.builder import first_ids, to_seconds
+from tal.annotations.builder import first_ids
+from tal.annotations.delimited import find_delimiter, split_rows
 from tal.annotations.detection import Detection
-from tal.annotations.files import check_name, load_json, read_bytes, write_text
+from tal.annotations.files import check_name, describe_json, load_json, read_text, too_deep, write_text
+from tal.annotations.labels import clean_label
+from tal.annotations.times import to_seconds
 from tal.errors import AnnotationError
 
 PREDICTION_COLUMNS = Detection._fields
@@ -54,7 +58,10 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
         naming file, video and what is wrong.
     """
     path = Path(path)
-    frame = _read_csv(path) if path.suffix.lower() in (".csv", ".tsv") else _read_json(path)
+    try:
+        frame = _read_csv(path) if path.suffix.lower() in (".csv", ".tsv") else _read_json(path)
+    except RecursionError:
+        raise too_deep(str(path)) from None
     for column in ("start_s", "end_s", "score"):
         values = frame[column].to_numpy()
         if not np.isfinite(values).all():
@@ -75,7 +82,14 @@ class _Columns:
     def __init__(self) -> None:
         self.start, self.end, self.score = array("d"), array("d"), array("d")
         self.label: array[int] = array("q")
-        self.codes: dict[str, int] = {}
+        self.codes: dict[str, int] = {}  # label without blanks around it -> number
+        self._as_written: dict[str, int] = {}
+
+    def code_of(self, label: str) -> int:
+        """Number of a label; readers of annotations clean labels in the same way."""
+        if label not in self._as_written:
+            self._as_written[label] = self.codes.setdefault(clean_label(label), len(self.codes))
+        return self._as_written[label]
 
     def take(self, item: dict[str, Any]) -> Any:
         if "segment" not in item:
@@ -83,9 +97,8 @@ class _Columns:
         try:
             start, end = item["segment"]
             score, label = item["score"], item["label"]
-            code = self.codes.setdefault(label, len(self.codes))
-            self.append(float(start), float(end), float(score), code)
-        except (TypeError, ValueError, KeyError, OverflowError):
+            self.append(float(start), float(end), float(score), self.code_of(label))
+        except (TypeError, ValueError, KeyError, OverflowError, AttributeError):
             return item
         return len(self.label) - 1
 
@@ -101,7 +114,9 @@ def _read_json(path: Path) -> pd.DataFrame:
     content = load_json(path, columns.take)
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
-        raise AnnotationError(f"{path}: not a prediction file: needs 'results': {{video: [...]}}")
+        raise AnnotationError(
+            f"{path}: not a prediction file: needs 'results': {{video: [...]}}, not {describe_json(content)}"
+        )
     rows: array[int] = array("q")
     counts = []
     for video_id, items in results.items():
@@ -118,20 +133,29 @@ def _read_json(path: Path) -> pd.DataFrame:
     is_row = (order >= 0) & (order < len(columns.label))
     if not is_row.all() or len(np.unique(order)) != len(order):
         raise AnnotationError(f"{path}: 'results' holds bare numbers where predictions should be")
+    return _frame(path, list(results), np.repeat(np.arange(len(counts)), counts), columns, order)
+
+
+def _frame(
+    path: Path,
+    ids: list[str],
+    video_codes: NDArray[np.int64],
+    columns: _Columns,
+    order: NDArray[np.int64] | None = None,
+) -> pd.DataFrame:
+    """The table of predictions; ``order``: rows of ``columns`` in the file's order, None: as they are."""
     labels = list(columns.codes)
-    ids = list(results)
     for label in labels:
         check_name(label, f"{path}: a label")
     for video_id in ids:
         check_name(video_id, f"{path}: a video")
+    rows = slice(None) if order is None else order
     frame = prediction_frame(
-        pd.Categorical.from_codes(
-            np.repeat(np.arange(len(ids)), counts), categories=pd.Index(ids, dtype=str)
-        ),
-        np.asarray(columns.start)[order],
-        np.asarray(columns.end)[order],
-        pd.Categorical.from_codes(np.asarray(columns.label)[order], categories=pd.Index(labels, dtype=str)),
-        np.asarray(columns.score)[order],
+        pd.Categorical.from_codes(video_codes, categories=pd.Index(ids, dtype=str)),
+        np.asarray(columns.start)[rows],
+        np.asarray(columns.end)[rows],
+        pd.Categorical.from_codes(np.asarray(columns.label)[rows], categories=pd.Index(labels, dtype=str)),
+        np.asarray(columns.score)[rows],
     )
     frame.attrs["videos"] = ids
     return frame
@@ -144,6 +168,7 @@ def _refuse(item: Any, where: str) -> None:
     segment = item["segment"]
     if not isinstance(segment, list) or len(segment) != 2:
         raise AnnotationError(f"{where}: 'segment' must be [start, end], not {_short(segment)}")
+    check_name(item["label"], f"{where}: a label")
     for value in (*segment, item["score"]):
         to_seconds(value, where)
     raise AnnotationError(f"{where}: cannot be read: {_short(item)}")
@@ -155,35 +180,32 @@ def _short(value: Any) -> str:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    content = read_bytes(path)
-    try:
-        raw = pd.read_csv(
-            io.BytesIO(content),
-            sep="\t" if path.suffix.lower() == ".tsv" else ",",
-            dtype={"video_id": str, "label": str},
-            keep_default_na=False,
-            encoding="utf-8-sig",
-        )
-    except (ValueError, UnicodeDecodeError) as error:
-        raise AnnotationError(f"{path}: not a table: {error}") from None
-    missing = [c for c in PREDICTION_COLUMNS if c not in raw.columns]
-    if missing:
+    text = read_text(path)
+    table = split_rows(text, find_delimiter(text), path.name)
+    header = [cell.strip() for cell in next(table, (0, []))[1]]
+    if missing := [c for c in PREDICTION_COLUMNS if c not in header]:
         raise AnnotationError(f"{path}: lacks the columns {missing}; it needs {list(PREDICTION_COLUMNS)}")
-    numbers = {}
-    for column in ("start_s", "end_s", "score"):
-        numbers[column] = pd.to_numeric(raw[column], errors="coerce").to_numpy(np.float64)
-        if not np.isfinite(numbers[column]).all():
-            line = int(np.flatnonzero(~np.isfinite(numbers[column]))[0]) + 2
-            raise AnnotationError(f"{path}, line {line}: {column} is not a finite number")
-    frame = prediction_frame(
-        raw["video_id"].tolist(),
-        numbers["start_s"],
-        numbers["end_s"],
-        raw["label"].tolist(),
-        numbers["score"],
-    )
-    frame.attrs["videos"] = list(dict.fromkeys(raw["video_id"]))
-    return frame
+    if twice := [c for c in PREDICTION_COLUMNS if header.count(c) > 1]:
+        raise AnnotationError(f"{path}: two columns are called {twice[0]!r}")
+    places = [header.index(c) for c in PREDICTION_COLUMNS]
+    columns = _Columns()
+    videos: dict[str, int] = {}
+    video_codes: array[int] = array("q")
+    for line, cells in table:
+        if len(cells) < len(header) or any(map(str.strip, cells[len(header) :])):
+            raise AnnotationError(f"{path}, line {line}: {len(cells)} cells under {len(header)} columns")
+        video, start, end, label, score = (cells[place] for place in places)
+        try:
+            numbers = [float(number) for number in (start, end, score)]
+        except ValueError:
+            numbers = [math.nan]
+        if not all(map(math.isfinite, numbers)):
+            raise AnnotationError(
+                f"{path}, line {line}: {start!r:.40}, {end!r:.40}, {score!r:.40} are not all finite numbers"
+            )
+        video_codes.append(videos.setdefault(video, len(videos)))
+        columns.append(numbers[0], numbers[1], numbers[2], columns.code_of(label))
+    return _frame(path, list(videos), np.asarray(video_codes, dtype=np.int64), columns)
 
 
 def write_predictions(frame: pd.DataFrame, path: str | Path, videos: Iterable[str] | None = None) -> None:

@@ -6,13 +6,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tal.annotations.builder import to_seconds
-from tal.annotations.files import check_name
+from tal.annotations.account import Account
+from tal.annotations.columns import columns_of, rows_by_column
+from tal.annotations.files import check_name, too_deep
+from tal.annotations.formats.base import refuse_names
 from tal.annotations.formats.registry import detect_format, find_format
-from tal.annotations.formats.tables import columns_of
 from tal.annotations.ids import match_ids
+from tal.annotations.labels import clean_label
 from tal.annotations.options import ReadOptions
-from tal.annotations.rows import dict_rows, read_rows
+from tal.annotations.rows import read_table
+from tal.annotations.times import to_seconds
 from tal.annotations.types import AnnotationSet, label_order
 from tal.errors import AnnotationError
 
@@ -45,9 +48,12 @@ def read_annotations(
     """
     path = Path(path)
     options = ReadOptions(keep_duplicates, tuple(ignore_labels), subset, target, labels)
-    chosen = detect_format(path) if file_format == "auto" else find_format(file_format)
-    assert chosen.read is not None, "formats of detections alone detect nothing"
-    annotations = chosen.read(path, options)
+    try:
+        chosen = detect_format(path) if file_format == "auto" else find_format(file_format)
+        assert chosen.read is not None, "formats of detections alone detect nothing"
+        annotations = chosen.read(path, options)
+    except RecursionError:
+        raise too_deep(str(path)) from None
     return with_info(annotations, info) if info is not None else annotations
 
 
@@ -67,6 +73,11 @@ def write_annotations(annotations: AnnotationSet, path: str | Path, file_format:
         check_name(name, "a video")
     for label in annotations.used_labels:
         check_name(label, "a label")
+    refuse_names(
+        annotations.used_labels,
+        lambda label: label == clean_label(label),
+        "readers take labels without blanks around them, and in composed Unicode (NFC); not so",
+    )
     chosen.write(annotations, Path(path))
 
 
@@ -81,13 +92,16 @@ def with_info(annotations: AnnotationSet, path: Path) -> AnnotationSet:
     AnnotationError
         the table has no column of videos, or a number in it makes no sense.
     """
-    rows = read_rows(path)
-    columns = columns_of(rows[0][1]) if rows else {}
+    table = read_table(path)
+    columns = columns_of(table.header)
     if "video" not in columns:
         raise AnnotationError(f"{path}: a table of videos needs a column 'video'")
+    decimals = table.decimals(columns[name].place for name in ("duration", "fps") if name in columns)
     row_of: dict[str, tuple[str, dict[str, str]]] = {}
-    for where, cells in dict_rows(path, rows):
-        row_of[cells.get(columns["video"], "").strip()] = (where, cells)
+    for where, cells in rows_by_column(table, columns, times=("duration",)):
+        before = row_of.setdefault(cells["video"], (where, cells))[1]
+        if any(before.get(name) != cells.get(name) for name in ("subset", "duration", "fps")):
+            raise AnnotationError(f"{where}: another line says otherwise of video {cells['video']!r}")
     matches = match_ids(annotations.videos, row_of)
     videos, missing = {}, 0
     for name, video in annotations.videos.items():
@@ -98,11 +112,11 @@ def with_info(annotations: AnnotationSet, path: Path) -> AnnotationSet:
         where, cells = row_of[matches.pairs[name]]
         value: dict[str, float | None] = {}
         for ours in ("duration", "fps"):
-            text = cells.get(columns.get(ours, ""), "").strip()
+            text = decimals.plain(cells.get(ours, ""), where)
             value[ours] = to_seconds(text, f"{where}: {ours}") if text else None
         videos[name] = replace(
             video,
-            subset=video.subset or cells.get(columns.get("subset", ""), "").strip(),
+            subset=video.subset or cells.get("subset", ""),
             duration_s=video.duration_s if video.duration_s is not None else value["duration"],
             fps=video.fps if video.fps is not None else value["fps"],
         )
@@ -135,4 +149,5 @@ def merge(sets: Sequence[AnnotationSet]) -> AnnotationSet:
         tuple(e for p in sets for e in p.excluded),
         " + ".join(p.source for p in sets),
         sets[0].format,
+        sum((p.account for p in sets), Account()),
     )

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from tal.annotations.account import Account
 from tal.errors import EvaluationError
 
 # What the field's files call the same three splits. THUMOS14 trains on "validation" and tests on "test", so a
@@ -79,6 +80,7 @@ class AnnotationSet:
     """Videos by id, the labels in a fixed order, and what the reader found worth saying.
 
     ``labels`` belongs to the whole data set: a subset keeps it, so that class indices agree between splits.
+    ``account`` says what the reader took from the file and what it left.
     """
 
     videos: Mapping[str, VideoAnnotation]
@@ -87,6 +89,7 @@ class AnnotationSet:
     excluded: tuple[Exclusion, ...] = ()
     source: str = ""
     format: str = field(default="activitynet", compare=False)
+    account: Account = field(default=Account(), compare=False)
 
     def __len__(self) -> int:
         return len(self.videos)

@@ -6,7 +6,6 @@ classifier of whole videos.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from tal.annotations.builder import first_ids
+from tal.annotations.files import load_json
 from tal.annotations.ids import IdIndex
+from tal.annotations.labels import clean_label
 from tal.errors import AnnotationError
 from tal.suppression import FusionRule, fuse_video_scores
 
@@ -40,12 +41,10 @@ class VideoScores:
         Raises
         ------
         AnnotationError
-            no such file, another form, a score that is not a number in [0, 1], or none of the run's labels.
+            no such file, another form, a key or a label twice, a score that is not a number in [0, 1], or
+            none of the run's labels.
         """
-        try:
-            tree = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise AnnotationError(f"{path} cannot be read as video scores: {error}") from error
+        tree = load_json(Path(path))
         if not isinstance(tree, dict):
             raise AnnotationError(f"{path}: video scores are an object {{video: {{label: score}}}}")
         names = tree.get("class")
@@ -103,22 +102,35 @@ class VideoScores:
 
 def _in_order(value: Any, names: Any, index: Mapping[str, int], where: str) -> NDArray[np.float64]:
     """Scores of one video by label index; labels unknown to the run are left out, missing ones are 0."""
-    if isinstance(value, list) and isinstance(names, list) and len(value) == len(names):
-        value = dict(zip(names, value, strict=True))
-    if not isinstance(value, dict):
-        raise AnnotationError(
-            f'{where}: write {{label: score}}, or a list of scores as long as the list "class" of the file'
-        )
+    scores = _by_label(value, names, where)
     ordered = np.zeros(len(index))
-    own = [label for label in value if label in index]
+    own = [label for label in scores if label in index]
     if not own:
         raise AnnotationError(
-            f"{where}: none of the labels ({', '.join(map(str, list(value)[:3]))} …) is one of the run's "
+            f"{where}: none of the labels ({', '.join(list(scores)[:3])} …) is one of the run's "
             f"({', '.join(list(index)[:3])} …)"
         )
     for label in own:
-        score = value[label]
+        score = scores[label]
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
             raise AnnotationError(f"{where}: the score of {label!r} is {score!r}, not a number from 0 to 1")
         ordered[index[label]] = score
     return ordered
+
+
+def _by_label(value: Any, names: Any, where: str) -> dict[str, Any]:
+    """Label -> score, labels without blanks around them; one label must not have two scores."""
+    if isinstance(value, list) and isinstance(names, list) and len(value) == len(names):
+        pairs = list(zip(map(str, names), value, strict=True))
+    elif isinstance(value, dict):
+        pairs = list(value.items())
+    else:
+        raise AnnotationError(
+            f'{where}: write {{label: score}}, or a list of scores as long as the list "class" of the file'
+        )
+    scores: dict[str, Any] = {}
+    for label, score in pairs:
+        if clean_label(label) in scores:
+            raise AnnotationError(f"{where}: label {clean_label(label)!r} is there twice")
+        scores[clean_label(label)] = score
+    return scores

@@ -6,17 +6,27 @@ the duration, or are only the inner dictionary with ``duration_second``.
 
 from __future__ import annotations
 
+import difflib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tal.annotations.builder import Builder, to_seconds
-from tal.annotations.files import load_json, write_text
+from tal.annotations.builder import Builder, first_ids
+from tal.annotations.files import describe_json, keys_of, load_json, write_text
 from tal.annotations.formats.base import PARTS, Format, PredictionFiles
+from tal.annotations.formats.foreign import foreign_json
 from tal.annotations.options import ReadOptions
 from tal.annotations.predictions import write_detections
+from tal.annotations.times import to_seconds
 from tal.annotations.types import AnnotationSet, VideoAnnotation
 from tal.errors import AnnotationError
+
+# Keys of a video that are looked at; one that is a slip of them is refused.
+_KEYS = ("annotations", "subset", "duration", "fps")
+# What other files call the list of annotations.
+_LISTS = ("annotation", "annos", "anns", "segments", "actions", "events", "instances", "labels", "timestamps")
+_ALIKE = 0.87
 
 
 def read_activitynet(path: Path, options: ReadOptions) -> AnnotationSet:
@@ -30,40 +40,87 @@ def parse_activitynet(content: Any, source: str, options: ReadOptions) -> Annota
     Raises
     ------
     AnnotationError
-        naming the video and what is wrong with it.
+        naming the video and what is wrong with it, or the keys of JSON that is something else.
     """
+    database = _database(content, source)
+    build = Builder(source, options)
+    for video_id, entry in database.items():
+        _read_video(video_id, entry, build, options.subset)
+    for key, what in (("subset", "name no subset; it reads as ''"), ("annotations", "have no 'annotations'")):
+        lacking = [name for name, entry in database.items() if entry.get(key) is None]
+        if lacking and not (key == "subset" and options.subset):
+            build.notes.append(f"{len(lacking)} of {len(database)} videos {what}: {first_ids(lacking)}")
+    return build.build("activitynet", _taxonomy_labels(content.get("taxonomy")))
+
+
+def _database(content: Any, source: str) -> dict[str, dict[str, Any]]:
+    """Videos by id, from an object that looks as if it had them."""
+    if reason := foreign_json(content):
+        raise AnnotationError(f"{source}: not ActivityNet JSON: {reason}; found: {describe_json(content)}")
+    form = "{'database': {id: {'subset': …, 'annotations': [{'label': …, 'segment': [start, end]}]}}}"
     database = content.get("database", content) if isinstance(content, dict) else None
     if not isinstance(database, dict) or not all(isinstance(v, dict) for v in database.values()):
-        raise AnnotationError(f"{source}: not ActivityNet JSON: needs a 'database' of videos by id")
+        raise AnnotationError(f"{source}: not ActivityNet JSON: needs {form}, not {describe_json(content)}")
     if database and not any({"annotations", "subset"} & v.keys() for v in database.values()):
-        raise AnnotationError(f"{source}: not ActivityNet JSON: no video has 'annotations' or a 'subset'")
-    build = Builder(source, options)
-    no_subset = 0
-    for video_id, entry in database.items():
-        where = f"{source}: video {video_id!r}"
-        subset = entry.get("subset")
-        no_subset += subset is None and not options.subset
-        duration = entry.get("duration", entry.get("duration_second"))
-        frames = entry.get("frame", entry.get("duration_frame", entry.get("num_frames")))
-        build.video(
-            video_id,
-            subset=str(subset) if subset is not None else options.subset,
-            duration_s=None if duration in (None, "") else to_seconds(duration, f"{where}: duration"),
-            fps=None if entry.get("fps") in (None, "") else to_seconds(entry["fps"], f"{where}: fps"),
-            num_frames=None if frames in (None, "") else int(to_seconds(frames, f"{where}: frames")),
-            url=entry.get("url") if isinstance(entry.get("url"), str) else None,
+        raise AnnotationError(
+            f"{source}: not ActivityNet JSON: no video has 'annotations' or a 'subset'; the first has "
+            f"{describe_json(next(iter(database.values())))}; needs {form}"
         )
-        annotations = entry.get("annotations", [])
-        if not isinstance(annotations, list):
-            raise AnnotationError(f"{where}: 'annotations' is not a list")
-        for a in annotations:
-            segment = a.get("segment") if isinstance(a, dict) else None
-            if not isinstance(segment, list | tuple) or len(segment) != 2:
-                raise AnnotationError(f"{where}: an annotation needs 'label' and 'segment': [start, end]")
-            build.segment(video_id, segment[0], segment[1], a.get("label"))
-    if no_subset:
-        build.notes.append(f"{no_subset} of {len(database)} videos name no subset; it reads as ''")
-    return build.build("activitynet", _taxonomy_labels(content.get("taxonomy")))
+    return database
+
+
+def _read_video(video_id: str, entry: dict[str, Any], build: Builder, subset: str) -> None:
+    where = f"{build.source}: video {video_id!r:.80}"
+    for key in _KEYS:
+        if key not in entry and (slip := _slip(key, entry)):
+            raise AnnotationError(
+                f"{where}: has {slip!r:.60} where {key!r} should be; its keys are {keys_of(entry)}"
+            )
+    duration = entry.get("duration", entry.get("duration_second"))
+    frames = entry.get("frame", entry.get("duration_frame", entry.get("num_frames")))
+    build.video(
+        video_id,
+        subset=subset if entry.get("subset") is None else str(entry["subset"]),
+        duration_s=None if duration in (None, "") else to_seconds(duration, f"{where}: duration"),
+        fps=None if entry.get("fps") in (None, "") else to_seconds(entry["fps"], f"{where}: fps"),
+        num_frames=None if frames in (None, "") else int(to_seconds(frames, f"{where}: frames")),
+        url=entry.get("url") if isinstance(entry.get("url"), str) else None,
+    )
+    annotations = entry.get("annotations", [])
+    if not isinstance(annotations, list):
+        raise AnnotationError(
+            f"{where}: 'annotations' is {str(annotations)[:60]!r}, not a list; write [] where there is none"
+        )
+    for number, a in enumerate(annotations, 1):
+        segment = a.get("segment") if isinstance(a, dict) else None
+        if not isinstance(segment, list | tuple) or len(segment) != 2 or "label" not in a:
+            has = f"the keys {keys_of(a)}" if isinstance(a, dict) else repr(str(a)[:60])
+            raise AnnotationError(
+                f"{where}: annotation {number} needs 'label' and 'segment': [start, end]; it has {has}"
+            )
+        build.segment(video_id, segment[0], segment[1], a["label"])
+
+
+def _slip(key: str, entry: dict[str, Any]) -> str:
+    """A key of the entry that is probably meant for ``key``; "" if there is none."""
+    for own, value in entry.items():
+        if _looks_like(own, key) or (
+            key == "annotations" and own.casefold() in _LISTS and _is_list_of_parts(value)
+        ):
+            return own
+    return ""
+
+
+@lru_cache(maxsize=10_000)
+def _looks_like(own: str, key: str) -> bool:
+    name = own.strip().casefold()
+    if own in _KEYS or len(name) > 2 * len(key):
+        return False
+    return name == key or (difflib.SequenceMatcher(None, name, key).ratio() >= _ALIKE)
+
+
+def _is_list_of_parts(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and not any(isinstance(v, str) for v in value))
 
 
 def _taxonomy_labels(taxonomy: Any) -> list[str]:

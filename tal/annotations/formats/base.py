@@ -10,9 +10,9 @@ from typing import Any
 
 from tal.annotations.builder import first_ids
 from tal.annotations.detection import Detection
-from tal.annotations.files import load_json
+from tal.annotations.files import parse_json, read_text
 from tal.annotations.options import ReadOptions
-from tal.annotations.rows import read_rows
+from tal.annotations.rows import Table, parse_table
 from tal.annotations.types import AnnotationSet, label_order
 from tal.errors import AnnotationError
 
@@ -58,19 +58,31 @@ class FileContent:
         self.is_folder = path.is_dir()
 
     @cached_property
+    def text(self) -> str:
+        """The text; "" of a folder."""
+        return "" if self.is_folder else read_text(self.path)
+
+    @cached_property
     def json(self) -> Any:
         """A ``.json`` file's content; None for any other file."""
-        return load_json(self.path) if self.suffix == ".json" and not self.is_folder else None
+        return (
+            parse_json(self.text, str(self.path)) if self.suffix == ".json" and not self.is_folder else None
+        )
 
     @cached_property
-    def rows(self) -> list[tuple[int, list[str]]]:
-        """(line number, cells) of a delimited text; none of a folder."""
-        return [] if self.is_folder else read_rows(self.path)
+    def table(self) -> Table:
+        """Rows of a delimited text; none of a folder."""
+        return parse_table(self.path, self.text)
 
-    @cached_property
+    @property
+    def rows(self) -> Sequence[tuple[int, list[str]]]:
+        """(line number, cells) of the table's rows."""
+        return self.table.rows
+
+    @property
     def header(self) -> list[str]:
         """Cells of the first line."""
-        return [cell.strip() for cell in self.rows[0][1]] if self.rows else []
+        return self.table.header
 
 
 @dataclass(frozen=True)

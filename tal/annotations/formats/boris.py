@@ -1,21 +1,23 @@
 """BORIS' tabular exports: aggregated events (``Start (s)``, ``Stop (s)``) and plain ones (``START``).
 
 Aggregated events are what is written. A video is named after its media file; or by the observation, where
-that is the path's end (``P01/P01_11`` of ``/data/P01/P01_11.mp4``) or there is no media file. Point events
-have no length and are left out.
+that is the path's end (``P01/P01_11`` of ``/data/P01/P01_11.mp4``) or there is no media file. Times are
+those of the file: the observation's offset is subtracted, and what was coded in a queue of files is given to
+the file that shows it. Point events have no length and are left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from tal.annotations.builder import Builder, to_seconds
+from tal.annotations.builder import Builder
 from tal.annotations.detection import Detection
 from tal.annotations.files import path_text
 from tal.annotations.formats.base import FileContent, Format, PredictionFiles, refuse_blanks
+from tal.annotations.formats.boris_events import add_events, is_aggregated, is_events
 from tal.annotations.options import ReadOptions
-from tal.annotations.rows import dict_rows, read_rows, write_rows
+from tal.annotations.rows import Table, read_table, write_rows
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
 
@@ -38,110 +40,39 @@ COLUMNS = (
     "Comment start",
     "Comment stop",
 )
-_MEDIA = ("Media file name", "Media file path", "Media file")
-_DURATION = ("Media duration", "Total length")  # what the column's name begins with
-_FPS = ("FPS", "FPS (frame/s)")
-# Exports of plain events begin with lines about the observation.
-_MAX_LINES_ABOVE = 40
+# Exports of plain events of BORIS 7 begin with lines about the observation.
+_MAX_LINES_ABOVE = 60
 
 
 def _is_boris(content: FileContent) -> bool:
-    headers = ({c.strip() for c in cells} for _, cells in content.rows[:_MAX_LINES_ABOVE])
-    return any(_is_aggregated(header) or _is_events(header) for header in headers)
+    return not content.is_folder and _top(content.table) is not None
 
 
-def _is_aggregated(header: set[str]) -> bool:
-    return {"Behavior", "Start (s)", "Stop (s)"} <= header
-
-
-def _is_events(header: set[str]) -> bool:
-    return {"Behavior", "Time"} <= header and bool({"Status", "Behavior type"} & header)
+def _top(table: Table) -> int | None:
+    """Number of the row that names the columns."""
+    headers = ({c.strip() for c in cells} for _, cells in table.rows[:_MAX_LINES_ABOVE])
+    return next((n for n, header in enumerate(headers) if is_aggregated(header) or is_events(header)), None)
 
 
 def read_boris(path: Path, options: ReadOptions) -> AnnotationSet:
-    """Read either export; lines above the header (observation, date) are skipped.
+    """Read either export.
 
     Raises
     ------
     AnnotationError
         a column is missing, or an event does not fit those above; names file and line.
     """
-    rows = read_rows(path)
-    top = next((i for i, (_, cells) in enumerate(rows) if "Behavior" in (c.strip() for c in cells)), None)
+    table = read_table(path)
+    top = _top(table)
     if top is None:
-        raise AnnotationError(f"{path}: no column 'Behavior' in it: not a BORIS export")
-    header = {c.strip() for c in rows[top][1]}
-    build = Builder(path.name, options)
-    if _is_aggregated(header):
-        points = _aggregated(path, rows[top:], options, build)
-    elif _is_events(header):
-        points = _events(path, rows[top:], options, build)
-    else:
         raise AnnotationError(
-            f"{path}: a BORIS export needs 'Start (s)' and 'Stop (s)', or 'Time' and 'Status'"
+            f"{path}: not a BORIS export: it needs the columns 'Behavior' and 'Start (s)', 'Stop (s)', or "
+            "'Time' and 'Status' or 'Behavior type'; in BORIS choose Observations > Export events > Tabular "
+            "events"
         )
-    if points:
-        build.notes.append(f"{points} point events have no length and are left out")
+    build = Builder(path.name, options)
+    add_events(table, top, options, build)
     return build.build("boris")
-
-
-def _add_video(cells: dict[str, str], path: Path, options: ReadOptions, build: Builder, where: str) -> str:
-    name = _video_id(cells) or path.stem
-    duration = next((cells[k] for k in cells if k.startswith(_DURATION)), "")
-    fps = next((cells[k] for k in _FPS if k in cells), "")
-    build.video(name, options.subset, _number(duration, where), _number(fps, where))
-    return name
-
-
-def _video_id(cells: dict[str, str]) -> str:
-    media = next((cells[k] for k in _MEDIA if cells.get(k)), "").strip().replace("\\", "/")
-    observation = cells.get("Observation id", "").strip()
-    folder, slash, file = media.rpartition("/")
-    stem = PurePosixPath(file).stem
-    if f"/{folder}{slash}{stem}".endswith("/" + observation.replace("\\", "/")):
-        return observation or stem
-    return stem or observation
-
-
-def _number(text: str, where: str) -> float | None:
-    return to_seconds(text, where) if text.strip() and text.strip().upper() != "NA" else None
-
-
-def _aggregated(path: Path, rows: list[tuple[int, list[str]]], options: ReadOptions, build: Builder) -> int:
-    """Add the events to ``build``; returns the number of point events."""
-    points = 0
-    for where, cells in dict_rows(path, rows):
-        video = _add_video(cells, path, options, build, where)
-        if cells.get("Behavior type", "").strip().upper() == "POINT":
-            points += 1
-            continue
-        label = cells.get("Behavior", "").strip()
-        build.segment(video, cells.get("Start (s)"), cells.get("Stop (s)"), label, where)
-    return points
-
-
-def _events(path: Path, rows: list[tuple[int, list[str]]], options: ReadOptions, build: Builder) -> int:
-    """The same for plain events: STOP closes the same subject's START of the same behaviour."""
-    points, opened = 0, dict[tuple[str, str, str], tuple[str, str]]()
-    for where, cells in dict_rows(path, rows):
-        video = _add_video(cells, path, options, build, where)
-        label = cells.get("Behavior", "").strip()
-        status = (cells.get("Status") or cells.get("Behavior type") or "").strip().upper()
-        key = (video, cells.get("Subject", ""), label)
-        if status == "START" and key not in opened:
-            opened[key] = (cells.get("Time", ""), where)
-        elif status == "STOP" and key in opened:
-            build.segment(video, opened.pop(key)[0], cells.get("Time"), label, where)
-        elif status == "POINT":
-            points += 1
-        else:
-            raise AnnotationError(
-                f"{where}: {status or 'no status'!r} of {label!r} does not fit the rows above"
-            )
-    if opened:
-        label, (_, where) = next((key[2], at) for key, at in opened.items())
-        raise AnnotationError(f"{where}: {label!r} starts and never stops")
-    return points
 
 
 def write_boris(annotations: AnnotationSet, path: Path) -> None:

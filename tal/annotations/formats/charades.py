@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tal.annotations.builder import Builder, to_seconds
+from tal.annotations.builder import Builder
 from tal.annotations.formats.base import Format, refuse_blanks
 from tal.annotations.options import ReadOptions
-from tal.annotations.rows import dict_rows, read_class_list, read_rows, write_class_list, write_rows
+from tal.annotations.rows import name_of_class, read_class_list, read_table, write_class_list, write_rows
+from tal.annotations.times import to_seconds
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
 
@@ -25,15 +26,18 @@ def read_charades(path: Path, options: ReadOptions) -> AnnotationSet:
     names = read_class_list(listed) if listed else {}
     subset = options.subset or next((k for k in ("train", "test") if k in path.stem.lower()), "")
     build = Builder(path.name, options)
-    for where, cells in dict_rows(path, read_rows(path, ","), ("id", "actions", "length")):
-        video = cells.get("id", "").strip()
-        length = cells.get("length", "").strip()
-        build.video(video, cells.get("subset") or subset, to_seconds(length, where) if length else None)
-        for action in filter(None, cells.get("actions", "").split(";")):
+    table = read_table(path)
+    decimals = table.decimals([table.header.index("length")] if "length" in table.header else [])
+    for where, cells in table.dicts(("id", "actions", "length"), ("subset",)):
+        video = cells["id"].strip()
+        length = decimals.plain(cells["length"], where)
+        duration_s = to_seconds(length, f"{where}: length") if length else None
+        build.video(video, cells.get("subset", "").strip() or subset, duration_s)
+        for action in filter(str.strip, cells["actions"].split(";")):
             parts = action.split()
             if len(parts) != 3:
                 raise AnnotationError(f"{where}: an action is 'class start end', not {action[:80]!r}")
-            build.segment(video, parts[1], parts[2], names.get(parts[0], parts[0]))
+            build.segment(video, parts[1], parts[2], name_of_class(names, parts[0], where), where)
     return build.build("charades", tuple(names.values()))
 
 

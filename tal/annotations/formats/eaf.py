@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-from tal.annotations.builder import Builder, to_seconds
+from tal.annotations.builder import Builder, first_ids
 from tal.annotations.detection import Detection, milliseconds
 from tal.annotations.files import path_text, read_text, write_text
 from tal.annotations.formats.base import FileContent, Format, PredictionFiles, refuse_blanks, refuse_names
+from tal.annotations.formats.eaf_times import annotation_times, is_called, media_of
 from tal.annotations.options import ReadOptions
 from tal.annotations.types import AnnotationSet, VideoAnnotation
 from tal.errors import AnnotationError
@@ -58,8 +59,8 @@ def _files(folder: Path) -> Iterable[Path]:
 def read_eaf(path: Path, options: ReadOptions) -> AnnotationSet:
     """Read a file, or all those of a folder and its sub-folders: an id is the path below it.
 
-    Annotations without times of their own (on tiers that refer to others, or not aligned) are left out; a
-    note counts them.
+    Annotations have the times that ELAN shows: those that refer to others have theirs, those that are not
+    aligned share what lies between aligned ones. What has no time in that way is left out and counted.
 
     Raises
     ------
@@ -73,38 +74,60 @@ def read_eaf(path: Path, options: ReadOptions) -> AnnotationSet:
         files = {path.stem: path}
     if not files:
         raise AnnotationError(f"{path}: no .eaf files in it")
-    untimed = sum(_read_document(video, file, options, build) for video, file in files.items())
-    if untimed:
-        build.notes.append(f"{untimed} annotations have no times of their own and are left out")
+    shifted, renamed = [], []
+    for video, file in files.items():
+        name, media, origin_s = _read_document(video, file, options, build)
+        shifted += [name] if origin_s else []
+        renamed += [] if not media or any(is_called(m, name) for m in media) else [f"{name} ({media[0]})"]
+    if shifted:
+        build.notes.append(
+            f"in {len(shifted)} files ELAN's clock begins elsewhere than the video (TIME_ORIGIN); times are "
+            f"those of the video: {first_ids(shifted)}"
+        )
+    if renamed:
+        build.notes.append(
+            f"{len(renamed)} files are named otherwise than their media; videos are named after the files: "
+            f"{first_ids(renamed)}"
+        )
     return build.build("eaf")
 
 
-def _read_document(video: str, file: Path, options: ReadOptions, build: Builder) -> int:
-    """Add a file's annotations to ``build``; returns the number of those without times.
+def _read_document(
+    video: str, file: Path, options: ReadOptions, build: Builder
+) -> tuple[str, list[str], float]:
+    """Give a file's annotations to ``build``; ``video`` is the id where the document has none.
 
-    ``video`` is the id where the document has none.
+    Returns
+    -------
+    video, media, origin_s
+        the id, the names of the videos that the document refers to, where in the video its clock begins.
     """
     document = _parse(file)
     video = document.findtext(f"HEADER/PROPERTY[@NAME='{_ID_PROPERTY}']") or video
     if video in build:
         raise AnnotationError(f"{file}: another file too is of video {video!r}")
-    slots = {s.get("TIME_SLOT_ID"): s.get("TIME_VALUE") for s in document.iterfind("TIME_ORDER/TIME_SLOT")}
     build.video(video, options.subset)
-    untimed = 0
+    media, origin_s = media_of(document, video, str(file))
+    times = annotation_times(document, str(file))
+    entries = {
+        e.get("CVE_ID"): e.findtext("CVE_VALUE")
+        for e in document.iterfind("CONTROLLED_VOCABULARY/CV_ENTRY_ML")
+    }
     for tier in document.iterfind("TIER"):
         is_prediction = tier.get("LINGUISTIC_TYPE_REF") == _PREDICTION
         for item in tier.iterfind("ANNOTATION/*"):
-            begin, end = (slots.get(item.get(f"TIME_SLOT_REF{n}")) for n in (1, 2))
-            if begin is None or end is None:
-                untimed += 1
+            name = item.get("ANNOTATION_ID") or ""
+            if item not in times:
+                build.leave("annotations without a time")
                 continue
-            where = f"{file}: annotation {item.get('ANNOTATION_ID')!r}"
-            value = (item.findtext("ANNOTATION_VALUE") or "").strip()
+            value = (item.findtext("ANNOTATION_VALUE") or entries.get(item.get("CVE_REF")) or "").strip()
             if is_prediction:
                 value = _SCORE.sub("", value)
-            start_s, end_s = (to_seconds(time, where) / 1000 for time in (begin, end))
-            build.segment(video, start_s, end_s, value or tier.get("TIER_ID"), where)
-    return untimed
+            start_s, end_s = (time / 1000 + origin_s for time in times[item])
+            build.segment(
+                video, start_s, end_s, value or tier.get("TIER_ID"), f"{file}: annotation {name!r:.80}"
+            )
+    return video, media, origin_s
 
 
 def _parse(path: Path) -> ET.Element:

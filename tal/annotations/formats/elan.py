@@ -1,64 +1,52 @@
-"""ELAN's tab-delimited export, with or without column headers.
+"""ELAN's delimited text (File > Export As > Tab-delimited Text), with every option of that export.
 
 One file is usually one video, called like the file; in an export of several files a column ``File Name`` or
-``File Path`` names the video. Times are taken from the most exact column; the label is the annotation, or the
-tier's name where the annotation is empty.
+``File Path``, or a line above its rows, names the video. Where each tier has its own column, every filled one
+is an annotation. The label is the annotation's value; where that is empty, the tier's name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 
-from tal.annotations.builder import Builder
-from tal.annotations.formats.base import FileContent, Format, refuse_blanks
+from tal.annotations.builder import Builder, first_ids
+from tal.annotations.formats.base import FileContent, Format, refuse_blanks, refuse_names
+from tal.annotations.formats.elan_layout import Layout, is_header, layout_of_cells, layout_of_header
 from tal.annotations.ids import VIDEO_SUFFIXES
 from tal.annotations.options import ReadOptions
-from tal.annotations.rows import read_rows, write_rows
+from tal.annotations.rows import Table, read_table, write_rows
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
 
-_CLOCK = re.compile(r"\d+:\d\d:\d\d(\.\d+)?$")
-_NUMBER = re.compile(r"-?\d+(\.\d+)?$")
-_TIMES = re.compile(r"(Begin Time|End Time|Duration)\b")
-# unit of a time column's header -> seconds; ELAN names them "Begin Time - ss.msec"
-_UNITS = (("ss.msec", 1.0), ("msec", 1e-3), ("hh:mm:ss.ms", 1.0))
-_FILE_COLUMNS = ("File Name", "File", "File Path")
-_NOT_LABELS = (*_FILE_COLUMNS, "Participant", "Annotator")
-
-
-@dataclass(frozen=True)
-class _Row:
-    """What one line says: times as text with their units in seconds, and the video where it is named."""
-
-    begin: str
-    end: str
-    units_s: tuple[float, float]
-    label: str
-    video: str = ""
+_MAX_LINES_ABOVE = 40
+# A line of a file that the rows below are of, or of its media: "#file:///d/cow.mp4 -- offset: 0"
+_MEDIA = re.compile(r"#(.*) -- offset: (-?\d+)")
+_ABSOLUTE = re.compile(r"/|\\|[A-Za-z]:[\\/]")
+_NO_VALUE = "rows without a value in any tier"
 
 
 def _is_elan(content: FileContent) -> bool:
-    """Whether a first line looks like ELAN's: its headers, or a tier with times."""
-    return _is_headed(content.header) or _times(content.header) is not None
+    """Whether there are headers of ELAN's times, or rows that begin as ELAN's do without headers."""
+    if content.is_folder:
+        return False
+    table = content.table
+    if any(is_header(cells) for _, cells in table.rows[:_MAX_LINES_ABOVE]):
+        return True
+    rows = [cells for _, cells in table.rows if not _is_line_of_file(cells)]
+    if table.delimiter != "\t" and not content.text.lstrip().startswith('"'):
+        return False  # between commas ELAN puts its texts in quotation marks
+    if any(cells[0].strip().lower().endswith(VIDEO_SUFFIXES) for cells in rows):
+        return False  # video, start, end, label without a header
+    return layout_of_cells(rows) is not None
 
 
-def _is_headed(cells: list[str]) -> bool:
-    return any(c.startswith("Begin Time") for c in cells)
-
-
-def _times(cells: list[str]) -> tuple[int, int, float] | None:
-    """Without headers: places of begin and end, and their unit in seconds."""
-    clocks = [i for i, c in enumerate(cells) if _CLOCK.match(c)]
-    if len(clocks) >= 2:
-        return clocks[0], clocks[1], 1.0
-    numbers = [i for i, c in enumerate(cells) if i and _NUMBER.match(c)]
-    if len(numbers) >= 2:
-        exact = "." in cells[numbers[0]] or "." in cells[numbers[1]]
-        return numbers[0], numbers[1], 1.0 if exact else 1e-3
-    return None
+def _is_line_of_file(cells: Sequence[str]) -> bool:
+    """Whether a line names a file instead of an annotation."""
+    filled = [cell for cell in cells if cell.strip()]
+    return len(filled) == 1 and (filled[0].startswith("#") or filled[0].strip().lower().endswith(".eaf"))
 
 
 def read_elan(path: Path, options: ReadOptions) -> AnnotationSet:
@@ -69,65 +57,98 @@ def read_elan(path: Path, options: ReadOptions) -> AnnotationSet:
     AnnotationError
         a line without times, or headers without a column of times; names file and line.
     """
-    rows = [(line, [c.strip() for c in cells]) for line, cells in read_rows(path, "\t")]
-    if not rows:
+    table = read_table(path)
+    if not table.rows:
         raise AnnotationError(f"{path}: empty table")
-    take: Callable[[str, list[str]], _Row] = _row_without_header
-    if _is_headed(rows[0][1]):
-        take = _row_taker(path, rows[0][1])
-        rows = rows[1:]
+    top = next((i for i, (_, cells) in enumerate(table.rows[:_MAX_LINES_ABOVE]) if is_header(cells)), None)
+    table = replace(  # titles above the header say nothing, names of files do
+        table, rows=[row for i, row in enumerate(table.rows) if i >= (top or 0) or _is_line_of_file(row[1])]
+    )
+    rows = [cells for _, cells in table.rows if not _is_line_of_file(cells) and not is_header(cells)]
+    if top is not None:
+        header = next(cells for _, cells in table.rows if is_header(cells))
+        layout = layout_of_header(header, rows, str(path))
+    elif (found := layout_of_cells(rows)) is not None:
+        layout = found
+    else:
+        raise AnnotationError(
+            f"{path}: no begin and end time in every line; in ELAN choose File > Export As > Tab-delimited "
+            "Text with begin time, end time and the format ss.msec"
+        )
     build = Builder(path.name, options)
-    for line, cells in rows:
-        where = f"{path.name}, line {line}"
-        row = take(where, cells)
-        video = row.video or path.stem
-        build.video(video, options.subset)
-        build.segment(video, row.begin, row.end, row.label, where, row.units_s)
+    if layout.precision_s:
+        build.notes.append(
+            f"times are counted in frames, exact to {layout.precision_s:.3f} s; the format ss.msec is exact"
+        )
+    if top is None:
+        build.notes.append(
+            f"no line names the columns: read as ELAN's text of one video, {path.stem!r}"
+            + (
+                f", with the tiers {first_ids(dict.fromkeys(cells[0] for cells in rows))}"
+                if layout.tier == 0
+                else ""
+            )
+        )
+    _add_rows(table, layout, path.stem, options, build)
     return build.build("elan")
 
 
-def _row_without_header(where: str, cells: list[str]) -> _Row:
-    places = _times(cells)
-    if places is None:
-        raise AnnotationError(f"{where}: no begin and end time; export them from ELAN")
-    begin, end, unit = places
-    last = cells[-1]
-    has_value = len(cells) - 1 > end and last and not _CLOCK.match(last) and not _NUMBER.match(last)
-    return _Row(cells[begin], cells[end], (unit, unit), last if has_value else cells[0])
+def _add_rows(table: Table, layout: Layout, video: str, options: ReadOptions, build: Builder) -> None:
+    """Give every annotation of every row to ``build``; ``video`` is the id where nothing names it."""
+    decimals = table.decimals(time.place for time in layout.times.values())
+    media: list[str] = []
+    named = bool(layout.files)
+    for line, cells in table.rows:
+        if is_header(cells):
+            continue
+        if _is_line_of_file(cells):
+            text = next(cell for cell in cells if cell.strip()).strip()
+            if match := _MEDIA.fullmatch(text):
+                media.append(PureWindowsPath(match[1]).stem)
+                _note_offset(match[1], int(match[2]), build)
+            else:
+                video, named = _video_id(text.removeprefix("#")), True
+            continue
+        where = table.where(line)
+        start_s, end_s = layout.interval(cells, where, decimals)
+        file = next((cells[i].strip() for i in layout.files if i < len(cells) and cells[i].strip()), "")
+        name = _video_id(file) if file else video
+        build.video(name, options.subset)
+        labels = list(_labels(layout, cells))
+        if not labels:
+            build.leave(_NO_VALUE)
+        for label in labels:
+            build.segment(name, start_s, end_s, label, where)
+    if media and not named and video not in media:
+        build.notes.append(f"the media are {first_ids(media)}; the video is named after the file, {video!r}")
 
 
-def _row_taker(path: Path, header: list[str]) -> Callable[[str, list[str]], _Row]:
-    """What makes a row of a line under these headers."""
-    begin, begin_unit = _time_column(path, header, "Begin Time")
-    end, end_unit = _time_column(path, header, "End Time")
-    tier = next((i for i, c in enumerate(header) if c.lower() == "tier"), None)
-    file = next((i for i, c in enumerate(header) if c in _FILE_COLUMNS), None)
-    labels = [i for i, c in enumerate(header) if i != tier and not _TIMES.match(c) and c not in _NOT_LABELS]
-
-    def take(where: str, cells: list[str]) -> _Row:
-        cells = cells + [""] * (len(header) - len(cells))
-        label = next((cells[i] for i in labels if cells[i]), cells[tier] if tier is not None else "")
-        video = _video_id(header[file], cells[file]) if file is not None else ""
-        return _Row(cells[begin], cells[end], (begin_unit, end_unit), label, video)
-
-    return take
+def _labels(layout: Layout, cells: Sequence[str]) -> Iterator[str]:
+    """Labels of a row's annotations."""
+    cell = {i: cells[i].strip() if i < len(cells) else "" for i in layout.values}
+    if layout.tier is not None:
+        tier = cells[layout.tier].strip() if layout.tier < len(cells) else ""
+        yield next((value for value in cell.values() if value), tier)
+    elif len(cell) == 1 and not any(cell.values()):
+        yield from filter(None, layout.values.values())  # the one tier, without a value
+    else:
+        yield from filter(None, cell.values())
 
 
-def _video_id(column: str, file: str) -> str:
-    """The id in a column of files: a path stands for its last part, a name for itself without suffix."""
-    if column == "File Path":
+def _note_offset(media: str, offset_ms: int, build: Builder) -> None:
+    if offset_ms:
+        build.notes.append(
+            f"{PureWindowsPath(media).name} has an offset of {offset_ms} ms in ELAN; times are taken as they "
+            "are: export with 'Add master media time offset to annotation times', or give the .eaf file"
+        )
+
+
+def _video_id(file: str) -> str:
+    """The id that a file's name stands for: without suffix; of an absolute path, the last part."""
+    if _ABSOLUTE.match(file):
         return PureWindowsPath(file).stem
     stem, dot, suffix = file.rpartition(".")
     return stem if f"{dot}{suffix}".lower() in (".eaf", *VIDEO_SUFFIXES) else file
-
-
-def _time_column(path: Path, header: list[str], name: str) -> tuple[int, float]:
-    """The most exact column of a time, and its unit in seconds."""
-    for unit, seconds in _UNITS:
-        for i, cell in enumerate(header):
-            if cell.startswith(name) and cell.endswith(f"- {unit}"):
-                return i, seconds
-    raise AnnotationError(f"{path}: no column '{name} - ss.msec', '- msec' or '- hh:mm:ss.ms'")
 
 
 def write_elan(annotations: AnnotationSet, path: Path) -> None:
@@ -139,6 +160,9 @@ def write_elan(annotations: AnnotationSet, path: Path) -> None:
         a name cannot be held.
     """
     refuse_blanks(annotations, "ELAN's text")
+    refuse_names(
+        annotations.videos, lambda name: not _ABSOLUTE.match(name), "ELAN's text takes for paths the names"
+    )
     rows = [
         ["action", f"{s.start_s:.3f}", f"{s.end_s:.3f}", f"{s.duration_s:.3f}", s.label, f"{name}.eaf"]
         for name, v in annotations.videos.items()

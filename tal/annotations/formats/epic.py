@@ -14,7 +14,7 @@ from pathlib import Path
 from tal.annotations.builder import Builder
 from tal.annotations.formats.base import Format, refuse_names
 from tal.annotations.options import ReadOptions
-from tal.annotations.rows import dict_rows, read_class_list, read_rows, write_rows
+from tal.annotations.rows import read_class_list, read_table, write_rows
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
 
@@ -41,19 +41,22 @@ def read_epic(path: Path, options: ReadOptions) -> AnnotationSet:
     if options.target not in TARGETS:
         raise AnnotationError(f"EPIC-KITCHENS labels are {', '.join(TARGETS)}, not {options.target!r}")
     parts = ("verb", "noun") if options.target == "action" else (options.target,)
-    rows = list(dict_rows(path, read_rows(path, ","), (*_NEEDED, *(f"{p}_class" for p in parts))))
+    rows = list(read_table(path).dicts((*_NEEDED, *(f"{p}_class" for p in parts)), parts))
     names = {p: _class_names(path, p, options, [cells for _, cells in rows]) for p in parts}
     subset = options.subset or _subset_of(path)
     build = Builder(path.name, options)
     for where, cells in rows:
-        try:
-            video = cells["video_id"]
-            label = " ".join(names[p][cells[f"{p}_class"]] for p in parts if not _lacks_noun(p, cells))
-            start, end = cells["start_timestamp"], cells["stop_timestamp"]
-        except KeyError as error:
-            raise AnnotationError(f"{where}: lacks a value, or its class has no name ({error})") from None
-        build.video(video, subset)
-        build.segment(video, start, end, label)
+        classes = [p for p in parts if not _lacks_noun(p, cells)]
+        if lacking := [c for c in (*_NEEDED, *(f"{p}_class" for p in classes)) if not cells[c]]:
+            raise AnnotationError(f"{where}: lacks a value of {', '.join(lacking)}")
+        if unnamed := [p for p in classes if cells[f"{p}_class"] not in names[p]]:
+            number = cells[f"{unnamed[0]}_class"]
+            raise AnnotationError(
+                f"{where}: {unnamed[0]} class {number!r} has no name in the list of classes"
+            )
+        build.video(cells["video_id"], subset)
+        label = " ".join(names[p][cells[f"{p}_class"]] for p in classes)
+        build.segment(cells["video_id"], cells["start_timestamp"], cells["stop_timestamp"], label, where)
     return build.build("epic100")
 
 

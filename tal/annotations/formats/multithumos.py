@@ -10,11 +10,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tal.annotations.builder import Builder, to_seconds
-from tal.annotations.files import load_json, write_text
+from tal.annotations.builder import Builder
+from tal.annotations.files import describe_json, load_json, write_text
 from tal.annotations.formats.base import Format
+from tal.annotations.formats.foreign import foreign_json
 from tal.annotations.options import ReadOptions
-from tal.annotations.rows import read_class_list, write_class_list
+from tal.annotations.rows import name_of_class, read_class_list, write_class_list
+from tal.annotations.times import to_seconds
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
 
@@ -30,7 +32,10 @@ def read_multithumos(path: Path, options: ReadOptions) -> AnnotationSet:
     """Read the JSON form of MultiTHUMOS (and of Charades, which uses the same)."""
     content = load_json(path)
     if content != {} and not is_multithumos(content):
-        raise AnnotationError(f"{path}: not MultiTHUMOS JSON: needs {{video: {{'actions': [...]}}}}")
+        what = foreign_json(content) or describe_json(content)
+        raise AnnotationError(
+            f"{path}: not MultiTHUMOS JSON: needs {{video: {{'actions': [...]}}}}, not {what}"
+        )
     beside = path.parent / _CLASS_LIST
     listed = options.labels or (beside if beside.is_file() else None)
     names = read_class_list(listed) if listed else {}
@@ -38,7 +43,8 @@ def read_multithumos(path: Path, options: ReadOptions) -> AnnotationSet:
     for video_id, entry in content.items():
         where = f"{path.name}: video {video_id!r}"
         if not isinstance(entry, dict) or not isinstance(entry.get("actions"), list):
-            raise AnnotationError(f"{where}: needs 'actions', a list")
+            has = describe_json(entry)
+            raise AnnotationError(f"{where}: needs 'actions', a list of [class, start, end]; it is {has}")
         duration = entry.get("duration")
         build.video(
             video_id,
@@ -48,8 +54,8 @@ def read_multithumos(path: Path, options: ReadOptions) -> AnnotationSet:
         for action in entry["actions"]:
             if not isinstance(action, list) or len(action) != 3:
                 raise AnnotationError(f"{where}: an action is [class, start, end], not {str(action)[:80]}")
-            number = str(action[0])
-            build.segment(video_id, action[1], action[2], names.get(number, number))
+            name = name_of_class(names, str(action[0]), where)
+            build.segment(video_id, action[1], action[2], name, where)
     return build.build("multithumos", tuple(names.values()))
 
 

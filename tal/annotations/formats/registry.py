@@ -18,6 +18,7 @@ from tal.annotations.formats import (
     thumos,
 )
 from tal.annotations.formats.base import FileContent, Format, PredictionFiles
+from tal.annotations.formats.foreign import foreign_reason
 from tal.errors import AnnotationError
 
 # Asked in this order what a file is: forms with marks of their own before general ones.
@@ -62,9 +63,11 @@ def detect_format(path: Path) -> Format:
     Raises
     ------
     AnnotationError
-        the file has the marks of no format, or cannot be read.
+        the file has the marks of no format, or cannot be read; a file of another tool is told by name.
     """
     content = FileContent(path)
+    if reason := foreign_reason(content):
+        raise AnnotationError(f"{path}: {reason}")
     for candidate in FORMATS:
         if candidate.detect(content):
             return candidate
@@ -72,9 +75,10 @@ def detect_format(path: Path) -> Format:
         raise AnnotationError(
             f"{path}: a folder without files like HighJump_test.txt or VIDEO.eaf; give an annotation file"
         )
+    first = ", ".join(content.header)[:100]
     raise AnnotationError(
-        f"{path}: no format that is known (first line: {', '.join(content.header)[:100]!r}); "
-        f"say which: {', '.join(sorted(BY_NAME))}"
+        f"{path}: no format that is known (first line: {first!r}); a table needs a first line with the "
+        f"columns video, start, end, label; or say which format: {', '.join(sorted(BY_NAME))}"
     )
 
 

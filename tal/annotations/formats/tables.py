@@ -2,64 +2,112 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tal.annotations.builder import Builder, to_seconds
-from tal.annotations.formats.base import Format, PredictionFiles, refuse_blanks
+from tal.annotations.builder import Builder
+from tal.annotations.columns import columns_of, rows_by_column
+from tal.annotations.formats.base import FileContent, Format, PredictionFiles, refuse_blanks
 from tal.annotations.options import ReadOptions
 from tal.annotations.predictions import write_detections
-from tal.annotations.rows import dict_rows, read_rows, write_rows
+from tal.annotations.rows import Table, read_table, write_rows
+from tal.annotations.times import to_seconds
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
 
-_NAMES = {
-    "video": ("video", "video_id", "videoid", "video_name", "file", "filename", "name", "id"),
-    "start": ("start", "start_s", "start_time", "t_start", "t-start", "begin", "onset"),
-    "end": ("end", "end_s", "end_time", "t_end", "t-end", "stop", "offset"),
-    "label": ("label", "class", "action", "activity", "behavior", "type"),
-    "subset": ("subset", "split"),
-    "duration": ("duration", "duration_s", "seconds", "length"),
-    "fps": ("fps", "frame_rate"),
-}
-
-
-def columns_of(header: list[str]) -> dict[str, str]:
-    """Our column names -> the header's spelling of them."""
-    lower = {c.strip().lower(): c.strip() for c in reversed(header)}
-    return {
-        ours: lower[n] for ours, names in _NAMES.items() if (n := next((n for n in names if n in lower), ""))
-    }
+_NEEDED = ("video", "start", "end", "label")
+# A spreadsheet may have a title and empty rows above its header.
+_MAX_LINES_ABOVE = 40
+_SAME_S = 0.01
+_MANY = 5
 
 
 def is_table(header: list[str]) -> bool:
-    """Whether a first line names the columns that a table must have."""
-    return {"video", "start", "end", "label"} <= set(columns_of(header))
+    """Whether a line names the columns that a table must have."""
+    return set(_NEEDED) <= columns_of(header).keys()
 
 
-def read_table(path: Path, options: ReadOptions) -> AnnotationSet:
-    """Read a plain table; a row without start, end and label stands for a video without instances."""
-    rows = read_rows(path)
-    columns = columns_of(rows[0][1]) if rows else {}
-    missing = [n for n in ("video", "start", "end", "label") if n not in columns]
-    if missing:
+def _top(table: Table) -> int | None:
+    """Number of the row that names the columns."""
+    cells = (row for _, row in table.rows[:_MAX_LINES_ABOVE])
+    return next((number for number, row in enumerate(cells) if is_table(row)), None)
+
+
+def _is_plain_table(content: FileContent) -> bool:
+    return not content.is_folder and _top(content.table) is not None
+
+
+def read_plain_table(path: Path, options: ReadOptions) -> AnnotationSet:
+    """Read a plain table; a row without start, end and label stands for a video without instances.
+
+    Raises
+    ------
+    AnnotationError
+        a column is missing, or a value makes no sense; names file and line.
+    """
+    whole = read_table(path)
+    top = _top(whole)
+    if top is None:
+        missing = [name for name in _NEEDED if name not in columns_of(whole.header)]
         raise AnnotationError(
             f"{path}: lacks the columns {missing}; a plain table has video, start, end, label"
         )
+    table = whole.below(top)
+    columns = columns_of(table.header)
     build = Builder(path.name, options)
-    for where, cells in dict_rows(path, rows):
-        value = {ours: cells.get(theirs, "").strip() for ours, theirs in columns.items()}
-        numbers = {
-            n: to_seconds(value[n], f"{where}: {n}") if value.get(n) else None for n in ("duration", "fps")
-        }
-        if not value["video"]:
-            raise AnnotationError(f"{where}: no video name")
-        build.video(
-            value["video"], value.get("subset") or options.subset, numbers["duration"], numbers["fps"]
+    if top:
+        build.notes.append(f"{top} lines above the line that names the columns are not read")
+    decimals = table.decimals(
+        c.place for ours, c in columns.items() if ours in ("start", "end", "duration", "fps")
+    )
+    rows = list(rows_by_column(table, columns))
+    for where, cells in rows:
+        for ours in ("start", "end", "duration", "fps"):
+            if ours in cells:
+                cells[ours] = decimals.plain(cells[ours], where)
+    units = {ours: column.unit_s or 1.0 for ours, column in columns.items()}
+    if "duration" in columns and _is_length_of_action(rows, units):
+        build.notes.append(
+            f"column {columns['duration'].header!r} is the length of each action, not of its video"
         )
-        if value["start"] or value["end"] or value["label"]:
-            build.segment(value["video"], value["start"], value["end"], value["label"], where)
+        for _, cells in rows:
+            del cells["duration"]
+    for where, cells in rows:
+        _read_row(where, cells, units, options, build)
     return build.build("table")
+
+
+def _read_row(
+    where: str, cells: Mapping[str, str], units: Mapping[str, float], options: ReadOptions, build: Builder
+) -> None:
+    if not cells["video"]:
+        raise AnnotationError(f"{where}: no video name")
+    duration, fps = (
+        to_seconds(cells[n], f"{where}: {n}") * units[n] if cells.get(n) else None
+        for n in ("duration", "fps")
+    )
+    build.video(cells["video"], cells.get("subset") or options.subset, duration, fps)
+    if cells["start"] or cells["end"] or cells["label"]:
+        times = (units["start"], units["end"])
+        build.segment(cells["video"], cells["start"], cells["end"], cells["label"], where, times)
+
+
+def _is_length_of_action(rows: Sequence[tuple[str, Mapping[str, str]]], units: Mapping[str, float]) -> bool:
+    """Whether every row's duration is its end less its start, and cannot be that of the video.
+
+    It cannot where one video has several, or where many videos would end before their only action.
+    """
+    durations: dict[str, set[float]] = {}
+    for where, cells in rows:
+        if not (cells["duration"] and cells["start"] and cells["end"]):
+            continue
+        start, end, duration = (to_seconds(cells[n], where) * units[n] for n in ("start", "end", "duration"))
+        if abs(end - start - duration) > _SAME_S:
+            return False
+        if start > _SAME_S:
+            durations.setdefault(cells["video"], set()).add(duration)
+    return any(len(d) > 1 for d in durations.values()) or len(durations) >= _MANY
 
 
 def write_table(annotations: AnnotationSet, path: Path) -> None:
@@ -84,9 +132,9 @@ def write_table(annotations: AnnotationSet, path: Path) -> None:
 FORMAT = Format(
     "table",
     "plain CSV / TSV: video, start, end, label",
-    read_table,
+    read_plain_table,
     write_table,
-    detect=lambda content: is_table(content.header),
+    detect=_is_plain_table,
     suffixes=(".csv", ".tsv"),
     aliases=("csv", "tsv"),
     keeps=("subsets", "durations", "frame rates", "videos without a segment", "segments without length"),

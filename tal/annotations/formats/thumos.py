@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tal.annotations.builder import Builder, to_seconds
+from tal.annotations.builder import Builder
 from tal.annotations.files import read_text, write_text
 from tal.annotations.formats.base import Format
 from tal.annotations.options import ReadOptions
+from tal.annotations.times import to_seconds
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
 

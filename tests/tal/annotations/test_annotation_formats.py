@@ -232,7 +232,7 @@ def test_eaf_annotations_without_times_are_counted(tmp_path):
     path.write_text(eaf(f'<TIER TIER_ID="t">{aligned("x")}{reference}</TIER>', slots))
     annotations = read_annotations(path)
     assert annotations.videos["cow"].segments == ()
-    assert annotations.notes == ("2 annotations have no times of their own and are left out",)
+    assert annotations.notes == ("2 annotations left out: 2 annotations without a time",)
 
 
 @pytest.mark.parametrize(

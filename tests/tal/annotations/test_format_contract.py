@@ -273,7 +273,7 @@ def test_detections_are_read_back_as_annotations_or_predictions(tmp_path, name):
     if name == "json":
         return  # a results file: it has no annotations
     if SCORED[name].read is None:
-        with pytest.raises(AnnotationError, match="no format that is known"):
+        with pytest.raises(AnnotationError, match="subtitles; write a table with the columns video"):
             read_annotations(path)
         return
     back = read_annotations(path)
