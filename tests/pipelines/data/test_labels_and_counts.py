@@ -62,4 +62,3 @@ def test_commands_say_what_was_taken_and_what_was_left(tmp_path: Path, command: 
     assert "1 annotations taken, 2 left out: 1 point events, 1 duplicates" in _run(*arguments)
     account = json.loads(_run(*arguments, "--json"))["account"]
     assert account == {"taken": 1, "left": {"point events": 1, "duplicates": 1}}
-
