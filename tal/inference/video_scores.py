@@ -53,7 +53,7 @@ class VideoScores:
             raise AnnotationError(f'{path}: "results" must be an object {{video: {{label: score}}}}')
         index = {label: number for number, label in enumerate(labels)}
         scores = {
-            str(video): _in_order(value, names, index, f"{path}, video {video}")
+            str(video): _in_order(value, names, index, f"{path}, video {video!r:.80}")
             for video, value in table.items()
         }
         return cls(scores, str(path))
@@ -107,8 +107,8 @@ def _in_order(value: Any, names: Any, index: Mapping[str, int], where: str) -> N
     own = [label for label in scores if label in index]
     if not own:
         raise AnnotationError(
-            f"{where}: none of the labels ({', '.join(list(scores)[:3])} …) is one of the run's "
-            f"({', '.join(list(index)[:3])} …)"
+            f"{where}: none of the labels {first_ids(list(scores))} is one of the run's, "
+            f"{first_ids(list(index))}"
         )
     for label in own:
         score = scores[label]

@@ -53,7 +53,7 @@ def test_a_key_twice_in_predictions_and_video_scores(tmp_path):
         )
     with pytest.raises(AnnotationError, match="'v1' is there twice"):
         VideoScores.read(write(tmp_path, '{"results": {"v1": {"a": 1}, "v1": {"a": 0}}}'), ["a"])
-    with pytest.raises(AnnotationError, match="video v1: label 'a' is there twice"):
+    with pytest.raises(AnnotationError, match="video 'v1': label 'a' is there twice"):
         VideoScores.read(write(tmp_path, '{"v1": {"a": 1, "a ": 0}}'), ["a"])
     with pytest.raises(AnnotationError, match="label 'a' is there twice"):
         VideoScores.read(write(tmp_path, '{"class": ["a", "a"], "results": {"v1": [1, 0]}}'), ["a"])
