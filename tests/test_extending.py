@@ -82,6 +82,8 @@ def test_the_page_has_a_recipe_of_each_kind():
         ("tests/tal/decoders/test_conformance.py", "meanpool", 5),
         ("tests/tal/encoders/test_conformance.py", "small3d", 4),
         ("tests/tal/annotations/test_format_contract.py", "jsonl or documented or registry", 6),
+        ("tests/tal/annotations/test_labels_and_account.py", "jsonl", 5),
+        ("tests/tal/annotations/test_reader_fuzz.py", "jsonl and not thorough", 10),
     ],
 )
 def test_the_conformance_suite_holds_the_recipe(extended, suite, name, least):

@@ -47,54 +47,23 @@ def test_labels_that_people_take_for_one():
     assert alike(["+", "-", "a-b", "ab", "1-1", "11"]) == []
 
 
-class Raw:
-    """Files as people write them, by format: the same video, action and blanks around its label."""
-
-    activitynet = (
-        '{{"database": {{"v": {{"subset": "", "annotations": [{{"label": "{0}", "segment": [1, 2]}}]}}}}}}'
-    )
-    boris = "Observation id\tBehavior\tStart (s)\tStop (s)\nv\t{0}\t1\t2\n"
-    charades = "id,actions,length\nv,c0 1 2,9\n"
-    eaf = (
-        '<ANNOTATION_DOCUMENT><TIME_ORDER><TIME_SLOT TIME_SLOT_ID="a" TIME_VALUE="1000"/><TIME_SLOT '
-        'TIME_SLOT_ID="b" '
-        'TIME_VALUE="2000"/></TIME_ORDER><TIER TIER_ID="t"><ANNOTATION><ALIGNABLE_ANNOTATION '
-        'TIME_SLOT_REF1="a" '
-        'TIME_SLOT_REF2="b"><ANNOTATION_VALUE>{0}</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION'
-        "></ANNOTATION></TIER>"
-        "</ANNOTATION_DOCUMENT>"
-    )
-    elan = "Begin Time - ss.msec\tEnd Time - ss.msec\tt\n1.0\t2.0\t{0}\n"
-    epic100 = (
-        "video_id,start_timestamp,stop_timestamp,verb,verb_class,noun,noun_class\n"
-        "v,00:00:01,00:00:02,{0},0,,\n"
-    )
-    multithumos = '{{"v": {{"actions": [[1, 1, 2]]}}}}'
-    table = "video,start,end,label\nv,1,2,{0}\n"
-    thumos14 = "v 1 2\n"
+# Where a format's file has to be called so; others go by their suffix.
+PLACES = {"boris": "b.tsv", "charades": "c.csv", "eaf": "v.eaf", "elan": "v.txt", "epic100": "e.csv"}
+PLACES |= {"multithumos": "m.json", "thumos14": "folder"}
 
 
-PLACES = {
-    "activitynet": "a.json",
-    "boris": "b.tsv",
-    "charades": "c.csv",
-    "eaf": "v.eaf",
-    "elan": "v.txt",
-    "epic100": "e.csv",
-    "multithumos": "m.json",
-    "table": "t.csv",
-    "thumos14": "{0}_val.txt",
-}
-LISTS = {"charades": ("Charades_v1_classes.txt", "c0 {0}\n"), "multithumos": ("class_list.txt", "1 {0}\n")}
+def place(name):
+    return PLACES.get(name) or f"a{registry.find_format(name).suffixes[0]}"
 
 
 def raw(tmp_path, name, label):
-    """A file of a format with this label; the path to read."""
-    path = tmp_path / PLACES[name].format(label)
-    path.write_text(getattr(Raw, name).format(label))
-    if name in LISTS:
-        file, text = LISTS[name]
-        (tmp_path / file).write_text(text.format(label))
+    """A file of a format in which a label is written as it is; the path to read."""
+    path = tmp_path / place(name)
+    one = VideoAnnotation("v", "validation", (Segment(1.0, 2.0, "LABEL"),))
+    write_annotations(AnnotationSet({"v": one}, ("LABEL",)), path, name)
+    for file in [f for f in tmp_path.rglob("*") if f.is_file()]:
+        file.write_text(file.read_text().replace("LABEL", label))
+        file.rename(file.with_name(file.name.replace("LABEL", label)))
     return path
 
 
@@ -123,7 +92,7 @@ def test_labels_that_would_be_read_otherwise_are_not_written(tmp_path, name):
     for label in (" jump", "jump\u200b", DECOMPOSED):
         one = AnnotationSet({"v": VideoAnnotation("v", "test", (Segment(0.0, 1.0, label),))}, (label,))
         with pytest.raises(AnnotationError, match="without blanks around them"):
-            write_annotations(one, tmp_path / PLACES[name].format("x"), name)
+            write_annotations(one, tmp_path / place(name), name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -178,7 +147,7 @@ def test_every_reader_accounts_for_every_annotation_of_its_file(tmp_path, name):
         degenerate=(Segment(7.0, 7.0, "a"),) * empty,
         ignored=(Segment(8.0, 9.0, "Ambiguous"),),
     )
-    path = tmp_path / ("folder" if name == "thumos14" else PLACES.get(name, f"t.{name}"))
+    path = tmp_path / place(name)
     write_annotations(AnnotationSet({"v": video}, ("a", "b", "c")), path, name)
     annotations = read_annotations(path, name)
     assert annotations.account == Account(4 + empty, {"duplicates": 2})
