@@ -146,6 +146,16 @@ def read_class_list(path: Path) -> dict[str, str]:
     return names
 
 
+def listed_classes(path: Path, name: str, given: Path | None) -> dict[str, str] | None:
+    """Class id -> name of the list that was ``given``, else of the file ``name`` beside ``path``.
+
+    None without either. Raises as `read_class_list` does.
+    """
+    beside = path.parent / name
+    found = given or (beside if beside.is_file() else None)
+    return read_class_list(found) if found else None
+
+
 def _listed(path: Path) -> Iterator[tuple[str, str, str]]:
     """(where, id, name) of a list of classes."""
     if path.suffix.lower() == ".csv":

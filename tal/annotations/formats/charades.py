@@ -11,7 +11,7 @@ from pathlib import Path
 from tal.annotations.builder import Builder
 from tal.annotations.formats.base import Format, refuse_blanks
 from tal.annotations.options import ReadOptions
-from tal.annotations.rows import name_of_class, read_class_list, read_table, write_class_list, write_rows
+from tal.annotations.rows import listed_classes, name_of_class, read_table, write_class_list, write_rows
 from tal.annotations.times import to_seconds
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
@@ -21,9 +21,7 @@ _CLASSES = "Charades_v1_classes.txt"
 
 def read_charades(path: Path, options: ReadOptions) -> AnnotationSet:
     """Read ``Charades_v1_train.csv`` / ``_test.csv``; the subset is in the file's name."""
-    beside = path.parent / _CLASSES
-    listed = options.labels or (beside if beside.is_file() else None)
-    names = read_class_list(listed) if listed else {}
+    names = listed_classes(path, _CLASSES, options.labels) or {}
     subset = options.subset or next((k for k in ("train", "test") if k in path.stem.lower()), "")
     build = Builder(path.name, options)
     table = read_table(path)

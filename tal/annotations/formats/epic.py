@@ -14,7 +14,7 @@ from pathlib import Path
 from tal.annotations.builder import Builder
 from tal.annotations.formats.base import Format, refuse_names
 from tal.annotations.options import ReadOptions
-from tal.annotations.rows import read_class_list, read_table, write_rows
+from tal.annotations.rows import listed_classes, read_table, write_rows
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
 
@@ -66,10 +66,10 @@ def _lacks_noun(part: str, cells: dict[str, str]) -> bool:
 
 def _class_names(path: Path, part: str, options: ReadOptions, rows: list[dict[str, str]]) -> dict[str, str]:
     """Class number -> name: listed, or the commonest word; with its number where two classes share it."""
-    beside = path.parent / f"EPIC_100_{part}_classes.csv"
-    listed = options.labels if options.labels and options.target == part else None
-    if listed or beside.is_file():
-        return read_class_list(listed or beside)
+    given = options.labels if options.target == part else None
+    listed = listed_classes(path, f"EPIC_100_{part}_classes.csv", given)
+    if listed is not None:
+        return listed
     words: dict[str, Counter[str]] = {}
     for cells in rows:
         word = cells.get(part, "").strip().replace(" ", "-")

@@ -15,7 +15,7 @@ from tal.annotations.files import describe_json, load_json, write_text
 from tal.annotations.formats.base import Format
 from tal.annotations.formats.foreign import foreign_json
 from tal.annotations.options import ReadOptions
-from tal.annotations.rows import name_of_class, read_class_list, write_class_list
+from tal.annotations.rows import listed_classes, name_of_class, write_class_list
 from tal.annotations.times import to_seconds
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
@@ -36,9 +36,7 @@ def read_multithumos(path: Path, options: ReadOptions) -> AnnotationSet:
         raise AnnotationError(
             f"{path}: not MultiTHUMOS JSON: needs {{video: {{'actions': [...]}}}}, not {what}"
         )
-    beside = path.parent / _CLASS_LIST
-    listed = options.labels or (beside if beside.is_file() else None)
-    names = read_class_list(listed) if listed else {}
+    names = listed_classes(path, _CLASS_LIST, options.labels) or {}
     build = Builder(path.name, options)
     for video_id, entry in content.items():
         where = f"{path.name}: video {video_id!r}"
