@@ -99,8 +99,8 @@ def convert(
 
     from pipelines.data.annotations import load_many, overview, rename_subsets, save
     from pipelines.shared import console
-    from tal.annotations.files import write_text
     from tal.annotations.manifest import manifest as account
+    from tal.shared.files import write_text
 
     annotations = load_many(paths, source, subsets, target, labels, info, keep_duplicates, ignore_label)
     annotations = rename_subsets(annotations, renames)

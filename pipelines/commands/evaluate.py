@@ -116,8 +116,8 @@ def command(
     from pipelines.evaluate.run import EvaluateOptions, evaluate_files, write_json, write_thresholds
     from pipelines.evaluate.tables import class_table, paper_table, summary_lines, write_csv
     from pipelines.shared import console
-    from tal.annotations.files import write_text
     from tal.metrics import parse_tiou
+    from tal.shared.files import write_text
 
     options = EvaluateOptions(
         annotations=annotations,
@@ -179,7 +179,7 @@ def _compare(options: EvaluateOptions, samples: int, seed: int, json_path: Path 
 
     from pipelines.evaluate.compare import compare_files, comparison_table, verdict
     from pipelines.shared import console
-    from tal.annotations.files import write_text
+    from tal.shared.files import write_text
 
     compared = compare_files(options, samples, seed)
     for note in compared.notes:

@@ -12,12 +12,13 @@ import numpy as np
 
 from pipelines.evaluate.duplicates import Duplicates
 from tal.annotations import AnnotationSet, read_annotations, read_predictions
-from tal.annotations.files import load_json, read_text, write_text
+from tal.annotations.files import load_json, read_text
 from tal.annotations.ids import align_ids
 from tal.annotations.manifest import manifest, read_blocked
 from tal.errors import EvaluationError
 from tal.inference.thresholds import read_thresholds
 from tal.metrics import Evaluation, Protocol, get_protocol
+from tal.shared.files import write_text
 
 # Formats that say which subset a video belongs to; in the others one file is one subset.
 _WITH_SUBSETS = ("activitynet", "multithumos", "thumos14")

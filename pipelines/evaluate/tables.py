@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from pipelines.evaluate.run import Evaluated
-from tal.annotations.files import write_text
+from tal.shared.files import write_text
 
 
 def columns_shown(evaluated: Evaluated) -> list[int]:

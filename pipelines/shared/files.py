@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tal.errors import LongtalError
-from tal.shared.files import output_errors, put_in_place
+from tal.shared import files
 
 # Windows refuses these as stems, whatever the extension.
 _RESERVED = {
@@ -73,6 +73,5 @@ def write_text(path: Path, text: str, overwrite: bool = False) -> Path:
         the folder cannot be written (permissions, disk full).
     """
     require_new([path], overwrite)
-    with output_errors(path), put_in_place(path) as beside:
-        beside.write_bytes(text.encode("utf-8", errors="replace"))
+    files.write_text(path, text, errors="replace")
     return path

@@ -18,6 +18,7 @@ import yaml
 from pipelines.config import RunConfig, parse_config, save_resolved
 from pipelines.data.run_annotations import read_run_annotations
 from pipelines.shared.console import log, set_quiet
+from pipelines.shared.files import write_text
 from pipelines.shared.provenance import provenance
 from pipelines.train.checkpoint import list_checkpoints
 from tal.errors import ConfigError
@@ -67,9 +68,8 @@ def train(
     facts = json.loads((out / "provenance.json").read_text())
     trainer = build_trainer(config, out, accelerator, facts["run_id"], facts)
     if accelerator.is_main_process:
-        (out / "labels.json").write_text(
-            json.dumps(list(trainer.keeper.labels), indent=1, ensure_ascii=False)
-        )
+        labels = json.dumps(list(trainer.keeper.labels), indent=1, ensure_ascii=False)
+        write_text(out / "labels.json", labels, overwrite=True)
         log.info("%d parameters, %s", _count(trainer.network), accelerator.device)
     try:
         state = trainer.run()
@@ -110,7 +110,7 @@ def _begin(config: RunConfig, out: Path, run_id: str, command: Sequence[str]) ->
         "reader": resolve_reader(config.data.reader),
         "write_back": config.memory.write_back,
     }
-    (out / "provenance.json").write_text(json.dumps(facts, indent=1))
+    write_text(out / "provenance.json", json.dumps(facts, indent=1), overwrite=True)
     save_resolved(config, out)
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing small text files: one place for what can go wrong with them."""
+"""Reading small text files: one place for what can go wrong with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from tal.errors import AnnotationError
-from tal.shared.files import output_errors, put_in_place
 
 
 def read_bytes(path: Path) -> bytes:
@@ -132,18 +131,6 @@ def check_name(name: object, where: str) -> None:
         name.encode()
     except UnicodeEncodeError:
         raise AnnotationError(f"{where}: the name {name[:60]!r} is not valid Unicode") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 file, whole or not at all.
-
-    Raises
-    ------
-    OutputError
-        the folder cannot be written (permissions, disk full), or is a file.
-    """
-    with output_errors(path), put_in_place(path) as beside:
-        beside.write_text(text, encoding="utf-8", newline="")
 
 
 def path_text(path: Path) -> str:

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from tal.annotations.builder import first_ids
 from tal.annotations.delimited import find_delimiter, split_rows
 from tal.annotations.detection import Detection
-from tal.annotations.files import check_name, describe_json, load_json, read_text, too_deep, write_text
+from tal.annotations.files import check_name, describe_json, load_json, read_text, too_deep
 from tal.annotations.labels import clean_label
 from tal.annotations.times import to_seconds
 from tal.errors import AnnotationError
+from tal.shared.files import write_text
 
 PREDICTION_COLUMNS = Detection._fields
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from tal.annotations.decimals import Decimals
 from tal.annotations.delimited import find_delimiter, split_rows
-from tal.annotations.files import read_text, write_text
+from tal.annotations.files import read_text
 from tal.annotations.labels import clean_label
 from tal.errors import AnnotationError
+from tal.shared.files import write_text
 
 
 @dataclass(frozen=True)

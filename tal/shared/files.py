@@ -95,3 +95,15 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def write_text(path: Path, text: str, errors: str = "strict") -> None:
+    """Write a UTF-8 file, whole or not at all; ``errors`` as in `str.encode`, for what is no valid Unicode.
+
+    Raises
+    ------
+    OutputError
+        the folder cannot be written (permissions, disk full), or is a file.
+    """
+    with output_errors(path), put_in_place(path) as beside:
+        beside.write_bytes(text.encode("utf-8", errors))

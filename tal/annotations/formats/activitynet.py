@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tal.annotations.builder import Builder, first_ids
-from tal.annotations.files import describe_json, keys_of, load_json, write_text
+from tal.annotations.files import describe_json, keys_of, load_json
 from tal.annotations.formats.base import PARTS, Format, PredictionFiles
 from tal.annotations.formats.foreign import foreign_json
 from tal.annotations.options import ReadOptions
@@ -21,6 +21,7 @@ from tal.annotations.predictions import write_detections
 from tal.annotations.times import to_seconds
 from tal.annotations.types import AnnotationSet, VideoAnnotation
 from tal.errors import AnnotationError
+from tal.shared.files import write_text
 
 # Keys of a video that are looked at; one that is a slip of them is refused.
 _KEYS = ("annotations", "subset", "duration", "fps")

@@ -21,12 +21,13 @@ from xml.etree import ElementTree as ET
 
 from tal.annotations.builder import Builder, first_ids
 from tal.annotations.detection import Detection, milliseconds
-from tal.annotations.files import path_text, read_text, write_text
+from tal.annotations.files import path_text, read_text
 from tal.annotations.formats.base import FileContent, Format, PredictionFiles, refuse_blanks, refuse_names
 from tal.annotations.formats.eaf_times import annotation_times, is_called, media_of
 from tal.annotations.options import ReadOptions
 from tal.annotations.types import AnnotationSet, VideoAnnotation
 from tal.errors import AnnotationError
+from tal.shared.files import write_text
 
 _SUFFIX = ".eaf"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"

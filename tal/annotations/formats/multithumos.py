@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tal.annotations.builder import Builder
-from tal.annotations.files import describe_json, load_json, write_text
+from tal.annotations.files import describe_json, load_json
 from tal.annotations.formats.base import Format
 from tal.annotations.formats.foreign import foreign_json
 from tal.annotations.options import ReadOptions
@@ -19,6 +19,7 @@ from tal.annotations.rows import listed_classes, name_of_class, write_class_list
 from tal.annotations.times import to_seconds
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
+from tal.shared.files import write_text
 
 _CLASS_LIST = "class_list.txt"
 

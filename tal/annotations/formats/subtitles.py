@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tal.annotations.detection import Detection
-from tal.annotations.files import write_text
 from tal.annotations.formats.base import Format, PredictionFiles
+from tal.shared.files import write_text
 
 
 def write_srt(detections: Sequence[Detection], videos: Mapping[str, Path], path: Path) -> None:

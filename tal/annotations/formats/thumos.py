@@ -10,12 +10,13 @@ import re
 from pathlib import Path
 
 from tal.annotations.builder import Builder
-from tal.annotations.files import read_text, write_text
+from tal.annotations.files import read_text
 from tal.annotations.formats.base import Format
 from tal.annotations.options import ReadOptions
 from tal.annotations.times import to_seconds
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
+from tal.shared.files import write_text
 
 _SUBSETS = {"val": "validation", "validation": "validation", "test": "test", "train": "training"}
 # Other lists that lie in the data set's folder.
