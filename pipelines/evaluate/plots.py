@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.evaluate.run import Evaluated
+from pipelines.shared.files import save_figure
 from tal.metrics.diagnosis import ERROR_KINDS
 from tal.metrics.operating import precision_recall_curve
 
@@ -189,11 +190,8 @@ def figures(evaluated: Evaluated) -> dict[str, Callable[[Evaluated], Figure]]:
 
 
 def write_plots(evaluated: Evaluated, folder: Path) -> list[Path]:
-    """Write every figure as PNG; returns the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, draw in figures(evaluated).items():
-        path = folder / f"{name}.png"
-        draw(evaluated).savefig(path, dpi=150)
-        paths.append(path)
-    return paths
+    """Write every figure as PNG; returns the paths. OutputError when one cannot be written."""
+    return [
+        save_figure(draw(evaluated), folder / f"{name}.png", dpi=150)
+        for name, draw in figures(evaluated).items()
+    ]

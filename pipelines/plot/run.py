@@ -8,12 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.shared import console
-from pipelines.shared.files import require_new
+from pipelines.shared.files import require_new, save_figure
 from tal.annotations import Segment
 from tal.annotations.ids import match_ids
 from tal.errors import EvaluationError
 from tal.plot import timeline
-from tal.shared.files import output_errors
 
 
 def write_timeline(
@@ -37,10 +36,7 @@ def write_timeline(
     path = Path(out)
     require_new([path], overwrite)
     figure = timeline(predictions, ground_truth, duration_s, title, tiou)
-    with output_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-    return path
+    return save_figure(figure, path)
 
 
 def choose_video(predictions: pd.DataFrame, video_id: str | None, video_ids: Sequence[str] = ()) -> str:

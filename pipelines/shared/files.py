@@ -7,9 +7,13 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tal.errors import LongtalError
 from tal.shared import files
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # Windows refuses these as stems, whatever the extension.
 _RESERVED = {
@@ -74,4 +78,18 @@ def write_text(path: Path, text: str, overwrite: bool = False) -> Path:
     """
     require_new([path], overwrite)
     files.write_text(path, text, errors="replace")
+    return path
+
+
+def save_figure(figure: Figure, path: Path, **options: Any) -> Path:
+    """Write a picture, in place of one that is there; ``options`` as for matplotlib's `savefig`.
+
+    Raises
+    ------
+    OutputError
+        the picture cannot be written.
+    """
+    with files.output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, **options)
     return path

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.shared.files import write_text
+from pipelines.shared.files import save_figure, write_text
 from tal.errors import ConfigError
 from tal.shared.files import output_errors
 
@@ -125,9 +125,7 @@ def plot(path: Path, image: Path, now_step: int | None = None) -> None:
     else:
         right.set_ylabel(f"{len(shown)} of {len(names)} videos")
     figure.colorbar(picture, ax=right, label="age (optimizer steps)")
-    with output_errors(image):
-        image.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(image, dpi=120)
+    save_figure(figure, image, dpi=120)
     plt.close(figure)
 
 

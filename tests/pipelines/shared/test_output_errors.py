@@ -44,6 +44,7 @@ CONVERT, EVALUATE = "annotations convert a.json", "evaluate --annotations a.json
         f"{CONVERT} --out FILE/b.json",
         f"{CONVERT} --out b.json --manifest FILE/m.json",
         f"{EVALUATE} --no-diagnosis --csv FILE/x.csv",
+        f"{EVALUATE} --no-diagnosis --plots FILE",
         "staleness s.zarr --out FILE/x.csv",
         "staleness s.zarr --plot FILE/x.png",
     ],
