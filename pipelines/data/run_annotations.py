@@ -99,7 +99,7 @@ def read_whole(data: DataConfig) -> tuple[AnnotationSet, list[str]]:
         raise ConfigError("data.annotations is empty: give the annotation file, --set data.annotations=FILE")
     path = Path(data.annotations)
     whole = read_annotations(path, target=data.target)
-    if AUTO in (data.train_subset, data.val_subset) and whole.format in _FILE_A_SUBSET:
+    if whole.format in _FILE_A_SUBSET:
         return _with_other_file(whole, path, data, get_protocol(data.protocol))
     return whole, []
 
@@ -168,11 +168,11 @@ def _with_other_file(
     whole: AnnotationSet, path: Path, data: DataConfig, protocol: Protocol
 ) -> tuple[AnnotationSet, list[str]]:
     """The annotations with those of the file beside that holds the other subset, where one is missing."""
-    for train, measured in protocol.splits:
+    for pair in protocol.splits:
+        train = pair[0] if data.train_subset == AUTO else data.train_subset
+        measured = pair[1] if data.val_subset == AUTO else data.val_subset
         for has, lacks in ((train, measured), (measured, train)):
-            if not match_subset(has, whole.subsets) or match_subset(lacks, whole.subsets):
-                continue
-            if lacks == measured and not data.val_subset:
+            if not lacks or not match_subset(has, whole.subsets) or match_subset(lacks, whole.subsets):
                 continue
             for other in _namesakes(path, has, lacks):
                 part = read_annotations(other, target=data.target, subset=lacks)

@@ -265,6 +265,16 @@ def test_a_file_without_the_subsets_says_what_it_has_and_what_to_do(tmp_path):
         run_data(path, "data.protocol=thumos15")
 
 
+def test_a_run_that_goes_on_reads_the_other_file_of_epic_again(tmp_path):
+    found = run_data(epic_csv(tmp_path), "data.protocol=epic100")
+    data = found.named(load_config("hapt", [f"data.annotations={tmp_path / 'EPIC_100_train.csv'}"]).data)
+    assert (data.train_subset, data.val_subset) == ("train", "validation")
+    again = read_run_annotations(data)
+    assert set(again.train.videos) == set(TRAIN) and set(again.validation.videos) == set(MEASURED)
+    alone = read_run_annotations(data.model_copy(update={"val_subset": ""}))
+    assert set(alone.whole.videos) == set(TRAIN) and alone.validation is None
+
+
 def test_the_other_file_of_epic_needs_the_list_of_classes(tmp_path):
     path = epic_csv(tmp_path)
     (tmp_path / "EPIC_100_noun_classes.csv").unlink()
