@@ -68,6 +68,7 @@ class Builder:
         self._left: Counter[str] = Counter()
         self._cleaned: dict[str, str] = {}  # label as written -> as taken
         self._changed: Counter[str] = Counter()  # labels that cleaning changed
+        self._unknown: dict[str, None] = {}  # videos with a duration, rate or number of frames of 0 or less
         self._videos: dict[str, _Video] = {}
 
     def __contains__(self, video_id: str) -> bool:
@@ -89,11 +90,21 @@ class Builder:
         AnnotationError
             the name cannot be one, or another line says otherwise of the video.
         """
-        facts = {"subset": subset, "duration_s": duration_s, "fps": fps, "num_frames": num_frames, "url": url}
+        facts: dict[str, Any] = {
+            "subset": subset,
+            "duration_s": duration_s,
+            "fps": fps,
+            "num_frames": num_frames,
+            "url": url,
+        }
         if video_id not in self._videos:
             check_name(video_id, f"{self.source}: a video")
             self._videos[video_id] = _Video()
         video = self._videos[video_id]
+        for name in ("duration_s", "fps", "num_frames"):
+            if facts[name] is not None and facts[name] <= 0:
+                self._unknown.setdefault(video_id)
+                facts[name] = None
         for name, value in facts.items():
             if value is None or value == "" or value == (before := getattr(video, name)):
                 continue
@@ -186,6 +197,11 @@ class Builder:
             notes.append(
                 f"{self._changed.total()} labels with blanks around them, or not in composed Unicode (NFC), "
                 f"taken without: {first_ids(self._changed)}"
+            )
+        if self._unknown:
+            notes.append(
+                f"{len(self._unknown)} videos have a duration, frame rate or number of frames of 0 or less, "
+                f"taken as not known: {first_ids(self._unknown)}"
             )
         if self._left:
             left_out = Account(left=self._left)

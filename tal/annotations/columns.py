@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tal.annotations.rows import Table
@@ -12,16 +12,23 @@ from tal.errors import AnnotationError
 # Our name of a column -> what people call it; blanks, hyphens and underscores are one. Earlier ones win.
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "video": (
-        *("video", "video_id", "videoid", "video_name", "video_file", "video_path"),
+        *("video", "video_id", "videoid", "video_name", "video_file", "video_path", "youtube_id"),
         *("file", "filename", "file_name", "name", "id"),
     ),
-    "start": ("start", "start_time", "starttime", "t_start", "time_start", "begin", "begin_time", "onset"),
-    "end": ("end", "end_time", "endtime", "t_end", "time_end", "stop", "stop_time", "finish", "offset"),
+    "start": (
+        *("start", "start_time", "starttime", "start_timestamp", "t_start", "time_start"),
+        *("begin", "begin_time", "onset"),
+    ),
+    "end": (
+        *("end", "end_time", "endtime", "end_timestamp", "t_end", "time_end"),
+        *("stop", "stop_time", "stop_timestamp", "finish", "offset"),
+    ),
     "label": (
         "label",
         "label_name",
         "class",
         "class_name",
+        "classname",
         "action",
         "activity",
         "behavior",
@@ -42,6 +49,8 @@ _UNITS: Mapping[str, float | None] = {
 }
 _IN_BRACKETS = re.compile(r"(.*?)[\s_-]*[(\[]\s*(.*?)\s*[)\]]", re.DOTALL)
 _MAX_HEADER = 60  # characters
+# #NAME?, #VALUE!, #DIV/0!, #WERT!, #N/A
+_SHEET_ERROR = re.compile(r"#(?:[A-ZÀ-Þ]+[?!]|DIV/0!|N/A|N/D|NV)")
 _PREFERRED = (1.0, 1e-3, 60.0, None)
 
 
@@ -57,6 +66,16 @@ class Column:
 
 def columns_of(header: list[str]) -> dict[str, Column]:
     """Our names of columns -> those that a header has."""
+    return {ours: _best(candidates) for ours, candidates in _candidates(header).items()}
+
+
+def label_columns(header: list[str]) -> list[Column]:
+    """Every column that can hold the labels, the best name first."""
+    return [column for *_, column in sorted(_candidates(header).get("label", []), key=lambda c: c[0])]
+
+
+def _candidates(header: list[str]) -> dict[str, list[tuple[int, int, Column]]]:
+    """Our names of columns -> (rank of the name, rank of the unit, column) of all that can be it."""
     found: dict[str, list[tuple[int, int, Column]]] = {}
     for place, cell in enumerate(header):
         for ours, names in _NAMES.items():
@@ -65,7 +84,7 @@ def columns_of(header: list[str]) -> dict[str, Column]:
                     rank = (names.index(name), _PREFERRED.index(unit_s))
                     found.setdefault(ours, []).append((*rank, Column(place, cell.strip(), unit_s)))
                     break
-    return {ours: _best(candidates) for ours, candidates in found.items()}
+    return found
 
 
 def _readings(cell: str, is_time: bool) -> Iterator[tuple[str, float | None]]:
@@ -109,7 +128,8 @@ def rows_by_column(
     Raises
     ------
     AnnotationError
-        a column is there twice, counts frames, or a row has more cells than there are columns.
+        a column is there twice, counts frames, a row has more cells than there are columns, or a spreadsheet
+        has put an error in place of a cell's content.
     """
     for ours, column in columns.items():
         if column.twice:
@@ -122,7 +142,27 @@ def rows_by_column(
     width = len(table.header)
     for line, cells in table.rows[1:]:
         table.check_width(line, cells, width)
-        yield (
-            table.where(line),
-            {ours: cells[c.place].strip() if c.place < len(cells) else "" for ours, c in columns.items()},
+        named = {ours: cells[c.place].strip() if c.place < len(cells) else "" for ours, c in columns.items()}
+        refuse_sheet_errors(named.values(), table.where(line))
+        yield table.where(line), named
+
+
+def refuse_sheet_errors(cells: Iterable[str], where: str) -> None:
+    """Refuse what spreadsheets write where they lost a cell: ids that begin with - or = are formulas to them.
+
+    Raises
+    ------
+    AnnotationError
+        a cell is such an error; the message begins with ``where``.
+    """
+    if lost := next((cell for cell in cells if is_sheet_error(cell)), None):
+        raise AnnotationError(
+            f"{where}: {lost!r} is a spreadsheet's error: what stood there, such as an id that begins with - "
+            "or =, is lost. Take the file from before the spreadsheet, or open it there with this column as "
+            "text"
         )
+
+
+def is_sheet_error(cell: str) -> bool:
+    """Whether a cell is what spreadsheets show in place of a formula's value: ``#NAME?``."""
+    return bool(_SHEET_ERROR.fullmatch(cell))

@@ -15,7 +15,7 @@ from tal.annotations.ids import match_ids
 from tal.annotations.labels import clean_label
 from tal.annotations.options import ReadOptions
 from tal.annotations.rows import read_table
-from tal.annotations.times import to_seconds
+from tal.annotations.times import to_rate, to_seconds
 from tal.annotations.types import AnnotationSet, label_order
 from tal.errors import AnnotationError
 
@@ -111,9 +111,10 @@ def with_info(annotations: AnnotationSet, path: Path) -> AnnotationSet:
             continue
         where, cells = row_of[matches.pairs[name]]
         value: dict[str, float | None] = {}
-        for ours in ("duration", "fps"):
+        for ours, read in (("duration", to_seconds), ("fps", to_rate)):
             text = decimals.plain(cells.get(ours, ""), where)
-            value[ours] = to_seconds(text, f"{where}: {ours}") if text else None
+            number = read(text, f"{where}: {ours}") if text else 0.0
+            value[ours] = number if number > 0 else None
         videos[name] = replace(
             video,
             subset=video.subset or cells.get("subset", ""),

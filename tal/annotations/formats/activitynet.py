@@ -18,7 +18,7 @@ from tal.annotations.formats.base import PARTS, Format, PredictionFiles
 from tal.annotations.formats.foreign import foreign_json
 from tal.annotations.options import ReadOptions
 from tal.annotations.predictions import write_detections
-from tal.annotations.times import to_seconds
+from tal.annotations.times import to_rate, to_seconds
 from tal.annotations.types import AnnotationSet, VideoAnnotation
 from tal.errors import AnnotationError
 from tal.shared.files import write_text
@@ -83,7 +83,7 @@ def _read_video(video_id: str, entry: dict[str, Any], build: Builder, subset: st
         video_id,
         subset=subset if entry.get("subset") is None else str(entry["subset"]),
         duration_s=None if duration in (None, "") else to_seconds(duration, f"{where}: duration"),
-        fps=None if entry.get("fps") in (None, "") else to_seconds(entry["fps"], f"{where}: fps"),
+        fps=None if entry.get("fps") in (None, "") else to_rate(entry["fps"], f"{where}: fps"),
         num_frames=None if frames in (None, "") else int(to_seconds(frames, f"{where}: frames")),
         url=entry.get("url") if isinstance(entry.get("url"), str) else None,
     )

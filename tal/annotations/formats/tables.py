@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tal.annotations.builder import Builder
-from tal.annotations.columns import columns_of, rows_by_column
-from tal.annotations.formats.base import FileContent, Format, PredictionFiles, refuse_blanks
+from tal.annotations.builder import Builder, first_ids
+from tal.annotations.columns import columns_of, is_sheet_error, rows_by_column
+from tal.annotations.formats.base import FileContent, Format, PredictionFiles, refuse_blanks, refuse_names
+from tal.annotations.label_column import choose_label, is_negative
 from tal.annotations.options import ReadOptions
 from tal.annotations.predictions import write_detections
 from tal.annotations.rows import Table, read_table, write_rows
-from tal.annotations.times import to_seconds
+from tal.annotations.times import to_rate, to_seconds
 from tal.annotations.types import AnnotationSet
 from tal.errors import AnnotationError
 
@@ -53,9 +55,10 @@ def read_plain_table(path: Path, options: ReadOptions) -> AnnotationSet:
         raise AnnotationError(
             f"{path}: lacks the columns {missing}; a plain table has video, start, end, label"
         )
-    table = whole.below(top)
-    columns = columns_of(table.header)
     build = Builder(path.name, options)
+    table = _without_comments(whole.below(top), build)
+    columns = columns_of(table.header)
+    columns |= choose_label(table, build)
     if top:
         build.notes.append(f"{top} lines above the line that names the columns are not read")
     decimals = table.decimals(
@@ -75,22 +78,52 @@ def read_plain_table(path: Path, options: ReadOptions) -> AnnotationSet:
             del cells["duration"]
     for where, cells in rows:
         _read_row(where, cells, units, options, build)
+    if bare := [cells["video"] for _, cells in rows if not any(cells[n] for n in cells if n != "video")]:
+        build.notes.append(
+            f"{len(bare)} rows with a name alone stand for videos without actions: {first_ids(bare)}"
+        )
+    if marked := [cells["video"] for _, cells in rows if cells["video"].startswith("#")]:
+        build.notes.append(
+            f"{len(marked)} rows are of videos that begin with '#': {first_ids(dict.fromkeys(marked))}; "
+            "delete the rows if they are comments"
+        )
     return build.build("table")
+
+
+def _without_comments(table: Table, build: Builder) -> Table:
+    """The table without lines that begin with # and are too short for a row; a note counts them."""
+    width = len(table.header)
+    comments = [line for line, cells in table.rows[1:] if cells[0].startswith("#") and len(cells) < width]
+    if not comments:
+        return table
+    lines = ", ".join(map(str, comments[:3])) + (", …" if len(comments) > 3 else "")
+    build.notes.append(f"{len(comments)} lines that begin with '#' are comments, not read: line {lines}")
+    gone = set(comments)
+    return replace(table, rows=[row for row in table.rows if row[0] not in gone])
 
 
 def _read_row(
     where: str, cells: Mapping[str, str], units: Mapping[str, float], options: ReadOptions, build: Builder
 ) -> None:
     if not cells["video"]:
-        raise AnnotationError(f"{where}: no video name")
-    duration, fps = (
-        to_seconds(cells[n], f"{where}: {n}") * units[n] if cells.get(n) else None
-        for n in ("duration", "fps")
+        raise AnnotationError(
+            f"{where}: no video name; write it on every row (cells that a spreadsheet has merged are empty "
+            "but for the first)"
+        )
+    duration = to_seconds(cells["duration"], f"{where}: duration") if cells.get("duration") else None
+    build.video(
+        cells["video"],
+        cells.get("subset") or options.subset,
+        duration * units["duration"] if duration is not None else None,
+        to_rate(cells["fps"], f"{where}: fps") if cells.get("fps") else None,
     )
-    build.video(cells["video"], cells.get("subset") or options.subset, duration, fps)
-    if cells["start"] or cells["end"] or cells["label"]:
-        times = (units["start"], units["end"])
-        build.segment(cells["video"], cells["start"], cells["end"], cells["label"], where, times)
+    if not (cells["start"] or cells["end"] or cells["label"]):
+        return
+    if is_negative(cells, where):
+        build.leave("negative examples")
+        return
+    times = (units["start"], units["end"])
+    build.segment(cells["video"], cells["start"], cells["end"], cells["label"], where, times)
 
 
 def _is_length_of_action(rows: Sequence[tuple[str, Mapping[str, str]]], units: Mapping[str, float]) -> bool:
@@ -119,6 +152,10 @@ def write_table(annotations: AnnotationSet, path: Path) -> None:
         a name cannot be held.
     """
     refuse_blanks(annotations, "a plain table")
+    names = [*annotations.videos, *annotations.subsets, *annotations.used_labels]
+    refuse_names(
+        names, lambda name: not is_sheet_error(name), "a plain table cannot hold a spreadsheet's error"
+    )
     rows: list[list[Any]] = []
     for name, v in annotations.videos.items():
         about = [v.subset, *("" if x is None else repr(x) for x in (v.duration_s, v.fps))]
