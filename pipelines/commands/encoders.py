@@ -23,12 +23,12 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         console.print_json(table.to_dict("records"))
         return
-    console.print_table(table.drop(columns=["weights", "note"]), digits=1)
+    console.print_table(table.drop(columns=["weights", "licence", "note"]), digits=1)
     for row in table.to_dict("records"):
-        console.out.print(
-            f"{row['encoder']}: weights {row['weights']}{'; ' if row['note'] else ''}{row['note']}"
-        )
+        licence = f"licence {row['licence']}" if row["licence"] else ""
+        said = "; ".join(filter(None, [f"weights {row['weights']}", licence, str(row["note"])]))
+        console.out.print(f"{row['encoder']}: {said}")
     console.out.print(
-        "Any other timm image model: timm:NAME. stride: frames per row of the network itself; "
-        "encoder.frame_stride is a multiple of it."
+        "Any other timm image model: timm:NAME; VideoMAE or V-JEPA 2 of the hub or a folder: hf:NAME. "
+        "stride: frames per row of the network itself; encoder.frame_stride is a multiple of it."
     )

@@ -46,5 +46,6 @@ def _row(entry: EncoderEntry) -> dict[str, object]:
         # a multiplication and an addition are two operations
         "GFLOPs a clip": round(counter.get_total_flops() / 1e9, 1),
         "weights": entry.weights,
+        "licence": entry.licence,
         "note": entry.note,
     }

@@ -201,7 +201,9 @@ def encoder_needs(name: str) -> tuple[int, int]:
     if name.startswith("timm:"):
         return 0, 1
     if entry is None:
-        raise ConfigError(f"no encoder {name!r}; `longtal encoders` lists them, and any timm:MODEL works")
+        raise ConfigError(
+            f"no encoder {name!r}; `longtal encoders` lists them, any timm:MODEL works, and hf:NAME"
+        )
     return entry.clip_frames, entry.frame_stride
 
 

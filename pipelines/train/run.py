@@ -21,6 +21,7 @@ from pipelines.shared.console import log, set_quiet
 from pipelines.shared.files import write_text
 from pipelines.shared.provenance import provenance
 from pipelines.train.checkpoint import list_checkpoints
+from tal.encoders import self_contained
 from tal.errors import ConfigError
 from tal.video import require_reader, resolve_reader
 
@@ -53,6 +54,8 @@ def train(
     from pipelines.train.setup import build_accelerator, build_trainer, new_run_id
 
     out = Path(out)
+    if config.encoder is not None:
+        config = config.model_copy(update={"encoder": self_contained(config.encoder)})
     if config.data.videos:
         require_reader(config.data.reader)
     accelerator = build_accelerator(config)

@@ -3,6 +3,7 @@
 from tal.encoders.base import Encoder, EncoderEntry
 from tal.encoders.build import build_encoder
 from tal.encoders.config import EncoderConfig
+from tal.encoders.hf import self_contained
 from tal.encoders.preprocess import Preprocess
 from tal.encoders.registry import list_encoders
 from tal.encoders.spec import feature_spec
@@ -19,4 +20,5 @@ __all__ = [
     "encode_whole",
     "feature_spec",
     "list_encoders",
+    "self_contained",
 ]

@@ -136,6 +136,8 @@ class EncoderEntry:
         what its published weights saw.
     weights, note
         where weights come from, and what else there is to say.
+    licence
+        of the weights, where their source states one.
     """
 
     name: str
@@ -146,6 +148,7 @@ class EncoderEntry:
     crop: int
     weights: str
     note: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,9 +166,12 @@ class EncoderFamily:
         other name -> entry's name.
     prefix
         names that begin so belong to the family, listed or not; empty: listed names only.
+    describe
+        entry of a name with the prefix that is not listed; None: such names say nothing of themselves.
     """
 
     entries: tuple[EncoderEntry, ...]
     build: Callable[[EncoderConfig, str], Encoder]
     aliases: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
+    describe: Callable[[str], EncoderEntry] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field, model_validator
 
 from tal.config import Config
@@ -19,6 +21,10 @@ class EncoderConfig(Config):
         "package), a file (.safetensors, .pth), or nothing: random",
     )
     weights_sha256: str | None = Field(None, description="refuse weights of another digest")
+    settings: dict[str, Any] | None = Field(
+        None,
+        description="hf:NAME: the network's config.json, which a run keeps so that it needs no hub later",
+    )
     clip_frames: int = Field(16, ge=1, description="frames that go through the encoder together")
     frame_stride: int = Field(
         1, ge=1, description="frames per row; a multiple of what the encoder itself gives"

@@ -23,6 +23,7 @@ UNSET = {
         "TrainConfig.max_nonfinite",
         "WindowConfig.tries",
     },
+    "a run writes it into its own configuration": {"EncoderConfig.settings"},
     "converters of released checkpoints set them": {
         "ActionFormerConfig.relative_position",
         "PyramidConfig.center_radius",

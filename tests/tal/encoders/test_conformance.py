@@ -115,5 +115,5 @@ def test_lists_say_what_the_networks_are(entry: EncoderEntry) -> None:
 
 
 def test_lists_load_no_network_library() -> None:
-    code = "import sys, tal.encoders; assert not {'timm', 'torchvision'} & set(sys.modules)"
+    code = "import sys, tal.encoders; assert not {'timm', 'torchvision', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

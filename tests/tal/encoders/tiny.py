@@ -9,6 +9,10 @@ from torch import Tensor
 
 from tal.encoders import Encoder, EncoderConfig, build_encoder
 
+_VIT = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8}
+VIDEOMAE = {"model_type": "videomae", **_VIT, "image_size": 32, "num_frames": 8, "intermediate_size": 48}
+VJEPA2 = {"model_type": "vjepa2", **_VIT, "crop_size": 32, "frames_per_clip": 8, "mlp_ratio": 2.0}
+
 # name -> the smallest configuration that it works with; one or more of every family
 TINY = {
     "timm:test_resnet": {"clip_frames": 4, "size": 32, "crop": 32, "frame_stride": 2},
@@ -19,6 +23,8 @@ TINY = {
     "r2plus1d_18": {"clip_frames": 16, "size": 32, "crop": 32, "frame_stride": 8},
     "s3d": {"clip_frames": 16, "size": 32, "crop": 32, "frame_stride": 8},
     "i3d": {"clip_frames": 16, "size": 32, "crop": 32, "frame_stride": 8},
+    "hf:videomae": {"clip_frames": 8, "size": 32, "crop": 24, "frame_stride": 4, "settings": VIDEOMAE},
+    "hf:vjepa2": {"clip_frames": 6, "size": 32, "crop": 24, "frame_stride": 2, "settings": VJEPA2},
 }
 
 
