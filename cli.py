@@ -7,6 +7,7 @@ pipeline and prints. They are imported only when asked for, so that `--help` doe
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -95,6 +96,8 @@ def cli(quiet: bool, debug: bool) -> None:
 
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 done with failures, 2 wrong input, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        _any_name_fits(stream)
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -112,6 +115,16 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _any_name_fits(stream: object) -> None:
+    """Let a stream take any label or name: pipes and files in UTF-8, terminals by ``\\u4e2d`` if need be.
+
+    Pipes on Windows and under cron have encodings that lack letters: a result would end in a traceback.
+    """
+    if isinstance(stream, io.TextIOWrapper):
+        named = "PYTHONIOENCODING" in os.environ or stream.isatty()
+        stream.reconfigure(encoding=None if named else "utf-8", errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from featstore.errors import FeatureStoreError, StoreExistsError, StoreFormatError, StoreNotFoundError
+from featstore.errors import (
+    FeatureStoreError,
+    StoreExistsError,
+    StoreFormatError,
+    StoreNotFoundError,
+    StoreWriteError,
+)
 from featstore.files import FileOps, sync_folders, write_atomically
 from featstore.spec import FeatureSpec
 
@@ -192,11 +198,23 @@ def create_folder(path: Path, header: Header, files: FileOps) -> None:
     ------
     StoreExistsError
         Something stands at the path.
+    StoreWriteError
+        The disk is full, or refuses; nothing is left at the path.
     """
-    import zarr  # only here: reading needs no zarr
-
     if path.exists():
         raise StoreExistsError(f"{path} exists already: choose another path, or open it")
+    try:
+        _write_folder(path, header, files)
+    except OSError as error:
+        if path.exists():
+            files.remove(path)
+        reason = f"{path} cannot be made: {error.strerror}. Free space, or choose another place"
+        raise StoreWriteError(error.errno, reason) from error
+
+
+def _write_folder(path: Path, header: Header, files: FileOps) -> None:
+    import zarr  # only here: reading needs no zarr
+
     spec = header.spec
     chunks = {
         "features": header.feature_chunk,

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from featstore.errors import StoreLockedError
+from featstore.errors import FeatureStoreError, StoreLockedError
 from featstore.layout import writable_error
 
 
@@ -34,7 +34,7 @@ class WriterLock:
     StoreLockedError
         A live process holds the lock; the message names it.
     FeatureStoreError
-        The folder cannot be written.
+        The folder cannot be written, or its file system has no locks.
     """
 
     def __init__(self, root: Path, writer: int, writers: int, run: str | None) -> None:
@@ -49,7 +49,7 @@ class WriterLock:
         except OSError as error:
             os.close(self._fd)
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
+                raise no_locks(root, error) from error
             held = read_holder(root, writer) or {}
             raise StoreLockedError(
                 f"{root} is being written by process {held.get('pid', '?')} on {held.get('host', '?')} "
@@ -105,6 +105,14 @@ class WriterLock:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def no_locks(folder: Path | str, error: OSError) -> FeatureStoreError:
+    """What to raise where the file system does not lock, as some network drives do not."""
+    return FeatureStoreError(
+        f"{folder} cannot be locked ({error.strerror}), so nobody could say who writes to it: put it on a "
+        "local disk, or on a drive that is mounted with locks (flock)"
+    )
 
 
 def _lock_path(root: Path, writer: int) -> Path:

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from featstore import FeatureStore, StoreLockedError, VideoRecord
+from featstore.locking import no_locks
 from pipelines.extract.spool import Spool, done_path, finished, part_path, put
 from pipelines.shared import console
 
@@ -153,7 +154,7 @@ def _lock(descriptor: int, kind: int) -> bool:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise
+            raise no_locks("the store", error) from error
         return False
     return True
 

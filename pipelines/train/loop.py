@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -28,6 +28,7 @@ from pipelines.train.stores import commit_together
 from pipelines.train.validate import Validator
 from tal.errors import LongtalError, VideoError
 from tal.memory.clip_loader import Batch
+from tal.memory.handing_over import Receiver
 from tal.memory.network import MemoryNetwork
 from tal.memory.sampler import BatchSampler
 from tal.memory.store_reader import AgeSnapshot
@@ -74,6 +75,7 @@ class Trainer:
     keeper: ModelKeeper
     state: TrainState
     log: RunLog
+    receiver: Receiver = field(default_factory=Receiver)
 
     def run(self) -> TrainState:
         """Train to the end; returns the final state."""
@@ -156,7 +158,7 @@ class Trainer:
         source, parts = iter(self.loader), self.config.train.accumulate
         for _ in range(len(self.sampler) // parts):
             start = time.perf_counter()
-            batches = [next(source) for _ in range(parts)]
+            batches = [self.receiver.take(next(source)) for _ in range(parts)]
             for batch in batches:
                 if batch.error:
                     raise VideoError(batch.error)

@@ -30,6 +30,7 @@ from tal.encoders import Encoder, build_encoder
 from tal.errors import ConfigError
 from tal.localizer import Localizer
 from tal.memory.clip_loader import ClipDataset, ClipReading
+from tal.memory.handing_over import Collate
 from tal.memory.network import MemoryNetwork
 from tal.memory.sampler import BatchSampler, WindowSampler
 from tal.memory.writeback import WriteBack
@@ -170,7 +171,7 @@ def _loader(
     loader = DataLoader(
         dataset,
         batch_sampler=sampler,
-        collate_fn=dataset.collate,
+        collate_fn=Collate(dataset),
         num_workers=workers,
         # fork copies the locks of threads that decoders and stores keep: workers then hang
         multiprocessing_context="spawn" if workers else None,

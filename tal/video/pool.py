@@ -2,7 +2,8 @@
 
 Each worker owns a few clip-sized slots and a pipe. It fills a slot, says so, and takes it again when the
 reader has let it go; so memory is workers x slots x clip, whatever the videos' lengths. A worker that dies
-(a decoder can crash on a damaged file) costs its video and is replaced.
+(a decoder can crash on a damaged file) costs its video and is replaced. Where shared memory is short, as in
+containers, there are fewer workers, or none and this process decodes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.shared_memory import SharedMemory
@@ -29,6 +31,8 @@ from tal.video.info import VideoInfo
 from tal.video.reader import open_video
 
 _SLOTS = 6
+_SHARED_FOLDER = Path("/dev/shm")
+_log = logging.getLogger("longtal")
 # For tasks that only look at videos.
 LOOK_ONLY = ClipShape(ClipGrid(1, 1), 1, 1)
 
@@ -100,11 +104,11 @@ def _decode_here(task: DecodeTask, shape: ClipShape) -> Iterator[Decoded | Finis
 
 
 class _Worker:
-    """The parent's side of one worker process."""
+    """The parent's side of one worker process; OSError where there is no shared memory for it."""
 
     def __init__(self, shape: ClipShape) -> None:
         context = multiprocessing.get_context("spawn")
-        self.memory = SharedMemory(create=True, size=int(np.prod(shape.shape)) * _SLOTS)
+        self.memory = _shared_memory(int(np.prod(shape.shape)) * _SLOTS)
         self.slots = _slots(self.memory, shape)
         self.connection, theirs = context.Pipe()
         level = logging.getLogger("longtal").getEffectiveLevel()
@@ -135,7 +139,7 @@ class _Worker:
 
 class _Pool:
     def __init__(self, tasks: Iterable[DecodeTask], shape: ClipShape, workers: int) -> None:
-        self._tasks = iter(tasks)
+        self._tasks: Iterator[DecodeTask] = iter(tasks)
         self._shape = shape
         self._limit = workers
         self._workers: list[_Worker] = []
@@ -149,12 +153,33 @@ class _Pool:
 
     def events(self) -> Iterator[Decoded | Finished]:
         while len(self._workers) < self._limit and (task := self._next()) is not None:
-            self._workers.append(_Worker(self._shape))
-            self._workers[-1].start(task)
+            if not self._add_worker(task):
+                break
         while busy := {w.connection: w for w in self._workers if w.task is not None}:
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)
                 yield from self._receive(busy[connection])
+        while (task := self._next()) is not None:  # there was memory for no worker
+            yield from _decode_here(task, self._shape)
+
+    def _add_worker(self, task: DecodeTask | None) -> bool:
+        """Start a worker on a task; where there is no memory for it, the task waits and a warning says so."""
+        try:
+            worker = _Worker(self._shape)
+        except OSError as error:
+            if task is not None:
+                self._tasks = chain([task], self._tasks)
+            others = f"{len(self._workers)} decode" if self._workers else "this process decodes"
+            _log.warning(
+                "no shared memory for a decoding process (%s), %s: fewer --workers need less, and containers "
+                "can have more (docker run --shm-size=1g)",
+                error.strerror,
+                others,
+            )
+            return False
+        self._workers.append(worker)
+        worker.start(task)
+        return True
 
     def _next(self) -> DecodeTask | None:
         return next(self._tasks, None)
@@ -180,9 +205,31 @@ class _Pool:
 
     def _replace(self, worker: _Worker) -> None:
         worker.close()
-        fresh = _Worker(self._shape)
-        self._workers[self._workers.index(worker)] = fresh
-        fresh.start(self._next())
+        self._workers.remove(worker)
+        self._add_worker(self._next())
+
+
+def _shared_memory(size: int) -> SharedMemory:
+    """A block of shared memory that has its pages.
+
+    Raises
+    ------
+    OSError
+        there is no room. A block that is only named ends whoever writes to it by a bus error.
+    """
+    memory = SharedMemory(create=True, size=size)
+    named = _SHARED_FOLDER / memory.name
+    if named.exists():  # elsewhere than on Linux there is no such file, and no such limit
+        descriptor = os.open(named, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError:
+            memory.close()
+            memory.unlink()
+            raise
+        finally:
+            os.close(descriptor)
+    return memory
 
 
 def _slots(memory: SharedMemory, shape: ClipShape) -> NDArray[np.uint8]:
