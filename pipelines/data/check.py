@@ -18,6 +18,7 @@ from tal.annotations.account import Account
 from tal.annotations.ids import match_ids
 from tal.annotations.labels import alike
 from tal.annotations.types import drop_duplicates
+from tal.annotations.units import Reach, likely_unit
 from tal.video import VideoInfo
 
 # Annotated durations are often rounded, and count a last picture or not.
@@ -95,6 +96,7 @@ def check(
         notes += [f"{name}: {note}" for name, info in infos.items() for note in info.notes]
     if named is not None:
         problems += _labels(named)
+        problems += _unit(named, infos)
         for video in named.videos.values():
             problems += _segments(video, infos.get(video.id) if infos is not None else None)
         problems += [
@@ -134,6 +136,17 @@ def _segments(video: VideoAnnotation, info: VideoInfo | None) -> Iterator[Proble
     for segment in drop_duplicates(video.counted)[1]:
         where = f"{segment.label!r} {segment.start_s:.2f}-{segment.end_s:.2f} s"
         yield Problem("duplicate", video.id, "warning", f"{where} is there twice")
+
+
+def _unit(named: AnnotationSet, infos: Mapping[str, VideoInfo] | None) -> Iterator[Problem]:
+    """Times that are something else than seconds; files say best how long a video is."""
+    reaches = []
+    for video in named.videos.values():
+        info = (infos or {}).get(video.id)
+        duration_s, fps = (info.duration_s, info.fps) if info else (video.duration_s, video.fps)
+        reaches.append(Reach(video.last_end_s, duration_s or 0.0, fps))
+    if unit := likely_unit(reaches):
+        yield Problem("unit", "", "error", f"the times look like {unit}")
 
 
 def _labels(named: AnnotationSet) -> Iterator[Problem]:

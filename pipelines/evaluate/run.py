@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.evaluate.doubts import doubts
 from pipelines.evaluate.duplicates import Duplicates
 from tal.annotations import AnnotationSet, read_annotations, read_predictions
 from tal.annotations.files import load_json, read_text
@@ -133,7 +134,9 @@ def evaluate_files(options: EvaluateOptions) -> Evaluated:
             raise EvaluationError(f"{path}: {error}") from None
         runs.append((path, run))
         reports.append(_report_of(path, run, protocol, options, chosen))
-        notes += [f"{path.name}: {n}" for n in (*id_notes, *_run_notes(run))]
+        notes += [
+            f"{path.name}: {n}" for n in (*id_notes, *_run_notes(run), *doubts(annotations, predictions))
+        ]
     report = reports[0] if len(reports) == 1 else mean_report(reports)
     report = {
         **report,

@@ -9,7 +9,7 @@ from typing import Any
 
 from tal.annotations.account import Account
 from tal.annotations.files import check_name
-from tal.annotations.labels import clean_label
+from tal.annotations.labels import clean_label, says_nothing_happens
 from tal.annotations.options import ReadOptions
 from tal.annotations.times import to_seconds
 from tal.annotations.types import (
@@ -21,6 +21,7 @@ from tal.annotations.types import (
     drop_duplicates,
     label_order,
 )
+from tal.annotations.units import Reach, likely_unit
 from tal.errors import AnnotationError
 
 DUPLICATE = "duplicates"
@@ -218,6 +219,14 @@ class Builder:
         if beyond:
             notes.append(
                 f"{len(beyond)} segments end over 1 s after their video's duration: {first_ids(beyond)}"
+            )
+        reaches = (Reach(v.last_end_s, v.duration_s or 0.0, v.fps) for v in videos.values())
+        if unit := likely_unit(reaches):
+            notes.append(f"the times of {self.source} look like {unit}")
+        if nothing := [label for label in label_order(videos.values()) if says_nothing_happens(label)]:
+            notes.append(
+                f"label {nothing[0]!r:.60} seems to say that nothing happens: it is learnt and measured as a "
+                "class; leave out its annotations, since what is not annotated is background"
             )
         used = label_order(videos.values())
         cleaned = dict.fromkeys(map(clean_label, labels))

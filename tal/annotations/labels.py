@@ -8,6 +8,22 @@ from collections.abc import Iterable
 
 # Characters that take no room: a label that one of them ends looks like the label without it.
 _UNSEEN = "\ufeff\u200b\u2060"
+# What data sets call stretches without an action, as `looks_like` gives it.
+_NOTHING = frozenset(
+    (
+        "background",
+        "bg",
+        "sil",
+        "none",
+        "null",
+        "nothing",
+        "noaction",
+        "noactivity",
+        "nolabel",
+        "unlabeled",
+        "unlabelled",
+    )
+)
 _BETWEEN_WORDS = re.compile(rf"[\s_{_UNSEEN}]+")
 
 
@@ -33,3 +49,8 @@ def alike(labels: Iterable[str]) -> list[list[str]]:
     for label in dict.fromkeys(labels):
         groups.setdefault(looks_like(label), []).append(label)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def says_nothing_happens(label: str) -> bool:
+    """Whether a label is one that data sets give to what lies between actions: ``background``, ``SIL``."""
+    return looks_like(label) in _NOTHING

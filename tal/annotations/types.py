@@ -70,6 +70,11 @@ class VideoAnnotation:
         return self.segments + self.degenerate
 
     @property
+    def last_end_s(self) -> float:
+        """Where the last instance ends; 0 where there is none."""
+        return max((s.end_s for s in self.counted), default=0.0)
+
+    @property
     def all_segments(self) -> tuple[Segment, ...]:
         """Everything that a file of annotations holds: instances, then ignored stretches."""
         return self.counted + self.ignored
