@@ -75,7 +75,8 @@ def extract(run: RunConfig, how: ExtractOptions | None = None) -> ExtractReport:
             ", …" if len(sources.missing) > 3 else "",
         )
     device = choose_device(how.device, apple=True)
-    encoder = build_encoder(encoder_config, seed=run.train.seed)
+    # adapters that were not trained add nothing: the plain encoder gives the same rows
+    encoder = build_encoder(encoder_config.model_copy(update={"adapter": None}), seed=run.train.seed)
     spec = feature_spec(encoder, run.data.fps, run.data.max_frames, how.dtype, run.data.reader)
     report = ExtractReport(store_path, missing=list(sources.missing))
     batch_clips = how.batch_clips or clips_at_once(encoder, device)

@@ -22,6 +22,7 @@ from torch import Tensor
 from pipelines.shared.run_folder import step_name
 from tal.errors import CheckpointError
 from tal.localizer.old_names import with_new_names
+from tal.memory.network import MemoryNetwork
 from tal.shared.files import put_in_place
 from tal.shared.weights import contiguous
 
@@ -40,6 +41,8 @@ class TrainState:
         of the memory; None: the run has none.
     nonfinite
         steps that had a loss or gradient that was not finite.
+    trunk
+        digest of the encoder weights that checkpoints leave out because adapters alone learn; empty: none.
     best
         validations whose models are kept, {"step", "value"}, best first.
     """
@@ -50,6 +53,7 @@ class TrainState:
     generation: int | None = None
     run_id: str = ""
     nonfinite: int = 0
+    trunk: str = ""
     best: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -79,6 +83,11 @@ def save_checkpoint(
         torch.save(optimizer, beside / "optimizer.pt")
         (beside / "state.json").write_text(json.dumps(asdict(state), indent=1))
     return path
+
+
+def trunk_sha256(network: MemoryNetwork) -> str:
+    """Digest of the encoder's published weights where files of the run leave them out; else empty."""
+    return network.encoder.weights_sha256 if network.encoder is not None and network.resting else ""
 
 
 def prune(folder: Path) -> None:

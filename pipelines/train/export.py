@@ -9,7 +9,7 @@ from typing import Any
 from pipelines.config import RunConfig, resolved_text
 from pipelines.train.validate import Validation
 from tal.annotations import AnnotationSet
-from tal.inference.model_folder import write_model
+from tal.inference.model_folder import trunk_of, write_model
 from tal.memory.network import MemoryNetwork
 from tal.metrics import calibrate
 
@@ -27,7 +27,14 @@ def export_model(
 
     Thresholds are those of the best F1 of each class on the validation videos; none without validation.
     """
-    weights = {k: v for k, v in network.state_dict().items() if k.startswith(("encoder.", "localizer."))}
+    weights = {k: v for k, v in network.exported().items() if k.startswith(("encoder.", "localizer."))}
+    encoder = config.encoder
+    if network.encoder is not None and encoder is not None:
+        provenance = provenance | {"adapter": network.encoder.adapter_sha256}
+        if network.resting:
+            provenance = provenance | {"trunk": trunk_of(network.encoder)}
+        if encoder.adapter is not None and encoder.adapter.kind == "lora":  # merged: nothing to add any more
+            config = config.model_copy(update={"encoder": encoder.model_copy(update={"adapter": None})})
     thresholds = {}
     if validation is not None and ground_truth is not None and len(validation.predictions):
         thresholds = calibrate(ground_truth, validation.predictions)

@@ -249,8 +249,8 @@ class Trainer:
             save_checkpoint(
                 folder,
                 self.state,
-                self.network.state_dict(),
-                self.average.state if self.average is not None else None,
+                self.network.trained(self.network.state_dict()),
+                self.network.trained(self.average.state) if self.average is not None else None,
                 optimizer_state(self.optimizer, self.accelerator),
             )
         if self.memory is not None and commit:

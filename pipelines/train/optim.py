@@ -9,38 +9,53 @@ import torch
 from torch import nn
 
 from pipelines.config import OptimConfig
+from tal.encoders.base import is_adapter
 from tal.errors import ConfigError
 
+_PARTS = ("localizer", "encoder", "adapters")
 
-def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
-    """Groups by (encoder or not, decayed or not); each carries ``base_lr``.
+
+def parameter_groups(
+    model: nn.Module, config: OptimConfig, adapter_lr_multiplier: float = 1.0
+) -> list[dict[str, Any]]:
+    """Groups by part (localizer, encoder, the encoder's adapters) and by decay; each carries ``base_lr``.
 
     Decay is for weights of two or more dimensions: neither biases, norms nor scales (ActionFormer's and
     TriDet's rule; a per-channel scale stored as [C, 1] or [1, C, 1] is not a weight either). Position tables
     are not decayed.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    rates = (config.lr, config.lr * config.encoder_lr_multiplier, config.lr * adapter_lr_multiplier)
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        is_encoder = name.startswith("encoder.")
+        part = _part(name)
         wide = sum(size > 1 for size in parameter.shape) >= 2
         table = name.endswith(("bias.table", "relative_position_bias_table", "pos_embed"))
-        groups.setdefault((is_encoder, wide and not table), []).append(parameter)
+        groups.setdefault((part, wide and not table), []).append(parameter)
     result = []
-    for (is_encoder, decayed), parameters in sorted(groups.items()):
-        lr = config.lr * (config.encoder_lr_multiplier if is_encoder else 1.0)
+    for (part, decayed), parameters in sorted(groups.items(), key=lambda group: group[0]):
+        lr = rates[part]
         decay = config.weight_decay if decayed else 0.0
-        name = ("encoder" if is_encoder else "localizer") + ("" if decayed else ", no decay")
+        name = _PARTS[part] + ("" if decayed else ", no decay")
         result.append({"params": parameters, "lr": lr, "base_lr": lr, "weight_decay": decay, "name": name})
     if not result:
         raise ConfigError("nothing to train: every parameter is frozen")
     return result
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+def _part(name: str) -> int:
+    """Which of `_PARTS` a parameter of a `MemoryNetwork` belongs to."""
+    if not name.startswith("encoder."):
+        return 0
+    return 2 if is_adapter(name.removeprefix("encoder.")) else 1
+
+
+def build_optimizer(
+    model: nn.Module, config: OptimConfig, adapter_lr_multiplier: float = 1.0
+) -> torch.optim.Optimizer:
     """The optimizer that the configuration names, over `parameter_groups`."""
-    groups = parameter_groups(model, config)
+    groups = parameter_groups(model, config, adapter_lr_multiplier)
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum)
     if config.name == "adam":

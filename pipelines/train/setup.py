@@ -14,7 +14,13 @@ from torch.utils.data import DataLoader
 from featstore import FeatureStore
 from pipelines.config import RunConfig
 from pipelines.shared.console import log
-from pipelines.train.checkpoint import Checkpoint, TrainState, choose_checkpoint, load_weights
+from pipelines.train.checkpoint import (
+    Checkpoint,
+    TrainState,
+    choose_checkpoint,
+    load_weights,
+    trunk_sha256,
+)
 from pipelines.train.data import RunData, load_data
 from pipelines.train.ema import WeightAverage
 from pipelines.train.loop import Trainer
@@ -27,7 +33,7 @@ from pipelines.train.step import TrainStep
 from pipelines.train.stores import check_spec, open_stores, share_out
 from pipelines.train.validate import Validator
 from tal.encoders import Encoder, build_encoder
-from tal.errors import ConfigError
+from tal.errors import CheckpointError, ConfigError
 from tal.localizer import Localizer
 from tal.memory.clip_loader import ClipDataset, ClipReading
 from tal.memory.handing_over import Collate
@@ -88,10 +94,11 @@ def build_trainer(
     network = build_network(config, len(data.labels), channels, encoder)
     if config.train.compile:
         network.localizer.compile()
-    optimizer = build_optimizer(network, config.optim)
+    adapters = config.encoder.adapter_lr_multiplier if config.encoder is not None else 1.0
+    optimizer = build_optimizer(network, config.optim, adapters)
     checkpoint = choose_checkpoint(out / "checkpoints", stores.memory.generation if stores.memory else None)
     average = WeightAverage(network, config.train.ema_decay) if config.train.ema_decay else None
-    state = TrainState(run_id=run_id) if checkpoint is None else checkpoint.state
+    state = checkpoint.state if checkpoint else TrainState(run_id=run_id, trunk=trunk_sha256(network))
     scaler_state = _restore(checkpoint, network, optimizer, average) if checkpoint is not None else None
     sampler, loader = _loader(config, accelerator, data, encoder)
     if stores.memory is not None and accelerator.num_processes > 1:
@@ -136,10 +143,16 @@ def _restore(
 ) -> dict[str, Any] | None:
     """Load a checkpoint's weights and optimizer; returns the state of fp16's loss scaler, if it has one."""
     weights, averaged, saved = load_weights(checkpoint.path)
-    network.load_state_dict(weights)
+    then, now = checkpoint.state.trunk, trunk_sha256(network)
+    if then != now:
+        raise CheckpointError(
+            f"{checkpoint.path} holds what was trained on top of encoder weights with sha256 "
+            f"{then or '(none)'}; those of encoder.weights have {now or '(none)'} now: bring the same weights"
+        )
+    network.load_state_dict(network.completed(weights))
     optimizer.load_state_dict(saved["optimizer"])
     if average is not None and averaged is not None:
-        average.state = averaged
+        average.state = network.completed(averaged)
     log.info("going on from step %d (%s)", checkpoint.state.step, checkpoint.path.name)
     return saved.get("scaler")
 

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from tal.encoders.adapters.attach import attach, choose_places
+from tal.encoders.adapters.low_rank import is_low_rank
+from tal.encoders.adapters.places import AdapterPlace
 from tal.encoders.config import EncoderConfig
 from tal.encoders.preprocess import Preprocess
 from tal.errors import ConfigError
+from tal.shared.weights import tensors_sha256
 from tal.video.clips import ClipShape
 
 
@@ -31,7 +35,9 @@ class Encoder(nn.Module):
     preprocess
         how pictures are fed.
     weights_sha256
-        digest of the weights it was built with (names, shapes, values).
+        digest of the weights it was built with (names, shapes, values), without adapters.
+    adapters
+        bottlenecks behind its blocks; empty without `EncoderConfig.adapter`.
     """
 
     name: str
@@ -54,7 +60,9 @@ class Encoder(nn.Module):
         self.grid = config.grid
         self.preprocess = Preprocess(config.size, config.crop, tuple(mean), tuple(std))
         self.weights_sha256 = ""
+        self.adapters = nn.ModuleDict()
         self._frozen: list[nn.Module] = []
+        self._learning: list[nn.Module] = []
 
     @property
     def clip_shape(self) -> ClipShape:
@@ -68,6 +76,18 @@ class Encoder(nn.Module):
     def stages(self) -> list[list[nn.Module | nn.Parameter]]:
         """The network in order: stem, then each stage; the rest (a final norm) belongs to no stage."""
         raise NotImplementedError
+
+    def adapter_places(self) -> list[AdapterPlace]:
+        """Where adapters may go, in the network's order.
+
+        Raises
+        ------
+        ConfigError
+            the network has no such places.
+        """
+        raise ConfigError(
+            f"{self.name} takes no adapters: vision transformers, Video Swin and timm models do"
+        )
 
     def forward(self, frames: Tensor) -> Tensor:
         """Normalised frames [B, 3, L_c, H, W] -> rows [B, C, L_c / s_e].
@@ -109,17 +129,71 @@ class Encoder(nn.Module):
             else:
                 part.requires_grad_(False)
 
+    def add_adapters(self) -> None:
+        """Put the configuration's adapters in; all else rests from now on, but for its `learning_stages`.
+
+        Raises
+        ------
+        ConfigError
+            the network has no places for them, or fewer than asked for.
+        """
+        config = self.config.adapter
+        assert config is not None
+        places = choose_places(self.adapter_places(), self.config.frozen_stages, config.blocks, self.name)
+        stages = self.stages()
+        first = len(stages) - config.learning_stages
+        if first <= self.config.frozen_stages:
+            raise ConfigError(
+                f"{self.name} has {len(stages) - 1} stages, of which encoder.frozen_stages "
+                f"{self.config.frozen_stages} rest and encoder.adapter.learning_stages "
+                f"{config.learning_stages} are to learn: that is more"
+            )
+        self.requires_grad_(False)
+        self._frozen.extend(child for child in self.children() if child is not self.adapters)
+        for part in (p for stage in stages[first:] for p in stage):
+            part.requires_grad_(True)
+            if isinstance(part, nn.Module):
+                self._learning.append(part)
+        self.adapters.update(attach(places, config, self.name))
+        self.adapters.requires_grad_(True)
+
+    @property
+    def adapter_sha256(self) -> str:
+        """Digest of the adapters; empty while they add nothing: rows are those of the plain encoder then."""
+        state = {k: v for k, v in self.state_dict().items() if is_adapter(k)}
+        ups = [v for k, v in state.items() if k.endswith((".up", ".up.weight", ".up.bias"))]
+        return tensors_sha256(state) if any(bool(up.any()) for up in ups) else ""
+
+    @property
+    def resting(self) -> frozenset[str]:
+        """Names of the tensors of its state that no step changes because adapters learn in their place."""
+        if self.config.adapter is None:
+            return frozenset()
+        learning = {id(t) for part in self._learning for t in (*part.parameters(), *part.buffers())}
+        return frozenset(
+            name
+            for name, value in self.state_dict(keep_vars=True).items()
+            if not is_adapter(name) and not value.requires_grad and id(value) not in learning
+        )
+
     def train(self, mode: bool = True) -> Encoder:
-        """Training mode, except for frozen stages and (by default) batch-norm statistics."""
+        """Training mode, except for what rests and (by default) batch-norm statistics."""
         super().train(mode)
         if mode:
+            for module in self._frozen:
+                module.eval()
+            for module in self._learning:
+                module.train()
             if self.config.norm_frozen:
                 for module in self.modules():
                     if isinstance(module, _BatchNorm):
                         module.eval()
-            for module in self._frozen:
-                module.eval()
         return self
+
+
+def is_adapter(name: str) -> bool:
+    """Whether a tensor of an encoder's state belongs to an adapter."""
+    return name.startswith("adapters.") or is_low_rank(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,16 +31,18 @@ def build_encoder(config: EncoderConfig, seed: int = 0) -> Encoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         encoder = create_encoder(config)
+        encoder.weights_sha256 = state_sha256(encoder)
+        encoder.freeze(config.frozen_stages)
+        if config.adapter is not None:
+            encoder.add_adapters()
     has_statistics = any(isinstance(m, _BatchNorm) for m in encoder.modules())
     if config.checkpointing and not config.norm_frozen and has_statistics:
         raise ConfigError(
             f"{config.name}: encoder.checkpointing runs layers twice and would count each batch twice in the "
             "statistics: leave encoder.norm_frozen on"
         )
-    encoder.weights_sha256 = state_sha256(encoder)
     if config.weights_sha256 is not None and config.weights in (None, "pretrained"):
         check_sha256(config.weights_sha256, {"weights": encoder.weights_sha256}, config.name)
-    encoder.freeze(config.frozen_stages)
     encoder.eval()
     return encoder
 

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from tal.config import Config
 from tal.grid import ClipGrid
 from tal.shared.defaults import DEFAULT_ENCODER
+
+
+class AdapterConfig(Config):
+    """Small parts that learn in the place of the encoder's own weights, which rest."""
+
+    kind: Literal["temporal", "plain", "lora"] = Field(
+        "temporal",
+        description="temporal: AdaTAD's bottleneck, its convolution inside the clip; plain: without the "
+        "convolution; lora: low-rank parts of the attention's projections",
+    )
+    ratio: float = Field(0.25, gt=0, le=1, description="hidden width (lora: rank) as a share of the channels")
+    kernel: int = Field(3, ge=1, description="steps that `temporal` sees; odd")
+    blocks: int | None = Field(
+        None, ge=1, description="how many of the last blocks; none: all behind encoder.frozen_stages"
+    )
+    lr_multiplier: float = Field(1.0, gt=0, description="their learning rate as a share of optim.lr")
+    learning_stages: int = Field(
+        0, ge=0, description="so many of the last stages learn too, at optim.encoder_lr_multiplier"
+    )
+
+    @model_validator(mode="after")
+    def _is_odd(self) -> AdapterConfig:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, not {self.kernel}: a step has as many before as behind it")
+        return self
 
 
 class EncoderConfig(Config):
@@ -41,6 +66,9 @@ class EncoderConfig(Config):
     temporal_shift: bool = Field(
         False, description="per-frame encoders: shift channels between neighbouring frames of a clip"
     )
+    adapter: AdapterConfig | None = Field(
+        None, description="learn adapters (AdaTAD, LoRA); the encoder's own weights rest"
+    )
     norm_frozen: bool = Field(True, description="batch-norm statistics stay what they are in training")
 
     @model_validator(mode="after")
@@ -51,6 +79,11 @@ class EncoderConfig(Config):
                 f"encoder.crop {self.crop} is larger than the pictures, encoder.size {self.size}"
             )
         return self
+
+    @property
+    def adapter_lr_multiplier(self) -> float:
+        """Learning rate of the adapters as a share of the optimizer's; 1 without any."""
+        return self.adapter.lr_multiplier if self.adapter else 1.0
 
     @property
     def grid(self) -> ClipGrid:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
+from tal.encoders.adapters.places import AdapterPlace, volume_place
 from tal.encoders.base import EncoderEntry, EncoderFamily
 from tal.encoders.config import EncoderConfig
 from tal.encoders.torchvision_networks import TorchvisionNetwork
@@ -37,6 +38,14 @@ class SwinEncoder(VideoEncoder):
         self.parts = [[model.patch_embed, model.pos_drop]]  # type: ignore[list-item]
         for index in range(0, len(stages), 2):
             self.parts.append([*stages[index], *stages[index + 1 : index + 2]])
+
+    def adapter_places(self) -> list[AdapterPlace]:
+        return [
+            volume_place(block, stage, block.norm1.normalized_shape[0])
+            for stage, blocks in enumerate(self.parts)
+            for block in cast(list[Any], blocks)
+            if hasattr(block, "attn")  # not a merger, nor the stem
+        ]
 
     def finish(self, x: Tensor) -> Tensor:
         return self.model.norm(x).mean((2, 3)).transpose(1, 2)  # [B, T, h, w, C] -> [B, C, T]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tal.encoders.adapters.places import AdapterPlace, picture_place
 from tal.encoders.base import Encoder, EncoderEntry, EncoderFamily
 from tal.encoders.config import EncoderConfig
 from tal.encoders.temporal_shift import TemporalShift
@@ -42,18 +43,51 @@ class TimmEncoder(Encoder):
         self.channels = int(getattr(model, "head_hidden_size", None) or model.num_features)
         # convolutions of channels-last pictures are the faster ones on every device
         self.model = model.to(memory_format=torch.channels_last)
+        self._length = config.clip_frames
         self._shift = TemporalShift(model, config.name) if config.temporal_shift else None
         if config.checkpointing:
             model.set_grad_checkpointing(True)
 
     def encode(self, frames: Tensor) -> Tensor:
         batch, _, length = frames.shape[:3]
+        self._length = length
         if self._shift is not None:
             self._shift.length = length
         pictures = frames.transpose(1, 2).flatten(0, 1)  # [B * L, 3, H, W]
         pictures = pictures.contiguous(memory_format=torch.channels_last)
         rows = self.model(pictures)  # [B * L, C]
         return rows.unflatten(0, (batch, length)).transpose(1, 2)
+
+    def adapter_places(self) -> list[AdapterPlace]:
+        channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
+        stages = [
+            (stage, part)
+            for stage, parts in enumerate(self.stages())
+            for part in parts
+            if stage and isinstance(part, nn.Module)
+        ]
+        outputs = self._outputs([part for _, part in stages])
+        places = []
+        for (stage, part), output in zip(stages, outputs, strict=True):
+            last = channels_last or output.dim() != 4
+            channels = output.shape[-1 if last else 1]
+            places.append(picture_place(part, stage, channels, lambda: self._length, last))
+        return places
+
+    @torch.no_grad()
+    def _outputs(self, parts: list[nn.Module]) -> list[Tensor]:
+        """What each part gives for one picture: timm does not say how the output of a stage lies."""
+        found: dict[int, Tensor] = {}
+        hooks = [
+            part.register_forward_hook(lambda module, _, output: found.update({id(module): output}))
+            for part in parts
+        ]
+        side = self.preprocess.crop
+        weight = next(self.model.parameters())
+        self.model.eval()(torch.zeros(1, 3, side, side, device=weight.device))
+        for hook in hooks:
+            hook.remove()
+        return [found[id(part)] for part in parts]
 
     def stages(self) -> list[list[nn.Module | nn.Parameter]]:
         children = dict(self.model.named_children())

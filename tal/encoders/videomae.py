@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tal.encoders.config import EncoderConfig
-from tal.encoders.video_base import VideoEncoder, refuse_drop_path
-from tal.encoders.vit import init_transformer, patches_across, rows_of_tokens, square_side
+from tal.encoders.video_base import refuse_drop_path
+from tal.encoders.vit import TokenEncoder, init_transformer, patches_across, square_side
 from tal.errors import ConfigError
 
 # width -> attention heads that the published networks were trained with. A wrong number fits every shape
@@ -25,7 +25,7 @@ from tal.errors import ConfigError
 _TRAINED_HEADS = {384: 6, 768: 12, 1024: 16, 1280: 16, 1408: 16}
 
 
-class VideoMAEEncoder(VideoEncoder):
+class VideoMAEEncoder(TokenEncoder):
     """Tokens of a clip averaged over space only: a row every tubelet, 2 frames.
 
     Parameters
@@ -74,12 +74,10 @@ class VideoMAEEncoder(VideoEncoder):
         init_transformer(self.model, network.initializer_range)
         self.channels = network.hidden_size
         self.parts = [[embeddings], *([block] for block in blocks)]
-        self._tokens_per_row = across**2
+        self.tokens_per_row = across**2
 
-    def finish(self, x: Tensor) -> Tensor:
-        if "layernorm" in self.model:
-            x = self.model["layernorm"](x)
-        return rows_of_tokens(x, self._tokens_per_row)
+    def last_norm(self, tokens: Tensor) -> Tensor:
+        return self.model["layernorm"](tokens) if "layernorm" in self.model else tokens
 
 
 class _Embeddings(nn.Module):

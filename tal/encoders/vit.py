@@ -1,4 +1,4 @@
-"""What vision transformers over tubelets of pictures share: sizes, rows of their tokens, random weights."""
+"""What vision transformers over tubelets of pictures share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,29 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from tal.encoders.adapters.places import AdapterPlace, token_place
+from tal.encoders.video_base import VideoEncoder
 from tal.errors import ConfigError
+
+
+class TokenEncoder(VideoEncoder):
+    """Tokens of a clip, averaged over space only; each block is a stage.
+
+    Children set ``tokens_per_row``, the tokens of a time step, and may change `last_norm`.
+    """
+
+    tokens_per_row: int
+
+    def last_norm(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, T * n, C] behind the last block, the same normalised where the network does so."""
+        return tokens
+
+    def finish(self, x: Tensor) -> Tensor:
+        return rows_of_tokens(self.last_norm(x), self.tokens_per_row)
+
+    def adapter_places(self) -> list[AdapterPlace]:
+        blocks = enumerate(self.parts[1:], start=1)
+        return [token_place(block, stage, self.channels, self.tokens_per_row) for stage, (block,) in blocks]
 
 
 def patches_across(name: str, side: int, patch: int) -> int:

@@ -8,11 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from tal.encoders.config import EncoderConfig
-from tal.encoders.video_base import VideoEncoder
-from tal.encoders.vit import init_transformer, patches_across, rows_of_tokens, square_side
+from tal.encoders.vit import TokenEncoder, init_transformer, patches_across, square_side
 
 
-class VJEPA2Encoder(VideoEncoder):
+class VJEPA2Encoder(TokenEncoder):
     """Tokens of a clip averaged over space only: a row every tubelet, 2 frames.
 
     Positions are rotary in time, height and width, so a clip may have any even number of frames. The library
@@ -43,15 +42,15 @@ class VJEPA2Encoder(VideoEncoder):
         own = {"crop_size": config.crop, "drop_path_rate": config.drop_path, "attn_implementation": "sdpa"}
         network = VJEPA2Config(**{**settings, **own})
         super().__init__(config, network.tubelet_size, *statistics)
-        self._tokens_per_row = patches_across(config.name, config.crop, square_side(network.patch_size)) ** 2
+        self.tokens_per_row = patches_across(config.name, config.crop, square_side(network.patch_size)) ** 2
         self.model: Any = Network(network)
         init_transformer(self.model, network.initializer_range)
         self.channels = network.hidden_size
         # the embeddings' own forward wants another order of axes and does nothing else
         self.parts = [[self.model.embeddings.patch_embeddings], *([block] for block in self.model.layer)]
 
-    def finish(self, x: Tensor) -> Tensor:
-        return rows_of_tokens(self.model.layernorm(x), self._tokens_per_row)
+    def last_norm(self, tokens: Tensor) -> Tensor:
+        return self.model.layernorm(tokens)
 
     def _run(self, part: nn.Module, x: Tensor) -> Tensor:
         out = super()._run(part, x)

@@ -77,7 +77,7 @@ class Detector:
         folder = read_model(path)
         config, weights = folder.config, folder.weights()
         where = choose_device(device)
-        encoder = build_encoder(config.encoder) if config.encoder is not None else None
+        encoder = _build_encoder(folder, weights) if config.encoder is not None else None
         channels = encoder.channels if encoder is not None else config.channels
         if not channels:
             raise CheckpointError(
@@ -85,7 +85,6 @@ class Detector:
             )
         localizer = Localizer(config.localizer, channels, len(folder.labels), config.window_rows)
         if encoder is not None:
-            _load(encoder, weights, "encoder.", folder.path)
             encoder.to(where).eval()
         _load(localizer, weights, "localizer.", folder.path)
         return cls(folder, encoder, localizer.to(where).eval(), where)
@@ -203,7 +202,9 @@ class Detector:
         tree = yaml.safe_dump(dict(self.folder.tree), sort_keys=False, allow_unicode=True)
         weights = {f"localizer.{k}": v for k, v in self.localizer.state_dict().items()}
         if self.encoder is not None:
-            weights |= {f"encoder.{k}": v for k, v in self.encoder.state_dict().items()}
+            trained = self.folder.weights() if self.folder.trunk else None
+            state = {f"encoder.{k}": v for k, v in self.encoder.state_dict().items()}
+            weights |= {k: v for k, v in state.items() if trained is None or k in trained}
         return write_model(path, weights, tree, self.labels, self.thresholds, self.folder.provenance)
 
     def _detect(
@@ -216,6 +217,31 @@ class Detector:
     ) -> pd.DataFrame:
         config, scores = self.config.windows, self.video_scores
         return detect(self.localizer, rows, grid, config, duration_s, video_id, self.labels, scores, valid)
+
+
+def _build_encoder(folder: ModelFolder, weights: Mapping[str, Tensor]) -> Encoder:
+    """The encoder with the folder's weights, on top of published ones where it names some."""
+    config, trunk = folder.config.encoder, folder.trunk
+    assert config is not None
+    if trunk is None:
+        encoder = build_encoder(config)
+        _load(encoder, weights, "encoder.", folder.path)
+        return encoder
+    beside = folder.path / "trunk.safetensors"
+    source = str(beside) if beside.is_file() else trunk.weights
+    help_ = (
+        f"{folder.path} holds what was trained on top of the weights of {trunk.encoder} ({trunk.weights}, "
+        f"sha256 {trunk.sha256}): bring them there, or as {beside}"
+    )
+    try:
+        encoder = build_encoder(config.model_copy(update={"weights": source}))
+    except WeightsError as error:
+        raise CheckpointError(f"{help_}; {error}") from error
+    if encoder.weights_sha256 != trunk.sha256:
+        raise CheckpointError(f"{help_}; {source} has sha256 {encoder.weights_sha256}")
+    own = {f"encoder.{k}": v for k, v in encoder.state_dict().items()}
+    _load(encoder, {**own, **weights}, "encoder.", folder.path)
+    return encoder
 
 
 def _load(module: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str, source: Path) -> None:

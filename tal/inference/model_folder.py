@@ -2,7 +2,8 @@
 
 ``config.yaml`` (sampling, encoder, localizer, inference), ``model.safetensors`` (``encoder.*``,
 ``localizer.*``), ``labels.json`` (class names in order), ``thresholds.json`` (score by class, may be empty),
-``provenance.json``.
+``provenance.json``. A model of adapters holds what was trained alone: ``provenance.json`` names the encoder's
+published weights, which prediction finds where training did, or as ``trunk.safetensors`` in the folder.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tal.config import Config, with_current_keys, without_removed_keys
-from tal.encoders import EncoderConfig
+from tal.encoders import Encoder, EncoderConfig
 from tal.errors import CheckpointError, ConfigError
 from tal.inference.localize import InferenceConfig
 from tal.inference.thresholds import read_thresholds
@@ -55,6 +56,23 @@ class DetectorConfig(Config):
 
 
 @dataclass(frozen=True)
+class Trunk:
+    """Published weights on top of which adapters were trained: whose, where they came from, their digest."""
+
+    encoder: str
+    weights: str
+    sha256: str
+
+
+def trunk_of(encoder: Encoder) -> dict[str, str]:
+    """`Trunk` of an encoder, for provenance.json."""
+    weights = str(encoder.config.weights)
+    path = Path(weights)
+    where = str(path.resolve()) if path.is_file() else weights
+    return asdict(Trunk(encoder.name, where, encoder.weights_sha256))
+
+
+@dataclass(frozen=True)
 class ModelFolder:
     """What stands in the folder, checked as far as files can be; ``tree`` is config.yaml as it is."""
 
@@ -64,6 +82,19 @@ class ModelFolder:
     labels: tuple[str, ...]
     thresholds: Mapping[str, float]
     provenance: Mapping[str, Any]
+
+    @property
+    def trunk(self) -> Trunk | None:
+        """The encoder weights that the folder leaves out; None: it holds all."""
+        facts = self.provenance.get("trunk")
+        if facts is None:
+            return None
+        try:
+            return Trunk(**{name: str(facts[name]) for name in ("encoder", "weights", "sha256")})
+        except (TypeError, KeyError) as error:
+            raise CheckpointError(
+                f"{self.path / 'provenance.json'}: `trunk` does not name weights"
+            ) from error
 
     def weights(self) -> dict[str, Tensor]:
         """The tensors under today's names; CheckpointError when the file is damaged."""

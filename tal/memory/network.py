@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tal.decoders.base import StepTotals, Targets
 from tal.encoders import Encoder
+from tal.encoders.adapters.low_rank import merged
 from tal.encoders.streaming import encode_clips
 from tal.localizer import Localizer
 from tal.memory.mixing import ClipPlaces, MixedRows, StoredRows, mix
@@ -94,6 +95,30 @@ class MemoryNetwork(nn.Module):
             )
             losses["loss"] = losses["loss"] + self.localizer.config.row_loss * losses["row"]
         return StepOutput(losses, to_write, mixed)
+
+    @property
+    def resting(self) -> frozenset[str]:
+        """Names of its tensors that are the encoder's published weights and stay what they are.
+
+        Files of a run leave them out and name those weights instead. Random weights cannot be named.
+        """
+        if self.encoder is None or self.encoder.config.weights is None:
+            return frozenset()
+        return frozenset(f"encoder.{name}" for name in self.encoder.resting)
+
+    def trained(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state of this network without what rests."""
+        resting = self.resting
+        return {name: value for name, value in state.items() if name not in resting}
+
+    def completed(self, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The whole state from `trained` and what rests in this network."""
+        own, resting = self.state_dict(), self.resting
+        return {**{name: own[name].detach().clone() for name in resting}, **trained}
+
+    def exported(self) -> dict[str, Tensor]:
+        """What a model folder holds: what was trained, low-rank parts taken into their weights."""
+        return self.trained(merged(self.state_dict()))
 
     @torch.no_grad()
     def totals(

@@ -23,6 +23,14 @@ UNSET = {
         "TrainConfig.max_nonfinite",
         "WindowConfig.tries",
     },
+    "adapters, which no preset has yet": {
+        "AdapterConfig.blocks",
+        "AdapterConfig.kernel",
+        "AdapterConfig.kind",
+        "AdapterConfig.learning_stages",
+        "AdapterConfig.lr_multiplier",
+        "AdapterConfig.ratio",
+    },
     "a run writes it into its own configuration": {"EncoderConfig.settings"},
     "converters of released checkpoints set them": {
         "ActionFormerConfig.relative_position",

@@ -1,0 +1,1 @@
+"""Adapters: small learnable parts in an encoder whose own weights rest."""
