@@ -160,6 +160,28 @@ def read_rows(path: Path, key: str | None, layout: Layout, shape: tuple[int, int
     return np.ascontiguousarray(values.reshape(channels, rows).T)
 
 
+def refuse_numbers(values: NDArray[Any], dtype: str, path: Path) -> None:
+    """Refuse rows [T, C] that are not all numbers, or not all numbers of the store's type.
+
+    Raises
+    ------
+    StoreValueError
+        names the file and the first row that cannot be taken, and what to do.
+    """
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        raise StoreValueError(
+            f"{path}: {np.count_nonzero(~finite)} of {len(values)} rows hold NaN or infinity, the first is "
+            f"row {int(np.argmin(finite))}: extract the video again, or leave such files out with --skip-bad"
+        )
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest > float(np.finfo(dtype).max):
+        raise StoreValueError(
+            f"{path}: holds numbers up to {largest:.3g}, {dtype} ends at {np.finfo(dtype).max:.3g}: import "
+            "with --dtype float32"
+        )
+
+
 def read_shape(path: Path, key: str | None) -> Shape:
     """Shape of a file's array, without reading all of it where the format allows that.
 
@@ -205,7 +227,7 @@ def _npy_header(file: Any) -> tuple[Shape, Any] | None:
         return None
     shape, _, dtype = reader(file)
     if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are not read")
+        raise ValueError("it holds Python objects, which are not read: save the array alone")
     return tuple(shape), dtype
 
 

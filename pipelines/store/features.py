@@ -16,17 +16,17 @@ from featstore.videos import check_id
 from pipelines.shared.files import write_text
 from pipelines.shared.row_fit import VideoRows, check_rows
 from pipelines.store.feature_files import (
-    SUFFIXES,
     FolderAxes,
     Layout,
     Shape,
     read_rows,
     read_shape,
+    refuse_numbers,
     rows_of,
 )
+from pipelines.store.feature_folder import find_files
 from tal.annotations.builder import first_ids
 from tal.annotations.ids import IdMatches, match_ids
-from tal.annotations.videos import list_files, safe_id
 from tal.errors import ConfigError
 from tal.shared.files import output_errors
 
@@ -129,11 +129,7 @@ def import_features(
     from featstore import FeatureSpec, FeatureStore
     from featstore.transfer import building
 
-    files = _files(folder, options)
-    if not files:
-        raise ConfigError(
-            f"no {', '.join(SUFFIXES)} files named {options.prefix}ID{options.suffix} in {folder}"
-        )
+    files, left = find_files(folder, options.prefix, options.suffix)
     if store_path.exists():
         raise StoreExistsError(f"{store_path} exists already: choose another path, or remove it first")
     facts = videos or {}
@@ -145,7 +141,7 @@ def import_features(
     taken, failed = _look(files, options, matches.pairs, facts, skip_bad)
     if not taken:
         raise ConfigError(f"no file in {folder} could be read as features: {next(iter(failed.values()))}")
-    notes = _notes(taken, options, matches, videos)
+    notes = [*left, *_notes(taken, options, matches, videos)]
     spec = FeatureSpec(
         encoder=options.encoder,
         weights=imported_weights(options.rows),
@@ -307,6 +303,7 @@ def _notes(
 def _take(store: FeatureStore, file: _File, options: ImportOptions) -> int:
     """Put a file's rows into the store; their number."""
     values = read_rows(file.path, options.key, options.layout, (file.rows, file.channels))
+    refuse_numbers(values, options.dtype, file.path)
     fps = file.fps
     if options.rows:
         # as many frames per row as before, so the rate changes
@@ -329,24 +326,6 @@ def resampled(values: NDArray[Any], rows: int) -> NDArray[np.float32]:
     share = (place - low)[:, None].astype(np.float32)
     mixed = values[low].astype(np.float32) * (1 - share) + values[high].astype(np.float32) * share
     return np.asarray(mixed, dtype=np.float32)
-
-
-def _files(folder: Path, options: ImportOptions) -> list[tuple[str, Path]]:
-    """(id, file) of every feature file, by path."""
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder: --features takes a folder of feature files")
-    files: dict[str, Path] = {}
-    for path in list_files(folder, SUFFIXES):
-        name = path.stem
-        around = len(options.prefix) + len(options.suffix)
-        if not (name.startswith(options.prefix) and name.endswith(options.suffix) and len(name) > around):
-            continue
-        name = name[len(options.prefix) : len(name) - len(options.suffix)]
-        video_id = safe_id("/".join((*path.relative_to(folder).parent.parts, name)))
-        if video_id in files:
-            raise ConfigError(f"two files for video {video_id!r}: {files[video_id]}, {path}")
-        files[video_id] = path
-    return list(files.items())
 
 
 def export_features(store_path: Path, folder: Path, layout: str = "tc") -> int:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 _MIN_VIDEOS = 3
 _SLACK, _SLACK_S = 1.1, 1.0  # times may end this much after their video
 _LONG_S = 5.0  # shares are told from seconds where videos are much longer than one
 _MOST = 0.95
+_PARTS_OF_A_SECOND = ((1e3, "milliseconds"), (1e6, "microseconds"), (1e7, "steps of 100 ns"))
 _RATES = (5, 10, 12, 15, 20, 24, 25, 30, 50, 60)  # frames a second that videos and features have
 
 
@@ -54,10 +56,11 @@ def likely_unit(reaches: Iterable[Reach]) -> str:
         return (
             f"numbers of frames (at {rate} a second or more): divide them by the frame rates of their videos"
         )
-    for units, name in ((1e3, "milliseconds"), (1e6, "microseconds")):
+    for units, name in _PARTS_OF_A_SECOND:
         if _fit(known, units) and max(r.ratio for r in known) > units / 10:
             return f"{name}: divide them by {units:.0f}"
-    return ""
+    ratio = median(r.ratio for r in known)
+    return f"another unit than seconds: they end at {ratio:.3g} times the durations" if ratio > 2 else ""
 
 
 def _fit(reaches: Sequence[Reach], units_per_s: float) -> bool:

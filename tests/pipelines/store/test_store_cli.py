@@ -103,7 +103,7 @@ def test_import_refuses_what_it_cannot_take(tmp_path, features):
     )
     assert "frame rate" in str(run(*start, "--features", folder, "--layout", "tc", "--stride", 1))
     np.save(folder / "v_e.npy", np.full((4, 5), np.nan, np.float32))
-    assert "not finite" in str(run(*start, "--features", folder, "--layout", "tc", *GRID))
+    assert "rows hold NaN" in str(run(*start, "--features", folder, "--layout", "tc", *GRID))
     np.save(folder / "v_e.npy", np.zeros((4, 6), np.float32))
     assert "6 channels" in str(run(*start, "--features", folder, "--layout", "tc", *GRID))
     np.save(folder / "v_e.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)

@@ -30,6 +30,7 @@ def last_actions(scale=lambda seconds, k: seconds, number=6, seed=0, with_rate=T
         (lambda s, k: s * 1e3, True, "milliseconds: divide them by 1000"),
         (lambda s, k: s * 1e3, False, "milliseconds"),
         (lambda s, k: s * 1e6, True, "microseconds: divide them by 1000000"),
+        (lambda s, k: s * 1e7, True, "steps of 100 ns: divide them by 10000000"),
         (lambda s, k: round(s) * 60, True, "minutes and seconds that were read as hours and minutes"),
     ],
 )
@@ -58,8 +59,13 @@ def test_short_videos_and_few_videos_say_nothing():
     assert likely_unit([Reach(5000.0, 0.0)] * 10) == "" and likely_unit([]) == ""
 
 
-def test_what_fits_no_unit_is_not_guessed():
-    assert likely_unit([Reach(r.duration_s * 70 * 100, r.duration_s, 25.0) for r in last_actions()]) == ""
+def test_what_fits_no_unit_is_not_seconds_either():
+    samples = last_actions(lambda s, k: s * 16_000)
+    assert likely_unit(samples).startswith("another unit than seconds: they end at 1")
+    wrong_durations = [
+        Reach(r.duration_s * (1.5 + 0.01 * k), r.duration_s, 1.2) for k, r in enumerate(samples)
+    ]
+    assert likely_unit(wrong_durations) == ""
 
 
 def test_readers_say_it(tmp_path):
