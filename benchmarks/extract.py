@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipelines.extract.stream import ClipEncoder, EncodedClip, encode_stream
 from pipelines.shared import console
 from pipelines.shared.malloc import keep_freed_buffers
 from tal.encoders import EncoderConfig, build_encoder
+from tal.encoders.stream import ClipEncoder, EncodedClip, encode_stream
 from tal.video.pool import Decoded, DecodeTask, decode_all
 from tal.video.writer import VideoWriter
 

@@ -17,10 +17,10 @@ from pipelines.extract.options import ExtractOptions
 from pipelines.extract.register import as_stored, register
 from pipelines.extract.report import ExtractReport, require_some
 from pipelines.extract.spool import Spool
-from pipelines.extract.stream import ClipEncoder, EncodedClip, encode_stream
 from pipelines.shared import console
 from tal.device import choose_device
 from tal.encoders import Encoder, EncoderConfig, build_encoder, clips_at_once, feature_spec
+from tal.encoders.stream import ClipEncoder, EncodedClip, encode_stream
 from tal.errors import ConfigError
 from tal.grid import FrameGrid
 from tal.video import require_reader

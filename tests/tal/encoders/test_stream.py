@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.extract import stream
-from pipelines.extract.stream import ClipEncoder, EncodedClip
-from tal.encoders import Encoder, EncoderConfig, build_encoder
+from tal.encoders import Encoder, EncoderConfig, build_encoder, stream
+from tal.encoders.stream import ClipEncoder, EncodedClip
 from tal.encoders.streaming import infer_clips
 
 _BATCH = 3
