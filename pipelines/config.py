@@ -88,7 +88,12 @@ class TrainConfig(Config):
     batch_size: int = Field(4, ge=1, description="windows per step, over all processes and accumulation")
     accumulate: int = Field(1, ge=1, description="micro-batches per step")
     seed: int = 0
-    workers: int = Field(0, ge=0, description="loader processes that decode")
+    workers: int = Field(
+        -1,
+        ge=-1,
+        description="processes that decode; -1: the cores divided by the run's processes, and none on a CPU, "
+        "where the encoder needs them",
+    )
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     ema_decay: float = Field(
         0.0, ge=0, lt=1, description="average of the weights, used for validation; 0: off"

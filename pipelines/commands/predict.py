@@ -110,17 +110,18 @@ def command(
             keep_freed_buffers()
         with console.progress() as bar:
             whole = bar.add_task("videos", total=len(videos))
-            task = bar.add_task("", total=None, visible=False)
-            begun: list[str] = []
+            task = bar.add_task("rows", total=None, visible=False)
+            rows: dict[str, tuple[int, int]] = {}  # of the videos begun, of which several may be under way
 
             def tell(video_id: str, done: int, total: int) -> None:
-                if not begun or begun[-1] != video_id:
-                    begun.append(video_id)
-                    name = f"rows of {console.printable(video_id)[:40]}"
-                    bar.reset(task, total=total, description=name, visible=True)
-                bar.update(task, completed=done)
-                if done >= total:
-                    bar.advance(whole)
+                rows[video_id] = done, total
+                through = sum(d >= t for d, t in rows.values())
+                name = f"rows of {console.printable(video_id)[:40]}"
+                if len(rows) - through > 1:
+                    name = f"rows of {len(rows) - through} videos"
+                begun, all_ = (sum(counts) for counts in zip(*rows.values(), strict=True))
+                bar.update(task, completed=begun, total=all_, description=name, visible=True)
+                bar.update(whole, completed=through)
 
             report = predict(detector, videos, out, chosen, threshold, None, overwrite, tell)
             bar.update(whole, completed=len(videos))

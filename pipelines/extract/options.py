@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pipelines.config import RunConfig, load_config, nested, parse_config
 from tal.encoders.registry import find_entry
 from tal.encoders.timm_encoder import has_pypi_weights
 from tal.errors import ConfigError
+from tal.shared.cores import usable_cores
 from tal.shared.defaults import DEFAULT_ENCODER
 
 # Flag of `longtal extract` -> the key of a run's configuration that it sets.
@@ -85,7 +85,7 @@ class ExtractOptions:
 
     @property
     def num_workers(self) -> int:
-        return self.workers if self.workers >= 0 else max(1, min(8, (os.cpu_count() or 2) - 1))
+        return self.workers if self.workers >= 0 else max(1, min(8, usable_cores() - 1))
 
 
 def flags_config(source: str | None, sets: Sequence[str], flags: Mapping[str, Any]) -> RunConfig:

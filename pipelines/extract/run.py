@@ -24,7 +24,7 @@ from tal.encoders.stream import ClipEncoder, EncodedClip, encode_stream
 from tal.errors import ConfigError
 from tal.grid import FrameGrid
 from tal.video import require_reader
-from tal.video.pool import DecodeTask, Finished
+from tal.video.pool import Begun, DecodeTask, Finished
 
 __all__ = ["ExtractReport", "extract", "open_store", "require_some"]
 
@@ -178,7 +178,7 @@ class _Extraction:
                         if isinstance(event, EncodedClip):
                             self._write(spool, event)
                             bar.advance(minutes, _clip_s(self.clips.encoder, spool.record) / 60)
-                        else:
+                        elif isinstance(event, Finished):
                             self._end(spool, event)
                             bar.advance(videos)
                             self._deliver_now_and_then()
@@ -211,7 +211,7 @@ class _Extraction:
             self._hands[record.id] = spool
             yield DecodeTask(record.id, self.paths[record.id], self.data.reader, record.fps)
 
-    def _stream(self, tasks: Iterator[DecodeTask]) -> Generator[EncodedClip | Finished, None, None]:
+    def _stream(self, tasks: Iterator[DecodeTask]) -> Generator[Begun | EncodedClip | Finished, None, None]:
         return encode_stream(self.clips, tasks, self.how.num_workers)
 
     def _write(self, spool: Spool, encoded: EncodedClip) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,14 @@ from pipelines.shared.files import OutputExistsError, safe_names, write_text
 from tal.annotations import prediction_frame, read_predictions, write_predictions
 from tal.annotations.builder import first_ids
 from tal.annotations.formats.registry import prediction_files
-from tal.errors import AnnotationError, ConfigError, LongtalError
+from tal.errors import AnnotationError, ConfigError
 from tal.shared.files import output_errors, require_folder
 from tal.video import require_reader, resolve_reader
 
 if TYPE_CHECKING:
     from featstore import FeatureStore
     from tal.inference.detector import Detector
+    from tal.inference.videos import VideoResult
 
 MANIFEST = "manifest.json"
 # (video id, rows done, rows in all)
@@ -123,33 +124,39 @@ def predict(
     if store is None:
         report.notes += manifest.take_over(videos)
     frames: dict[str, pd.DataFrame] = manifest.load_others(videos)
-    for video_id, path in videos.items():
-        stamp = (
+
+    def stamp_of(path: Path) -> dict[str, Any]:
+        return (
             _stamp(path) if store is None else {"store": store.spec.to_dict(), "generation": store.generation}
         )
-        part = out / "finished" / _part_name(video_id)
-        finished = manifest.load(video_id, part, stamp)
+
+    todo: dict[str, dict[str, Any]] = {}
+    for video_id, path in videos.items():
+        stamp = stamp_of(path)
+        finished = manifest.load(video_id, out / "finished" / _part_name(video_id), stamp)
         if finished is not None:
             frames[video_id] = finished
             report.reused.append(video_id)
+        else:
+            todo[video_id] = stamp
+    started = time.perf_counter()
+    for result in _results(detector, {video_id: videos[video_id] for video_id in todo}, store, on_progress):
+        if result.detections is None:
+            report.failed[result.id] = str(result.error)
             continue
-        started = time.perf_counter()
-        try:
-            if store is None:
-                tell = None if on_progress is None else _for_video(on_progress, video_id)
-                detections = detector.predict(path, video_id, tell)
-            else:
-                detections = detector.predict_store(store, video_id)
-        except (LongtalError, OSError) as error:
-            report.failed[video_id] = str(error)
-            continue
-        frames[video_id] = detections
+        frames[result.id] = result.detections
+        part = out / "finished" / _part_name(result.id)
         with output_errors(part):
             part.parent.mkdir(parents=True, exist_ok=True)
-            write_predictions(detections, part, [video_id])
-        manifest.note(video_id, part, path, stamp)
-        report.seconds[video_id] = time.perf_counter() - started
-        report.done.append(video_id)
+            write_predictions(result.detections, part, [result.id])
+        manifest.note(result.id, part, videos[result.id], todo[result.id])
+        report.seconds[result.id] = time.perf_counter() - started
+        report.done.append(result.id)
+        started = time.perf_counter()
+    # several decoders finish videos in any order; results are in the order asked for, and so is what is told
+    order = {video_id: place for place, video_id in enumerate(videos)}
+    frames = dict(sorted(frames.items(), key=lambda item: order.get(item[0], -1)))
+    report.done.sort(key=order.__getitem__)
     paths = manifest.paths | {k: Path(v) for k, v in videos.items() if k in frames}
     report.all = _concatenate(frames.values())
     kept = report.all if threshold is None else detector.confident(report.all, threshold)
@@ -161,8 +168,17 @@ def predict(
     return report
 
 
-def _for_video(tell: Progress, video_id: str) -> Callable[[int, int], None]:
-    return lambda done, total: tell(video_id, done, total)
+def _results(
+    detector: Detector,
+    videos: Mapping[str, Path],
+    store: FeatureStore | None,
+    on_progress: Progress | None,
+) -> Iterator[VideoResult]:
+    """What becomes of each video, as it is through."""
+    if store is None:
+        yield from detector.predict_videos(videos, on_progress)
+    else:
+        yield from detector.predict_stored(store, videos)
 
 
 def _export(

@@ -9,12 +9,15 @@ augmentation, and from there on the encoder rests: rows, weights and model agree
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 
-import torch
+from accelerate import Accelerator
 from torch import Tensor
 
+from pipelines.config import RunConfig
 from pipelines.shared.console import progress
-from tal.encoders import Encoder, encode_whole
+from pipelines.train.encode import encode_training_videos
+from tal.encoders import Encoder
 from tal.memory.sampler import TrainingVideo
 from tal.memory.store_reader import RowStore
 
@@ -32,8 +35,8 @@ def encode_memory(
     store: RowStore,
     videos: Sequence[TrainingVideo],
     step: int,
-    reader: str,
-    device: torch.device | str,
+    config: RunConfig,
+    accelerator: Accelerator,
 ) -> int:
     """Write all rows of the videos as the encoder, put in evaluation mode, gives them now.
 
@@ -41,21 +44,20 @@ def encode_memory(
     ----------
     step
         optimizer steps done, which the store notes as the rows' origin.
-    reader
-        decodes the videos.
 
     Returns
     -------
     int
         rows written. Interrupted, it has to be done again from the start.
     """
-    encoder.eval()
     count = 0
-    with progress("videos") as bar:
+    with (
+        progress("videos") as bar,
+        closing(encode_training_videos(encoder, videos, config, accelerator)) as encoded,
+    ):
         task = bar.add_task("rows of the memory anew", total=len(videos))
-        for video in videos:
-            with encode_whole(encoder, video.path, video.fps, video.num_rows, reader, device) as rows:
-                store.write(video.id, 0, rows, step=step)
-            count += video.num_rows
+        for video in encoded:
+            store.write(video.key, 0, video.rows, step=step)
+            count += len(video.rows)
             bar.advance(task)
     return count

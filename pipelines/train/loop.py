@@ -110,8 +110,9 @@ class Trainer:
             self.write_back.drain()
         if self.average is not None:
             take_average(self.network.encoder, self.average.state)
-        reader, device = self.config.data.reader, self.accelerator.device
-        rows = encode_memory(self.network.encoder, self.memory, self.sampler.videos, step, reader, device)
+        rows = encode_memory(
+            self.network.encoder, self.memory, self.sampler.videos, step, self.config, self.accelerator
+        )
         self.accelerator.wait_for_everyone()
         seconds = time.perf_counter() - start
         self.log.write("finetune_localizer", step, rows=rows, seconds=seconds)

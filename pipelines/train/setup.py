@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch.utils.data import DataLoader
 
 from featstore import FeatureStore
@@ -23,6 +24,7 @@ from pipelines.train.checkpoint import (
 )
 from pipelines.train.data import RunData, load_data
 from pipelines.train.ema import WeightAverage
+from pipelines.train.encode import loader_workers
 from pipelines.train.loop import Trainer
 from pipelines.train.measure import measure_video
 from pipelines.train.models import ModelKeeper
@@ -41,6 +43,10 @@ from tal.memory.network import MemoryNetwork
 from tal.memory.sampler import BatchSampler, WindowSampler
 from tal.memory.writeback import WriteBack
 
+# Processes wait for the one that validates the longest videos, and for the first while it copies the store.
+# torch's limit for GPUs, ten minutes, would end healthy runs; a process that dies is noticed by torchrun.
+_PATIENCE = timedelta(hours=12)
+
 
 def build_accelerator(config: RunConfig) -> Accelerator:
     """Device, precision and processes. Every parameter need not take part in every step (empty windows)."""
@@ -51,7 +57,10 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     accelerator = Accelerator(
         cpu=config.train.device == "cpu",
         mixed_precision=precision,
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            InitProcessGroupKwargs(timeout=_PATIENCE),
+        ],
     )
     if config.train.device not in ("auto", accelerator.device.type):
         raise ConfigError(
@@ -180,7 +189,7 @@ def _loader(
     slots = range(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     sampler = BatchSampler(windows, slots, config.train.accumulate)
     dataset = ClipDataset(reading)
-    workers = config.train.workers if reading is not None else 0
+    workers = loader_workers(config, accelerator) if reading is not None else 0
     loader = DataLoader(
         dataset,
         batch_sampler=sampler,

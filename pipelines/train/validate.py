@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from numpy.typing import NDArray
 
 from featstore import FeatureStore
 from pipelines.config import RunConfig
 from pipelines.shared.console import log, progress
+from pipelines.train.encode import encode_training_videos, share_by_duration
 from tal.annotations import PREDICTION_COLUMNS, AnnotationSet
-from tal.encoders import encode_whole
-from tal.inference.localize import detect
-from tal.inference.stored_video import read_stored_video
+from tal.inference.stored_video import stored_rows
+from tal.inference.videos import VideoDetector, VideoResult, VideoRows
 from tal.memory.network import MemoryNetwork
 from tal.memory.sampler import TrainingVideo
 from tal.metrics import EvaluationResult, evaluate
@@ -48,7 +46,8 @@ class Validator:
         store: FeatureStore | None,
     ) -> None:
         self.config, self.accelerator = config, accelerator
-        self.videos, self.ground_truth, self.labels = videos, ground_truth, labels
+        self.mine = share_by_duration(videos, accelerator.num_processes)[accelerator.process_index]
+        self.ground_truth, self.labels = ground_truth, labels
         self.store = store
         self.inference = config.inference.with_window(config.window.num_rows)
         self.video_scores = config.inference.read_video_scores(labels, config.localizer.one_class)
@@ -59,14 +58,16 @@ class Validator:
 
     def run(self, network: MemoryNetwork) -> Validation:
         """Detections of each process's share of the videos, gathered; mAP at ``train.val_tiou``."""
-        mine = self.videos[self.accelerator.process_index :: self.accelerator.num_processes]
-        frames: list[pd.DataFrame] = []
         network.eval()
-        with progress("videos") as bar:
-            task = bar.add_task("validation", total=len(mine))
-            for video in mine:
-                frames.append(self._detect(network, video))
+        searcher = VideoDetector(network.localizer, self.inference, self.labels, self.video_scores)
+        found: dict[str, pd.DataFrame] = {}
+        with progress("videos") as bar, closing(self._rows(network)) as videos:
+            task = bar.add_task("validation", total=len(self.mine))
+            for video in searcher.detect_all(videos):
+                # plain text: each video's frame has categories of its own, and the frames are joined
+                found[video.id] = video.get().astype({"video_id": "object", "label": "object"})
                 bar.advance(task)
+        frames = [found[video.id] for video in self.mine]
         detections = pd.concat([*frames, pd.DataFrame(columns=PREDICTION_COLUMNS)], ignore_index=True)
         if self.accelerator.num_processes > 1:
             records = gather_object(detections.to_dict("records"))
@@ -74,33 +75,21 @@ class Validator:
         result = evaluate(self.ground_truth, detections, self.config.train.val_tiou)
         return Validation(detections, result)
 
-    @contextmanager
-    def _rows(
-        self, network: MemoryNetwork, video: TrainingVideo
-    ) -> Iterator[tuple[NDArray[np.floating], NDArray[np.bool_] | None, float]]:
-        """(rows [T, C], which of them were written, seconds): stored ones, or encoded now."""
-        # A frozen encoder's rows are in the store already; encoding them again would give the same.
-        if self.store is not None and (network.encoder is None or video.id in self.store):
-            stored = read_stored_video(self.store, video.id)
-            yield stored.rows, stored.valid, stored.duration_s
+    def _rows(self, network: MemoryNetwork) -> Generator[VideoRows | VideoResult, None, None]:
+        """Stored rows of videos that have them, then those that are encoded now."""
+        to_encode = []
+        for video in self.mine:
+            # A frozen encoder's rows are in the store already; encoding them again would give the same.
+            if self.store is not None and (network.encoder is None or video.id in self.store):
+                yield stored_rows(self.store, video.id)
+            else:
+                to_encode.append(video)
+        if not to_encode:
             return
         assert network.encoder is not None
-        reader, device = self.config.data.reader, self.accelerator.device
-        with encode_whole(network.encoder, video.path, video.fps, video.num_rows, reader, device) as rows:
-            yield rows, None, video.duration_s
-
-    def _detect(self, network: MemoryNetwork, video: TrainingVideo) -> pd.DataFrame:
-        with self._rows(network, video) as (rows, valid, duration_s):
-            detections = detect(
-                network.localizer,
-                rows,
-                video.grid,
-                self.inference,
-                duration_s,
-                video.id,
-                self.labels,
-                self.video_scores,
-                valid,
-            )
-        # plain text: each video's frame has categories of its own, and the frames are joined
-        return detections.astype({"video_id": "object", "label": "object"})
+        by_id = {video.id: video for video in to_encode}
+        encoded = encode_training_videos(network.encoder, to_encode, self.config, self.accelerator)
+        with closing(encoded):
+            for whole in encoded:
+                video = by_id[whole.key]
+                yield VideoRows(video.id, whole.rows, video.grid, video.duration_s)

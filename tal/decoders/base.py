@@ -75,6 +75,18 @@ def joined_candidates(parts: Sequence[Candidates]) -> Candidates:
     )
 
 
+def on_host(parts: Sequence[Candidates]) -> list[Candidates]:
+    """Candidates of a batch on the CPU, segments and scores float32 (float64 segments stay): in one copy."""
+    exact = any(part.segments.dtype == torch.float64 for part in parts)
+    dtype = torch.float64 if exact else torch.float32  # holds the number of any label
+    columns = [
+        torch.cat([p.segments.to(dtype), p.scores[:, None].to(dtype), p.labels[:, None].to(dtype)], 1)
+        for p in parts
+    ]
+    together = torch.cat(columns).cpu().split([len(part) for part in parts])
+    return [Candidates(part[:, :2], part[:, 2].float(), part[:, 3].long()) for part in together]
+
+
 @dataclass(frozen=True)
 class StepTotals:
     """What the losses of one part of an optimizer step share with its other parts.

@@ -7,7 +7,7 @@ from tal.encoders.hf import self_contained
 from tal.encoders.preprocess import Preprocess
 from tal.encoders.registry import list_encoders
 from tal.encoders.spec import feature_spec
-from tal.encoders.streaming import clips_at_once, encode_video, encode_whole
+from tal.encoders.streaming import clips_at_once, encode_video
 
 __all__ = [
     "Encoder",
@@ -17,7 +17,6 @@ __all__ = [
     "build_encoder",
     "clips_at_once",
     "encode_video",
-    "encode_whole",
     "feature_spec",
     "list_encoders",
     "self_contained",

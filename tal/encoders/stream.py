@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tal.encoders.base import Encoder
 from tal.encoders.streaming import infer_clips
-from tal.video.pool import Decoded, DecodeTask, Finished, decode_all
+from tal.video.pool import Begun, Decoded, DecodeTask, Finished, decode_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ class ClipEncoder:
 
 def encode_stream(
     clips: ClipEncoder, tasks: Iterable[DecodeTask], workers: int
-) -> Generator[EncodedClip | Finished, None, None]:
-    """Rows of many videos as they come, and each video's end after all its rows."""
+) -> Generator[Begun | EncodedClip | Finished, None, None]:
+    """Rows of many videos as they come, each video's begin before and its end after all its rows."""
     pending: Counter[str] = Counter()
     ended: dict[str, Finished] = {}
 
@@ -127,7 +127,7 @@ def encode_stream(
         if isinstance(event, Decoded):
             pending[event.key] += 1
             yield from landed(clips.add(event.key, event.clip, event.pictures))
-        elif pending[event.key]:
+        elif isinstance(event, Finished) and pending[event.key]:
             ended[event.key] = event
         else:
             yield event

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -20,9 +20,6 @@ from tal.video.clips import clips_of
 
 # Rows of a video up to this size stay in memory; those of longer ones go through a temporary file.
 ROWS_IN_MEMORY_BYTES = 16 << 20
-
-# (rows done, rows in all)
-Progress = Callable[[int, int], None]
 
 
 def clips_at_once(encoder: Encoder, device: torch.device) -> int:
@@ -108,30 +105,6 @@ def encode_video(
     finally:
         if opened is not video:
             opened.close()
-
-
-@contextmanager
-def encode_whole(
-    encoder: Encoder,
-    video: str | os.PathLike[str],
-    fps: float,
-    num_rows: int,
-    reader: str,
-    device: str | torch.device = "cpu",
-    on_progress: Progress | None = None,
-) -> Iterator[NDArray[np.float32]]:
-    """All rows of a video at once, while the context lasts: float32 [num_rows, C].
-
-    Encoded clip by clip; the memory needed does not grow with the video's length (`row_buffer`). Rows that
-    the file does not fill are zeros, rows beyond ``num_rows`` are left out.
-    """
-    with row_buffer(num_rows, encoder.channels) as rows:
-        for start, part, count in encode_video(encoder, video, fps, device, reader=reader):
-            stop = min(start + count, num_rows)
-            rows[start:stop] = part[: max(0, stop - start)]
-            if on_progress is not None:
-                on_progress(stop, num_rows)
-        yield rows
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tal.decoders.base import Candidates, joined_candidates
+from tal.decoders.base import Candidates, joined_candidates, on_host
 from tal.decoders.pyramid.decoder import PyramidDecoder
 from tal.errors import ConfigError
 from tal.localizer import Localizer
@@ -49,10 +49,8 @@ def chunked_candidates(localizer: Localizer, read: ReadRows, num_rows: int, chun
         place = first // factor + torch.arange(level_mask.shape[2], device=device)
         inside = level_mask & (place >= start // factor) & (place < (start + chunk) // factor)
         levels = [
-            Candidates(
-                level.segments.cpu().double() + first // factor, level.scores.cpu(), level.labels.cpu()
-            )
-            for level in decoder.level_candidates(outputs, inside)[0]
+            Candidates(level.segments.double() + first // factor, level.scores, level.labels)
+            for level in on_host(decoder.level_candidates(outputs, inside)[0])
         ]
         if best is not None:
             levels = [joined_candidates(pair) for pair in zip(best, levels, strict=True)]

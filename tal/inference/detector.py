@@ -5,28 +5,30 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 import yaml
-from numpy.typing import NDArray
 from torch import Tensor
 
 from featstore import FeatureStore
 from tal.device import choose_device
-from tal.encoders import Encoder, build_encoder, encode_whole
-from tal.encoders.streaming import Progress
-from tal.errors import CheckpointError, WeightsError
-from tal.grid import FeatureGrid, FrameGrid
-from tal.inference.localize import detect
+from tal.encoders import Encoder, build_encoder, clips_at_once
+from tal.encoders.stream import ClipEncoder
+from tal.encoders.whole import Progress, UnreadVideo, WholeVideo, decoders_for, encode_videos
+from tal.errors import CheckpointError, LongtalError, WeightsError
 from tal.inference.model_folder import ModelFolder, read_model, write_model
-from tal.inference.stored_video import read_stored_video
+from tal.inference.stored_video import stored_rows
+from tal.inference.videos import VideoDetector, VideoResult, VideoRows
 from tal.localizer import Localizer
 from tal.shared.weights import load_strict
-from tal.video import open_video
+from tal.video import require_reader
+from tal.video.pool import DecodeTask
 
 log = logging.getLogger("longtal.model")
 
@@ -101,7 +103,10 @@ class Detector:
         return paired, [f"{self.video_scores.source}: {note}" for note in notes]
 
     def predict(
-        self, path: str | os.PathLike[str], video_id: str | None = None, on_progress: Progress | None = None
+        self,
+        path: str | os.PathLike[str],
+        video_id: str | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> pd.DataFrame:
         """All detections in a video file: columns video_id, start_s, end_s, label, score; best first.
 
@@ -124,21 +129,59 @@ class Detector:
         CheckpointError
             the model has no encoder.
         """
+        name = Path(path).stem if video_id is None else video_id
+        tell = None if on_progress is None else partial(_without_key, on_progress)
+        ((result),) = self.predict_videos({name: Path(path)}, tell)
+        return result.get()
+
+    def predict_videos(
+        self,
+        videos: Mapping[str, Path],
+        on_progress: Progress | None = None,
+        workers: int | None = None,
+    ) -> Iterator[VideoResult]:
+        """`predict` of many files, id -> path; each as it is through, with several workers in any order.
+
+        Files are decoded, encoded and searched at once; one that cannot be read is a result with its error.
+
+        Parameters
+        ----------
+        on_progress
+            called with (id, rows done, rows in all).
+        workers
+            decoding processes; 0: none; None: by cores, and none where the model computes on them.
+        """
         if self.encoder is None:
             raise CheckpointError(
                 f"{self.folder.path} was trained on stored features and has no encoder to see videos with; "
                 f"predict from a feature store (predict_store; --from-store)"
             )
-        with open_video(path, self.config.reader) as video:
-            info = video.info
-        sampling = FrameGrid(self.config.fps).capped(info.duration_s, self.config.max_frames)
-        grid, fps = self.encoder.grid, sampling.fps
-        num_rows = grid.num_rows(sampling.num_frames(info.duration_s))
-        name = Path(path).stem if video_id is None else video_id
-        with encode_whole(
-            self.encoder, path, fps, num_rows, self.config.reader, self.device, on_progress
-        ) as rows:
-            return self._detect(name, rows, grid.rows_at(fps), info.duration_s)
+        config = self.config
+        require_reader(config.reader)
+        if workers is None:
+            workers = decoders_for(self.device)
+        tasks = (
+            DecodeTask(video_id, Path(path), config.reader, config.fps, config.max_frames)
+            for video_id, path in videos.items()
+        )
+        whole = encode_videos(self._clips(), tasks, workers, on_progress=on_progress)
+        with closing(whole):
+            yield from self._searcher().detect_all(map(self._rows_of, whole))
+
+    def _clips(self) -> ClipEncoder:
+        """The encoder as extraction uses it."""
+        assert self.encoder is not None
+        return ClipEncoder(self.encoder, self.device, clips_at_once(self.encoder, self.device), "fp32")
+
+    def _searcher(self) -> VideoDetector:
+        return VideoDetector(self.localizer, self.config.windows, self.labels, self.video_scores)
+
+    def _rows_of(self, video: WholeVideo | UnreadVideo) -> VideoRows | VideoResult:
+        if isinstance(video, UnreadVideo):
+            return VideoResult(video.key, None, video.error)
+        assert self.encoder is not None
+        grid = self.encoder.grid.rows_at(video.fps)
+        return VideoRows(video.key, video.rows, grid, video.info.duration_s)
 
     def predict_store(self, store: FeatureStore, video_id: str) -> pd.DataFrame:
         """The same from a store's rows, without looking at the video.
@@ -148,10 +191,14 @@ class Detector:
         StoreSpecError
             the rows were made by something else than this model's encoder; names the differences.
         """
+        (result,) = self.predict_stored(store, [video_id])
+        return result.get()
+
+    def predict_stored(self, store: FeatureStore, video_ids: Iterable[str]) -> Iterator[VideoResult]:
+        """`predict_store` of many videos, in order; one that cannot be read is a result with its error."""
         if self._checked != store.path:  # once, not for each of its videos
             self.check_store(store)
-        video = read_stored_video(store, video_id)
-        return self._detect(video_id, video.rows, video.grid, video.duration_s, video.valid)
+        yield from self._searcher().detect_all(_stored(store, video_id) for video_id in video_ids)
 
     def check_store(self, store: FeatureStore) -> None:
         """Hold that the store's rows are of the kind that the model was trained on.
@@ -207,16 +254,16 @@ class Detector:
             weights |= {k: v for k, v in state.items() if trained is None or k in trained}
         return write_model(path, weights, tree, self.labels, self.thresholds, self.folder.provenance)
 
-    def _detect(
-        self,
-        video_id: str,
-        rows: NDArray[np.floating],
-        grid: FeatureGrid,
-        duration_s: float,
-        valid: NDArray[np.bool_] | None = None,
-    ) -> pd.DataFrame:
-        config, scores = self.config.windows, self.video_scores
-        return detect(self.localizer, rows, grid, config, duration_s, video_id, self.labels, scores, valid)
+
+def _stored(store: FeatureStore, video_id: str) -> VideoRows | VideoResult:
+    try:
+        return stored_rows(store, video_id)
+    except LongtalError as error:
+        return VideoResult(video_id, None, error)
+
+
+def _without_key(tell: Callable[[int, int], None], _key: str, done: int, total: int) -> None:
+    tell(done, total)
 
 
 def _build_encoder(folder: ModelFolder, weights: Mapping[str, Tensor]) -> Encoder:

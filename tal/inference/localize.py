@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,14 +18,15 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from tal.annotations import prediction_frame
 from tal.config import Config
-from tal.decoders.base import Candidates
+from tal.decoders.base import Candidates, joined_candidates, on_host
+from tal.encoders.streaming import row_buffer
 from tal.errors import ConfigError
 from tal.grid import FeatureGrid
 from tal.inference.chunks import chunked_candidates
 from tal.inference.video_scores import VideoScores
 from tal.localizer import Localizer
+from tal.localizer.row_classifier import segment_means
 from tal.suppression import FusionRule, SuppressionConfig, suppress
 
 # `suppression.max_segments` is meant for videos of minutes; longer ones may keep more.
@@ -103,30 +106,35 @@ def window_starts(num_rows: int, window_rows: int, overlap: float, multiple: int
     return [*range(0, last, stride), last]
 
 
-def detect(
-    localizer: Localizer,
-    rows: NDArray[np.floating] | Tensor,
-    grid: FeatureGrid,
-    config: InferenceConfig,
-    duration_s: float,
-    video_id: str,
-    labels: Sequence[str],
-    video_scores: VideoScores | None = None,
-    valid: NDArray[np.bool_] | None = None,
-) -> pd.DataFrame:
-    """Detections of a video from its rows [T, C], as prediction and validation both give them.
+@dataclass(frozen=True)
+class Found:
+    """What the localizer found in a video, on the CPU and before suppression.
 
-    `localize` with as many detections as a video of this length may have, class names from ``labels`` (or
-    from ``video_scores``): columns of PREDICTION_COLUMNS, best first.
+    Attributes
+    ----------
+    candidates
+        on the decoder's grid, of all windows.
+    grid, downsample
+        that places row 0 in time; rows per decoder position.
+    duration_s
+        of the video.
+    valid
+        bool [T]: rows that hold something; None: all do.
+    probabilities
+        of the row classifier, float32 [T, classes]; None where it has no say.
+    memory
+        where they lie.
     """
-    unnamed = localize(localizer, rows, grid, config.for_length(duration_s), duration_s, valid)
-    detections = config.named(unnamed, video_id, video_scores)
-    names = [labels[index] for index in detections["label_index"]]
-    start_s, end_s, score = (detections[name] for name in ("start_s", "end_s", "score"))
-    return prediction_frame([video_id] * len(detections), start_s, end_s, names, score)
+
+    candidates: Candidates
+    grid: FeatureGrid
+    downsample: int
+    duration_s: float
+    valid: NDArray[np.bool_] | None
+    probabilities: NDArray[np.float32] | None
+    memory: ExitStack
 
 
-@torch.inference_mode()
 def localize(
     localizer: Localizer,
     rows: NDArray[np.floating] | Tensor,
@@ -154,19 +162,51 @@ def localize(
         ``config.long`` is "chunks" for a localizer that looks at the whole sequence, or ``config.row_weight``
         is above 0 for one without a row classifier.
     """
+    return choose(find(localizer, rows, grid, config, duration_s, valid), config)
+
+
+@torch.inference_mode()
+def find(
+    localizer: Localizer,
+    rows: NDArray[np.floating] | Tensor,
+    grid: FeatureGrid,
+    config: InferenceConfig,
+    duration_s: float,
+    valid: NDArray[np.bool_] | None = None,
+) -> Found:
+    """The device's part of `localize`; afterwards the rows are not needed any more."""
     localizer.eval()
-    find = _in_chunks if config.long == "chunks" else _in_windows
-    candidates = [*find(localizer, rows, config, valid)]
-    segments = torch.cat([c.segments for c in candidates])  # of one window or chunk at least
-    seconds = grid.downsampled(localizer.downsample).to_seconds(segments.double())
-    scores = torch.cat([c.scores for c in candidates])
-    labels = torch.cat([c.labels for c in candidates])
-    keep = seconds.clamp(0.0, duration_s).diff(dim=1)[:, 0] > 0
-    seconds, scores, labels = suppress(seconds[keep], scores[keep], labels[keep], config.suppression)
-    # only now, as published: what reaches beyond the video competes at its full length
-    seconds = seconds.clamp(0.0, duration_s)
+    in_parts = _in_chunks if config.long == "chunks" else _in_windows
+    parts = [*in_parts(localizer, rows, config, valid)]  # of one window or chunk at least
+    candidates = joined_candidates(parts)
+    probabilities, memory = None, ExitStack()
     if config.row_weight:
-        scores = _with_row_scores(localizer, rows, grid.to_positions(seconds), labels, scores, config, valid)
+        if localizer.row_classifier is None:
+            raise ConfigError(
+                f"inference.row_weight is {config.row_weight}, but the localizer was trained without a "
+                f"row classifier (localizer.row_loss 0)"
+            )
+        probabilities = memory.enter_context(row_buffer(len(rows), localizer.row_classifier.num_classes))
+        localizer.row_classifier.probabilities(rows, probabilities)
+    return Found(candidates, grid, localizer.downsample, duration_s, valid, probabilities, memory)
+
+
+@torch.inference_mode()
+def choose(found: Found, config: InferenceConfig) -> pd.DataFrame:
+    """The rest of `localize`, on the CPU: suppression, seconds, scores of rows."""
+    with found.memory:
+        seconds = found.grid.downsampled(found.downsample).to_seconds(found.candidates.segments.double())
+        keep = seconds.clamp(0.0, found.duration_s).diff(dim=1)[:, 0] > 0
+        kept = found.candidates[keep]
+        seconds, scores, labels = suppress(seconds[keep], kept.scores, kept.labels, config.suppression)
+        # only now, as published: what reaches beyond the video competes at its full length
+        seconds = seconds.clamp(0.0, found.duration_s)
+        if found.probabilities is not None:
+            segments = found.grid.to_positions(seconds).numpy()
+            by_rows = segment_means(found.probabilities, segments, labels.numpy(), found.valid)
+            scores = (
+                scores.double() ** (1 - config.row_weight) * torch.from_numpy(by_rows) ** config.row_weight
+            )
     order = torch.argsort(scores, descending=True, stable=True)
     return pd.DataFrame(
         {
@@ -176,25 +216,6 @@ def localize(
             "score": scores[order].double().numpy(),
         }
     )
-
-
-def _with_row_scores(
-    localizer: Localizer,
-    rows: NDArray[np.floating] | Tensor,
-    segments: Tensor,
-    labels: Tensor,
-    scores: Tensor,
-    config: InferenceConfig,
-    valid: NDArray[np.bool_] | None,
-) -> Tensor:
-    """Geometric mean of the decoder's and the row classifier's scores; segments [N, 2] in rows."""
-    if localizer.row_classifier is None:
-        raise ConfigError(
-            f"inference.row_weight is {config.row_weight}, but the localizer was trained without a "
-            f"row classifier (localizer.row_loss 0)"
-        )
-    by_rows = localizer.row_classifier.segment_scores(rows, segments.numpy(), labels.numpy(), valid)
-    return scores.double() ** (1 - config.row_weight) * torch.from_numpy(by_rows) ** config.row_weight
 
 
 def _in_windows(
@@ -220,7 +241,7 @@ def _in_windows(
             written = True if valid is None else torch.as_tensor(valid[start : start + length])
             mask[index, 0, : len(part)] = written
         outputs = localizer((features * mask).to(device), mask.to(device))
-        for start, candidates in zip(chosen, localizer.candidates(outputs), strict=True):
+        for start, candidates in zip(chosen, on_host(localizer.candidates(outputs)), strict=True):
             yield _best(candidates, start / multiple, config)
 
 
@@ -241,10 +262,6 @@ def _in_chunks(
 
 
 def _best(candidates: Candidates, offset: float, config: InferenceConfig) -> Candidates:
-    """The best of a window's candidates on the CPU, moved by ``offset`` positions."""
-    segments = candidates.segments
-    if segments.dtype != torch.float64:
-        segments = segments.float()
-    here = Candidates(segments.cpu(), candidates.scores.float().cpu(), candidates.labels.cpu())
-    best = here[here.scores >= config.min_score].best(config.max_candidates)
+    """The best of a window's candidates, moved by ``offset`` positions."""
+    best = candidates[candidates.scores >= config.min_score].best(config.max_candidates)
     return Candidates(best.segments + offset, best.scores, best.labels)

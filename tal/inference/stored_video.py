@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
-
 from featstore import FeatureSpec, FeatureStore
 from featstore.errors import StoreSpecError
 from tal.grid import FeatureGrid
-
-
-@dataclass(frozen=True)
-class StoredVideo:
-    """``rows`` [T, C] in the store's type, ``valid`` bool [T]: which were written, ``grid`` of row 0."""
-
-    rows: NDArray[np.floating]
-    valid: NDArray[np.bool_]
-    grid: FeatureGrid
-    duration_s: float
+from tal.inference.videos import VideoRows
 
 
 def row_grid(spec: FeatureSpec, fps: float) -> FeatureGrid:
@@ -27,7 +13,7 @@ def row_grid(spec: FeatureSpec, fps: float) -> FeatureGrid:
     return FeatureGrid(fps, spec.frame_stride, spec.row_window_frames)
 
 
-def read_stored_video(store: FeatureStore, video_id: str) -> StoredVideo:
+def stored_rows(store: FeatureStore, video_id: str) -> VideoRows:
     """All rows of a video. Where the store does not know its duration it ends half a row after the last one.
 
     Raises
@@ -40,4 +26,5 @@ def read_stored_video(store: FeatureStore, video_id: str) -> StoredVideo:
         raise StoreSpecError(f"video {video_id!r}: the store does not say at what rate its rows were made")
     grid = row_grid(store.spec, record.fps)
     rows, valid = store.read(video_id, 0, record.num_rows, return_valid=True)
-    return StoredVideo(rows, valid, grid, record.duration_s or float(grid.to_seconds(record.num_rows - 0.5)))
+    duration_s = record.duration_s or float(grid.to_seconds(record.num_rows - 0.5))
+    return VideoRows(video_id, rows, grid, duration_s, valid)

@@ -34,40 +34,22 @@ class RowClassifier(nn.Module):
         assert self.linear.bias is not None
         nn.init.constant_(self.linear.bias, math.log(_PRIOR / (1 - _PRIOR)))
 
-    @torch.no_grad()
-    def segment_scores(
-        self,
-        rows: NDArray[np.floating] | Tensor,
-        segments: NDArray[np.float64],
-        labels: NDArray[np.int64],
-        valid: NDArray[np.bool_] | None = None,
-    ) -> NDArray[np.float64]:
-        """Mean probability of each segment's label over its rows, float64 [N].
+    @property
+    def num_classes(self) -> int:
+        """Classes that a row can be of."""
+        return self.linear.out_channels
 
-        rows [T, C]; segments [N, 2] in rows, both ends included; a segment between two rows takes the nearer
-        one. ``valid`` bool [T]: rows that count; a segment without any has probability 0. One segment's rows
-        are in memory at a time, a block of a long one's.
+    @torch.no_grad()
+    def probabilities(self, rows: NDArray[np.floating] | Tensor, out: NDArray[np.float32]) -> None:
+        """Probability of each class in each row: rows [T, C] -> ``out`` [T, classes].
+
+        A block of rows goes to the device and its probabilities come back, one copy each.
         """
-        device, biases = self.linear.weight.device, self.linear.bias
-        assert biases is not None
-        last = len(rows) - 1
-        starts = np.ceil(segments[:, 0]).clip(0, last).astype(np.int64)
-        ends = np.floor(segments[:, 1]).clip(0, last).astype(np.int64)
-        between = starts > ends
-        starts[between] = ends[between] = segments[between].mean(1).round().clip(0, last)
-        scores = np.zeros(len(segments))
-        for index, (start, end, label) in enumerate(zip(starts, ends, labels, strict=True)):
-            weight, bias = self.linear.weight[label, :, 0], biases[label]
-            total = count = 0.0
-            for first in range(start, end + 1, _BLOCK_ROWS):
-                part = slice(first, min(first + _BLOCK_ROWS, end + 1))
-                counted = np.ones(part.stop - first, np.bool_) if valid is None else valid[part]
-                features = torch.as_tensor(rows[part]).float().to(device)
-                probabilities = torch.sigmoid(features @ weight + bias).double().cpu().numpy()
-                total += float(probabilities[counted].sum())
-                count += int(counted.sum())
-            scores[index] = total / count if count else 0.0
-        return scores
+        weight, bias = self.linear.weight[:, :, 0].t(), self.linear.bias
+        assert bias is not None
+        for first in range(0, len(rows), _BLOCK_ROWS):
+            features = torch.as_tensor(rows[first : first + _BLOCK_ROWS]).to(weight.device).float()
+            out[first : first + _BLOCK_ROWS] = torch.sigmoid(features @ weight + bias).cpu().numpy()
 
     def forward(self, features: Tensor, mask: Tensor, targets: Sequence[Targets], stride: int) -> Tensor:
         """Mean over samples of the focal loss a positive (row, class) pair.
@@ -80,6 +62,31 @@ class RowClassifier(nn.Module):
         loss = (sigmoid_focal(logits, labels) * mask).sum((1, 2))
         positives = (labels * mask).sum((1, 2)).clamp(min=1)
         return (loss / positives).mean()
+
+
+def segment_means(
+    probabilities: NDArray[np.float32],
+    segments: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    valid: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
+    """Mean probability of each segment's label over its rows, float64 [N].
+
+    ``probabilities`` [T, classes]; segments [N, 2] in rows, both ends included; a segment between two rows
+    takes the nearer one. ``valid`` bool [T]: rows that count; a segment without any has probability 0.
+    """
+    last = len(probabilities) - 1
+    starts = np.ceil(segments[:, 0]).clip(0, last).astype(np.int64)
+    ends = np.floor(segments[:, 1]).clip(0, last).astype(np.int64)
+    between = starts > ends
+    starts[between] = ends[between] = segments[between].mean(1).round().clip(0, last)
+    means = np.zeros(len(segments))
+    for index, (start, end, label) in enumerate(zip(starts, ends, labels, strict=True)):
+        inside = probabilities[start : end + 1, label]
+        if valid is not None:
+            inside = inside[valid[start : end + 1]]
+        means[index] = inside.mean(dtype=np.float64) if len(inside) else 0.0
+    return means
 
 
 def row_labels(targets: Sequence[Targets], like: Tensor, stride: int) -> Tensor:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tal.errors import VideoError
-from tal.grid import ClipGrid
+from tal.grid import ClipGrid, FrameGrid
 from tal.video.clips import ClipShape, clips_of
 from tal.video.info import VideoInfo
 from tal.video.reader import open_video
@@ -39,12 +39,33 @@ LOOK_ONLY = ClipShape(ClipGrid(1, 1), 1, 1)
 
 @dataclass(frozen=True, slots=True)
 class DecodeTask:
-    """Decode the clips of one video with ``reader``, sampled at ``fps``; with ``fps`` 0 only look at it."""
+    """Decode the clips of one video.
+
+    Attributes
+    ----------
+    reader
+        decodes it.
+    fps
+        sampling rate, frames a second; 0: only look at the video.
+    max_frames
+        a video of more is sampled more slowly, to so many frames; 0: none is.
+    """
 
     key: str
     path: Path
     reader: str
     fps: float = 0.0
+    max_frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A video is open, its clips follow: what it is, the rate that it is sampled at, its frames at that."""
+
+    key: str
+    info: VideoInfo
+    fps: float
+    num_frames: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +87,10 @@ class Finished:
     error: str = ""
 
 
-def decode_all(tasks: Iterable[DecodeTask], shape: ClipShape, workers: int) -> Iterator[Decoded | Finished]:
+Event = Begun | Decoded | Finished
+
+
+def decode_all(tasks: Iterable[DecodeTask], shape: ClipShape, workers: int) -> Iterator[Event]:
     """Decode videos in parallel; clips of one video come in order, videos mix.
 
     Parameters
@@ -80,7 +104,8 @@ def decode_all(tasks: Iterable[DecodeTask], shape: ClipShape, workers: int) -> I
 
     Yields
     ------
-    Decoded for each clip, Finished at the end of each video, whether it could be read or not.
+    Begun for each video that is decoded, Decoded for each of its clips, Finished at its end; of a video that
+    cannot be read, or is only looked at, Finished alone.
     """
     if workers == 0:
         for task in tasks:
@@ -90,13 +115,15 @@ def decode_all(tasks: Iterable[DecodeTask], shape: ClipShape, workers: int) -> I
         yield from pool.events()
 
 
-def _decode_here(task: DecodeTask, shape: ClipShape) -> Iterator[Decoded | Finished]:
+def _decode_here(task: DecodeTask, shape: ClipShape) -> Iterator[Event]:
     try:
         with open_video(task.path, task.reader) as reader:
             num_frames = 0
             if task.fps:
-                num_frames = reader.num_frames(task.fps)
-                for clip, pictures in enumerate(clips_of(reader, task.fps, shape)):
+                fps = FrameGrid(task.fps).capped(reader.info.duration_s, task.max_frames).fps
+                num_frames = reader.num_frames(fps)
+                yield Begun(task.key, reader.info, fps, num_frames)
+                for clip, pictures in enumerate(clips_of(reader, fps, shape)):
                     yield Decoded(task.key, clip, pictures)
             yield Finished(task.key, reader.info, num_frames)
     except VideoError as error:
@@ -151,7 +178,7 @@ class _Pool:
         for worker in self._workers:
             worker.close()
 
-    def events(self) -> Iterator[Decoded | Finished]:
+    def events(self) -> Iterator[Event]:
         while len(self._workers) < self._limit and (task := self._next()) is not None:
             if not self._add_worker(task):
                 break
@@ -184,7 +211,7 @@ class _Pool:
     def _next(self) -> DecodeTask | None:
         return next(self._tasks, None)
 
-    def _receive(self, worker: _Worker) -> Iterator[Decoded | Finished]:
+    def _receive(self, worker: _Worker) -> Iterator[Event]:
         task = worker.task
         assert task is not None
         try:
@@ -193,6 +220,9 @@ class _Pool:
             code = worker.process.exitcode
             yield Finished(task.key, error=f"{task.path}: the decoder crashed on it (exit code {code})")
             self._replace(worker)
+            return
+        if isinstance(message, Begun):
+            yield message
             return
         if isinstance(message, Finished):
             worker.start(self._next())
@@ -256,7 +286,7 @@ def _work(connection: Connection, memory_name: str, shape: ClipShape, level: int
             while not tasks:
                 take()
             for event in _decode_here(tasks.popleft(), shape):
-                if isinstance(event, Finished):
+                if not isinstance(event, Decoded):
                     connection.send(event)
                     continue
                 while not free:

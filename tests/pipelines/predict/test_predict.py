@@ -161,10 +161,13 @@ def test_finished_videos_are_reused_and_stay_in_the_results(detector, videos, tm
     out = tmp_path / "out"
     predict(detector, find_videos([videos / "video_0000.mp4"]), out)
     seen = []
-    original = Detector.predict
-    monkeypatch.setattr(
-        Detector, "predict", lambda self, p, *a: (seen.append(p.stem), original(self, p, *a))[1]
-    )
+    original = Detector.predict_videos
+
+    def looking(self, videos, *rest):
+        seen.extend(videos)
+        return original(self, videos, *rest)
+
+    monkeypatch.setattr(Detector, "predict_videos", looking)
     report = predict(detector, find_videos([videos / "video_0000.mp4", videos / "video_0001.mp4"]), out)
     assert seen == ["video_0001"]
     assert report.reused == ["video_0000"]
@@ -179,17 +182,17 @@ def test_finished_videos_are_reused_and_stay_in_the_results(detector, videos, tm
 
 
 def test_an_interruption_keeps_finished_videos(detector, videos, tmp_path, monkeypatch):
-    original = Detector.predict
+    original = Detector._rows_of
 
-    def interrupted(self, path, *rest):
-        if path.stem == "video_0001":
+    def interrupted(self, video):
+        if video.key == "video_0001":
             raise KeyboardInterrupt
-        return original(self, path, *rest)
+        return original(self, video)
 
-    monkeypatch.setattr(Detector, "predict", interrupted)
+    monkeypatch.setattr(Detector, "_rows_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict(detector, find_videos([videos]), tmp_path / "out")
-    monkeypatch.setattr(Detector, "predict", original)
+    monkeypatch.setattr(Detector, "_rows_of", original)
     report = predict(detector, find_videos([videos]), tmp_path / "out")
     assert report.reused == ["video_0000"]
     assert report.done == ["video_0001", "video_0002"]

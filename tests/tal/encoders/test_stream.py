@@ -6,48 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from tal.encoders import Encoder, EncoderConfig, build_encoder, stream
+from tal.encoders import Encoder, EncoderConfig, build_encoder
 from tal.encoders.stream import ClipEncoder, EncodedClip
-from tal.encoders.streaming import infer_clips
+from tests.tal.encoders.late import GPU, Flight
 
 _BATCH = 3
-_CPU, _GPU = torch.device("cpu"), torch.device("cuda:1")
-
-
-class Flight:
-    """Stands for the events of a `ClipEncoder`: until `synchronize` rows are NaN, as memory that the copy has
-    not reached yet; pictures must not change either, for the device may still read them.
-    """
-
-    def __init__(self, clips: ClipEncoder) -> None:
-        self.clips = clips
-        self.log: list[str] = []
-        self.buffers: list[int] = []
-        self.streams: list[object] = []
-
-    def event(self) -> _Event:
-        return _Event(self)
-
-
-class _Event:
-    def __init__(self, flight: Flight) -> None:
-        self.flight = flight
-
-    def record(self, where: object = None) -> None:
-        batch = self.flight.clips._filling
-        assert batch.rows is not None
-        self.number = len(self.flight.buffers)
-        self.flight.log.append(f"launch {self.number}")
-        self.flight.buffers.append(batch.frames.data_ptr())
-        self.flight.streams.append(where)
-        self.frames, self.frames_then = batch.frames, batch.frames.clone()
-        self.rows, self.rows_to_come = batch.rows, batch.rows.clone()
-        self.rows.fill_(torch.nan)
-
-    def synchronize(self) -> None:
-        self.flight.log.append(f"land {self.number}")
-        assert torch.equal(self.frames, self.frames_then), "the buffer was filled while the device read it"
-        self.rows.copy_(self.rows_to_come)
+_CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -64,17 +28,7 @@ def _encode(clips: ClipEncoder, count: int) -> list[EncodedClip]:
 
 def _late(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Flight:
     """A `ClipEncoder` that believes to be on the second GPU, and computes on the CPU."""
-    clips = ClipEncoder(encoder, _CPU, _BATCH, "fp32")
-    clips.late, clips.device = True, _GPU
-    flight = Flight(clips)
-    monkeypatch.setattr(
-        stream,
-        "infer_clips",
-        lambda encoder, frames, _device, precision: infer_clips(encoder, frames, _CPU, precision),
-    )
-    monkeypatch.setattr(torch.cuda, "Event", flight.event)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: ("stream", device))
-    return flight
+    return Flight.of(ClipEncoder(encoder, _CPU, _BATCH, "fp32"), monkeypatch)
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -92,7 +46,7 @@ def test_late_rows_equal_those_of_the_cpu(encoder: Encoder, monkeypatch: pytest.
     assert flight.log == ["launch 0", *between, "land 5"]
     first, second = flight.buffers[:2]
     assert first != second and flight.buffers == [first, second] * 3
-    assert flight.streams == [("stream", _GPU)] * 6
+    assert flight.streams == [("stream", GPU)] * 6
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -22,7 +23,9 @@ from tal.grid import ClipGrid
 from tal.inference.localize import localize
 from tal.inference.model_folder import FILES, link_model, read_model, write_model
 from tal.inference.thresholds import read_thresholds
+from tal.inference.videos import VideoDetector
 from tal.localizer import Localizer, LocalizerConfig
+from tests.tal.encoders.late import Flight
 
 LABELS = ["bow", "jump", "wave"]
 TREE = {
@@ -90,6 +93,37 @@ def test_prediction_equals_encoding_then_localizing(model, video):
     assert list(found.columns) == ["video_id", "start_s", "end_s", "label", "score"]
     assert seen[-1] == (58, 58)  # 11.5 s at 5 frames a second
     assert found["end_s"].max() <= 11.5
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_rows_that_land_late_are_searched_when_they_are_there(model, video, tmp_path, monkeypatch):
+    """As on CUDA: batches in flight, and suppression in threads beside the device."""
+    videos = {name: tmp_path / f"{name}.mp4" for name in "abc"}
+    for path in videos.values():
+        shutil.copy(video, path)
+    detector = Detector.load(model)
+    wanted = detector.predict(video)
+    flight = Flight.of(detector._clips(), monkeypatch)
+    monkeypatch.setattr(detector, "_clips", lambda: flight.clips)
+    original = VideoDetector.detect_all
+    monkeypatch.setattr(VideoDetector, "detect_all", lambda self, videos: original(self, videos, threads=2))
+    results = list(detector.predict_videos(videos))
+    assert len(flight.buffers) > 3
+    assert [result.id for result in results] == list(videos)
+    for result in results:
+        found = result.get()
+        assert set(found["video_id"]) == {result.id}
+        pd.testing.assert_frame_equal(found.drop(columns="video_id"), wanted.drop(columns="video_id"))
+
+
+def test_a_video_that_cannot_be_read_is_a_result_among_the_others(model, video, tmp_path):
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    videos = {"a": video, "broken": tmp_path / "broken.mp4", "b": video}
+    results = {result.id: result for result in Detector.load(model).predict_videos(videos)}
+    assert set(results) == set(videos)
+    assert results["a"].error is None and results["b"].error is None
+    with pytest.raises(VideoError, match=r"broken\.mp4"):
+        results["broken"].get()
 
 
 def test_each_clip_is_encoded_once_under_overlapping_windows(model, video, monkeypatch):

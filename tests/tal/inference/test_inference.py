@@ -1,5 +1,7 @@
 """Whole videos through windows: covered, bounded, placed in time, equal to one pass where that fits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,8 +12,9 @@ from tal.annotations import PREDICTION_COLUMNS
 from tal.decoders.base import Candidates
 from tal.errors import ConfigError
 from tal.grid import FeatureGrid
-from tal.inference.localize import InferenceConfig, detect, localize, window_starts
+from tal.inference.localize import InferenceConfig, localize, window_starts
 from tal.inference.video_scores import VideoScores
+from tal.inference.videos import VideoDetector, VideoRows
 from tal.localizer import Localizer, LocalizerConfig
 from tal.suppression import SuppressionConfig
 
@@ -136,15 +139,17 @@ def test_detections_have_names_and_a_long_video_may_have_more():
     rows = np.zeros((400, 2), np.float32)
     rows[::2, 0] = 1
     config = InferenceConfig(suppression=SuppressionConfig(method="none", max_segments=5))
-    found = detect(Spikes(), rows, GRID, config, 200.0, "v", ["jump", "wave"])
+    long, short = VideoRows("v", rows, GRID, 200.0), VideoRows("v", rows[:20], GRID, 10.0)
+    detector = VideoDetector(Spikes(), config, ["jump", "wave"])
+    found = detector.detect(long)
     assert len(found) == 67  # 200 s at 20 a minute
     assert tuple(found.columns) == PREDICTION_COLUMNS
     assert set(found["video_id"]) == {"v"} and set(found["label"]) == {"jump"}
-    assert len(detect(Spikes(), rows[:20], GRID, config, 10.0, "v", ["jump"])) == 5
+    assert len(detector.detect(short)) == 5
     seen = np.arange(400) < 10
-    assert detect(Spikes(), rows, GRID, config, 200.0, "v", ["jump"], valid=seen)["end_s"].max() == 4.5
+    assert detector.detect(replace(long, valid=seen))["end_s"].max() == 4.5
     scores = VideoScores({"v": np.array([0.2, 0.8])})
-    named = detect(Spikes(), rows[:20], GRID, config, 10.0, "v", ["jump", "wave"], scores)
+    named = replace(detector, video_scores=scores).detect(short)
     assert named["label"].tolist() == ["wave"] * 5 + ["jump"] * 5
     assert named["score"].tolist() == pytest.approx([0.4] * 5 + [0.1] * 5)
 

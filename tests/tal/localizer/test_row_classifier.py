@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tal.decoders.base import Targets
-from tal.localizer.row_classifier import RowClassifier, row_labels
+from tal.localizer.row_classifier import RowClassifier, row_labels, segment_means
 from tal.losses import sigmoid_focal
 
 TARGETS = [
@@ -60,7 +60,9 @@ def test_a_segment_scores_the_mean_of_its_rows(monkeypatch, block):
     valid[[6, 19]] = False
     segments = np.array([[2.0, 8.9], [0.3, 0.6], [5.8, 6.2], [-3.0, 40.0], [4.6, 4.9]])
     labels = np.array([1, 0, 2, 1, 2])
-    scores = classifier.segment_scores(rows, segments, labels, valid)
+    found = np.zeros((20, 3), np.float32)
+    classifier.probabilities(rows, found)
+    scores = segment_means(found, segments, labels, valid)
     logits = classifier.linear(torch.from_numpy(rows).t()[None])[0].t()
     probabilities = torch.sigmoid(logits).detach().numpy()
     for value, (start, end), label in zip(scores, segments, labels, strict=True):

@@ -11,7 +11,7 @@ import pytest
 
 from tal.grid import ClipGrid
 from tal.video.clips import ClipShape
-from tal.video.pool import DecodeTask, Finished, _shared_memory, decode_all
+from tal.video.pool import Decoded, DecodeTask, Finished, _shared_memory, decode_all
 from tests.tal.video.video_corpus import CORPUS, make_video
 
 SHAPE = ClipShape(ClipGrid(4, 4), 32, 32)
@@ -26,7 +26,7 @@ def clips_of_three(folder: Path, workers: int) -> dict[tuple[str, int], np.ndarr
         if isinstance(event, Finished):
             assert not event.error
             finished.append(event.key)
-        else:
+        elif isinstance(event, Decoded):
             clips[event.key, event.clip] = event.pictures.copy()
     assert sorted(finished) == ["a", "b", "c"]
     return clips
