@@ -131,6 +131,23 @@ def rows_by_column(
         a column is there twice, counts frames, a row has more cells than there are columns, or a spreadsheet
         has put an error in place of a cell's content.
     """
+    refuse_unclear(table, columns, times)
+    width = len(table.header)
+    for line, cells in table.rows[1:]:
+        table.check_width(line, cells, width)
+        named = {ours: cells[c.place].strip() if c.place < len(cells) else "" for ours, c in columns.items()}
+        refuse_sheet_errors(named.values(), table.where(line))
+        yield table.where(line), named
+
+
+def refuse_unclear(table: Table, columns: Mapping[str, Column], times: tuple[str, ...]) -> None:
+    """Refuse two columns of one meaning, and columns of ``times`` that count frames.
+
+    Raises
+    ------
+    AnnotationError
+        naming the column.
+    """
     for ours, column in columns.items():
         if column.twice:
             raise AnnotationError(f"{table.path}: two columns can be {ours!r}: delete or rename one of them")
@@ -139,12 +156,6 @@ def rows_by_column(
                 f"{table.path}: column {column.header!r} counts frames: give seconds, the frame's number "
                 f"divided by the frame rate of its video, in a column {ours!r}"
             )
-    width = len(table.header)
-    for line, cells in table.rows[1:]:
-        table.check_width(line, cells, width)
-        named = {ours: cells[c.place].strip() if c.place < len(cells) else "" for ours, c in columns.items()}
-        refuse_sheet_errors(named.values(), table.where(line))
-        yield table.where(line), named
 
 
 def refuse_sheet_errors(cells: Iterable[str], where: str) -> None:

@@ -125,6 +125,11 @@ def check_name(name: object, where: str) -> None:
     AnnotationError
         naming ``where``.
     """
+    if isinstance(name, int | float) and not isinstance(name, bool):
+        raise AnnotationError(
+            f"{where}: {name!r:.60} is a number, not a name: write the name of the class, or the number in "
+            "quotation marks"
+        )
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise AnnotationError(f"{where}: {str(name)[:60]!r} is not a name")
     try:

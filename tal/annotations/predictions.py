@@ -1,7 +1,7 @@
 """Predictions as a DataFrame: columns video_id, start_s, end_s, label, score.
 
 On disk: ActivityNet's result form ``{"version", "results": {id: [{"label", "score", "segment"}]},
-"external_data"}``, or CSV with those five columns.
+"external_data"}``, or CSV with those five columns, by any of their usual names.
 """
 
 from __future__ import annotations
@@ -19,15 +19,28 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tal.annotations.builder import first_ids
-from tal.annotations.delimited import find_delimiter, split_rows
+from tal.annotations.columns import columns_of, refuse_sheet_errors, refuse_unclear
 from tal.annotations.detection import Detection
 from tal.annotations.files import check_name, describe_json, load_json, read_text, too_deep
 from tal.annotations.labels import clean_label
+from tal.annotations.rows import Table, read_table
 from tal.annotations.times import to_seconds
 from tal.errors import AnnotationError
 from tal.shared.files import write_text
 
 PREDICTION_COLUMNS = Detection._fields
+_SCORES = ("score", "confidence", "conf", "probability", "prob")
+
+
+# What evaluation codes and tools leave that is not read.
+_NOT_READ: Mapping[str, str] = {
+    **dict.fromkeys((".pkl", ".pickle"), "pickles"),
+    **dict.fromkeys((".npy", ".npz", ".mat", ".pt", ".pth"), "arrays"),
+    ".txt": "lines of text (such as THUMOS' evaluation takes: video, start, end, number of the class, score)",
+    **dict.fromkeys((".srt", ".vtt", ".eaf", ".boris", ".xml"), "files of annotation tools"),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "spreadsheets"),
+    **dict.fromkeys((".zip", ".gz", ".tar", ".7z"), "archives"),
+}
 
 
 def prediction_frame(video_id: Any, start_s: Any, end_s: Any, label: Any, score: Any) -> pd.DataFrame:
@@ -59,8 +72,14 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
         naming file, video and what is wrong.
     """
     path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix in _NOT_READ and not (suffix == ".txt" and read_text(path).lstrip().startswith("{")):
+        raise AnnotationError(
+            f"{path}: {_NOT_READ[suffix]} are not read as predictions: give ActivityNet's result JSON, or a "
+            f"CSV with the columns {', '.join(PREDICTION_COLUMNS)}"
+        )
     try:
-        frame = _read_csv(path) if path.suffix.lower() in (".csv", ".tsv") else _read_json(path)
+        frame = _read_csv(path) if suffix in (".csv", ".tsv") else _read_json(path)
     except RecursionError:
         raise too_deep(str(path)) from None
     for column in ("start_s", "end_s", "score"):
@@ -165,7 +184,11 @@ def _frame(
 def _refuse(item: Any, where: str) -> None:
     """Say what is wrong with an entry that could not be taken."""
     if not isinstance(item, dict) or not {"label", "score", "segment"} <= set(item):
-        raise AnnotationError(f"{where}: a result needs 'label', 'score' and 'segment', not {_short(item)}")
+        proposal = isinstance(item, dict) and {"score", "segment"} <= set(item)
+        hint = "; proposals get their label from a classifier of videos" if proposal else ""
+        raise AnnotationError(
+            f"{where}: a result needs 'label', 'score' and 'segment', not {_short(item)}{hint}"
+        )
     segment = item["segment"]
     if not isinstance(segment, list) or len(segment) != 2:
         raise AnnotationError(f"{where}: 'segment' must be [start, end], not {_short(segment)}")
@@ -181,32 +204,61 @@ def _short(value: Any) -> str:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    text = read_text(path)
-    table = split_rows(text, find_delimiter(text), path.name)
-    header = [cell.strip() for cell in next(table, (0, []))[1]]
-    if missing := [c for c in PREDICTION_COLUMNS if c not in header]:
-        raise AnnotationError(f"{path}: lacks the columns {missing}; it needs {list(PREDICTION_COLUMNS)}")
-    if twice := [c for c in PREDICTION_COLUMNS if header.count(c) > 1]:
-        raise AnnotationError(f"{path}: two columns are called {twice[0]!r}")
-    places = [header.index(c) for c in PREDICTION_COLUMNS]
+    table = read_table(path)
+    places, units = _table_columns(table)
+    # between commas no number has a comma
+    decimals = table.decimals(places[1:4]) if table.delimiter != "," else None
+    width = len(table.header)
     columns = _Columns()
     videos: dict[str, int] = {}
     video_codes: array[int] = array("q")
-    for line, cells in table:
-        if len(cells) < len(header) or any(map(str.strip, cells[len(header) :])):
-            raise AnnotationError(f"{path}, line {line}: {len(cells)} cells under {len(header)} columns")
-        video, start, end, label, score = (cells[place] for place in places)
+    for line, cells in table.rows[1:]:
+        where = f"{path}, line {line}"
+        if len(cells) < width or any(map(str.strip, cells[width:])):
+            raise AnnotationError(f"{where}: {len(cells)} cells under {width} columns")
+        video, start, end, score, label = (cells[place] for place in places)
+        refuse_sheet_errors((video, label), where)
+        texts = (start, end, score)
         try:
-            numbers = [float(number) for number in (start, end, score)]
+            numbers = [float(decimals.plain(t, where) if decimals else t) for t in texts]
         except ValueError:
             numbers = [math.nan]
         if not all(map(math.isfinite, numbers)):
             raise AnnotationError(
-                f"{path}, line {line}: {start!r:.40}, {end!r:.40}, {score!r:.40} are not all finite numbers"
+                f"{where}: {start!r:.40}, {end!r:.40}, {score!r:.40} are not all finite numbers"
             )
         video_codes.append(videos.setdefault(video, len(videos)))
-        columns.append(numbers[0], numbers[1], numbers[2], columns.code_of(label))
+        columns.append(numbers[0] * units[0], numbers[1] * units[1], numbers[2], columns.code_of(label))
     return _frame(path, list(videos), np.asarray(video_codes, dtype=np.int64), columns)
+
+
+def _table_columns(table: Table) -> tuple[list[int], tuple[float, float]]:
+    """Places of video, start, end, score and label, by any of their names; seconds a unit of start and end.
+
+    Raises
+    ------
+    AnnotationError
+        one is missing, is there twice, or counts frames.
+    """
+    header = table.header
+    if all(header.count(name) == 1 for name in PREDICTION_COLUMNS):
+        video, start, end, label, score = map(header.index, PREDICTION_COLUMNS)
+        return [video, start, end, score, label], (1.0, 1.0)
+    found = columns_of(header)
+    scores = [place for place, name in enumerate(header) if name.casefold() in _SCORES]
+    missing = [name for name in ("video", "start", "end", "label") if name not in found]
+    missing += [] if scores else ["score"]
+    if missing:
+        raise AnnotationError(
+            f"{table.path}: lacks the columns {missing}; it needs {list(PREDICTION_COLUMNS)}, or other usual "
+            f"names of them, and has {header[:20]}"
+        )
+    if len(scores) > 1:
+        raise AnnotationError(f"{table.path}: two columns can be 'score': delete or rename one of them")
+    refuse_unclear(table, found, ("start", "end"))
+    order = [found[name] for name in ("video", "start", "end", "label")]
+    places = [column.place for column in order]
+    return [*places[:3], scores[0], places[3]], (order[1].unit_s or 1.0, order[2].unit_s or 1.0)
 
 
 def write_predictions(frame: pd.DataFrame, path: str | Path, videos: Iterable[str] | None = None) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from tal.annotations.files import describe_json, read_bytes
@@ -22,6 +23,14 @@ _VIA = (
     + _TABLE
 )
 
+_MARKERS = f"markers of an editing program, whose times count frames; {_FRAMES}"
+_EVERY_FRAME = (
+    "labels of every frame; write a table of their stretches with the columns video, start, end and label, "
+    "in seconds (docs/annotations.md, 'Labels of every frame', has the lines of Python)"
+)
+
+_LOOKED_AT, _FEW = 200, 2  # rows of a table
+_MANY_COLUMNS = 30  # more are coordinates of poses, with the actions behind them
 # Suffix -> what the file is, and what to do.
 _BY_SUFFIX = {
     ".boris": _BORIS,
@@ -30,6 +39,7 @@ _BY_SUFFIX = {
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), _SPREADSHEET),
     **dict.fromkeys((".srt", ".vtt", ".ass", ".ssa", ".sbv"), _SUBTITLES),
     **dict.fromkeys((".pfsx", ".etf", ".psfx"), f"an ELAN file that {_ELAN}"),
+    **dict.fromkeys((".edl", ".fcpxml"), _MARKERS),
     **dict.fromkeys((".zip", ".gz", ".7z", ".rar", ".tar"), "an archive; unpack it and give the file inside"),
     **dict.fromkeys((".pkl", ".pickle", ".rds", ".mat", ".npy", ".npz"), f"data of a program; {_TABLE}"),
 }
@@ -52,6 +62,35 @@ def foreign_reason(content: FileContent) -> str:
     if b"metadata_id" in start and b"file_list" in start:
         return f"an export {_VIA}"
     return ""
+
+
+def foreign_table(content: FileContent) -> str:
+    """What a text file that no format claims is, and what to do with it; "" where that is not known."""
+    if content.suffix in (".jsonl", ".ndjson"):
+        return f"a JSON object on every line; {_TABLE}"
+    header = {cell.strip().casefold() for cell in content.header}
+    if {"annotation_id", "annotator", "lead_time"} <= header:
+        return _LABEL_STUDIO
+    if {"marker name", "in", "out"} <= header:
+        return _MARKERS
+    cells = [row for _, row in content.rows[1 : 1 + _LOOKED_AT]]
+    if len(cells) >= _FEW and (_is_matrix(content.header, cells) or _is_label_a_line(content)):
+        return _EVERY_FRAME
+    return ""
+
+
+def _is_matrix(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether every column but the first, or the last of many (behind poses), holds nothing but 0 and 1."""
+    if len(header) < 2 or any(len(row) != len(header) for row in rows):
+        return False
+    first = 1 if len(header) <= _MANY_COLUMNS else len(header) - 1
+    return {cell.strip() for row in rows for cell in row[first:]} <= {"0", "1", "0.0", "1.0"}
+
+
+def _is_label_a_line(content: FileContent) -> bool:
+    """Whether lines are labels alone, some the same as the line above."""
+    lines = content.text.splitlines()[:_LOOKED_AT]
+    return all(len(line.split()) == 1 for line in lines) and any(a == b for a, b in pairwise(lines))
 
 
 def _xml(start: bytes) -> str:

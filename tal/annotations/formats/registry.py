@@ -18,7 +18,7 @@ from tal.annotations.formats import (
     thumos,
 )
 from tal.annotations.formats.base import FileContent, Format, PredictionFiles
-from tal.annotations.formats.foreign import foreign_reason
+from tal.annotations.formats.foreign import foreign_reason, foreign_table
 from tal.errors import AnnotationError
 
 # Asked in this order what a file is: forms with marks of their own before general ones.
@@ -75,6 +75,8 @@ def detect_format(path: Path) -> Format:
         raise AnnotationError(
             f"{path}: a folder without files like HighJump_test.txt or VIDEO.eaf; give an annotation file"
         )
+    if reason := foreign_table(content):
+        raise AnnotationError(f"{path}: {reason}")
     first = ", ".join(content.header)[:100]
     raise AnnotationError(
         f"{path}: no format that is known (first line: {first!r}); a table needs a first line with the "

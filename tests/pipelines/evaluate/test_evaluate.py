@@ -188,7 +188,10 @@ def test_a_missing_subset_is_asked_for(files):
         ('{"results": {"x": [{"label": "a", "score": 1, "segment": [1]}]}}', r"'x'.*\[start, end\]"),
         ('{"results": {"x": [{"label": "a", "score": "high", "segment": [1, 2]}]}}', "'x'.*'high'"),
         ('{"results": {"x": [{"label": "a", "score": NaN, "segment": [1, 2]}]}}', "score is not finite: 'x'"),
-        ('{"results": {"x": [{"label": 4, "score": 1, "segment": [1, 2]}]}}', "a label: '4' is not a name"),
+        (
+            '{"results": {"x": [{"label": 4, "score": 1, "segment": [1, 2]}]}}',
+            "a label: 4 is a number, not a name",
+        ),
         ('{"results": {"x": [{"label": "a", "score": 1' + "0" * 400 + ', "segment": [1, 2]}]}}', "'x'"),
         ('{"results": {"\\ud800": []}}', "not valid Unicode"),
         ('{"results": {"x": [{"label": ["a"], "score": 1, "segment": [1, 2]}]}}', "'x'"),

@@ -152,7 +152,10 @@ def test_blocked_lists():
         ('{"database": {"x": {"annotations": [{"label": "a", "segment": [1]}]}}}', "'x'.*'segment'"),
         ('{"database": {"x": {"annotations": [{"label": "a", "segment": [1, "soon"]}]}}}', "'x'.*'soon'"),
         ('{"database": {"x": {"annotations": [{"label": "a", "segment": [1, NaN]}]}}}', "'x'.*finite"),
-        ('{"database": {"x": {"annotations": [{"label": 3, "segment": [1, 2]}]}}}', "'x'.*'3' is not a name"),
+        (
+            '{"database": {"x": {"annotations": [{"label": 3, "segment": [1, 2]}]}}}',
+            "'x'.*3 is a number, not a name",
+        ),
         ('{"database": {"x": {"duration": "long", "annotations": []}}}', "'x'.*duration.*'long'"),
         ('{"database": {"": {"annotations": []}}}', "a video: '' is not a name"),
         ('{"database": {"\\ud800": {"annotations": []}}}', "not valid Unicode"),

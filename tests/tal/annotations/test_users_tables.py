@@ -154,8 +154,8 @@ def test_predictions_lose_no_row_to_a_quotation_mark(tmp_path):
     path.write_text('video_id\tstart_s\tend_s\tlabel\tscore\nv\t1\t2\t"kick\t0.5\nv\t3\t4\t wave \t0.25\n')
     frame = read_predictions(path)
     assert frame["label"].tolist() == ['"kick', "wave"] and frame["score"].tolist() == [0.5, 0.25]
-    path.write_text("video_id\tstart_s\tend_s\tlabel\tscore\nv\t1,5\t2\tkick\t0.5\n")
-    with pytest.raises(AnnotationError, match=r"line 2: '1,5', '2', '0.5' are not all finite numbers"):
+    path.write_text("video_id\tstart_s\tend_s\tlabel\tscore\nv\t1:5\t2\tkick\t0.5\n")
+    with pytest.raises(AnnotationError, match=r"line 2: '1:5', '2', '0.5' are not all finite numbers"):
         read_predictions(path)
 
 
