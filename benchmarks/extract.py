@@ -26,6 +26,7 @@ from pipelines.shared import console
 from pipelines.shared.malloc import keep_freed_buffers
 from tal.encoders import EncoderConfig, build_encoder
 from tal.encoders.stream import ClipEncoder, EncodedClip, encode_stream
+from tal.shared.defaults import PRECISIONS
 from tal.video.pool import Decoded, DecodeTask, decode_all
 from tal.video.writer import VideoWriter
 
@@ -125,7 +126,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16", "fp16"])
+    parser.add_argument("--precision", default="fp32", choices=PRECISIONS)
     parser.add_argument("--videos", type=int, default=4)
     parser.add_argument("--seconds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1))

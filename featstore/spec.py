@@ -14,6 +14,9 @@ from featstore.errors import StoreFormatError, StoreSpecError
 
 _DTYPES = ("float16", "float32")
 
+# Key of `FeatureSpec.extra`, and the name in messages.
+PRECISION = "precision"
+
 # `weights` of rows that were imported. Releases before 0.2 put a digest of the first folder of files behind
 # it ("imported:4f471f30a9d2c5e8"); it tells files apart, and not how their rows were made.
 _IMPORTED = re.compile(r"imported(?P<digest>:[0-9a-f]{16})?(?P<resampled>:(?P<rows>\d+) rows)?")
@@ -61,7 +64,7 @@ class FeatureSpec:
     reader
         What decoded the videos; "" where no pictures were read (imported rows).
     extra
-        Anything else, as JSON values.
+        Anything else, as JSON values; ``precision``: of the arithmetic that made the rows (`PRECISION`).
 
     Raises
     ------
@@ -177,7 +180,7 @@ class FeatureSpec:
 
         Imported rows are what their owner says they are: the network's name, rate, stride, window and
         channels. So the files that they came from, and a rate that one side leaves to each video, are not a
-        difference; `remarks` tells them.
+        difference, and neither is a precision that one side does not know; `remarks` tells them.
 
         Parameters
         ----------
@@ -186,8 +189,10 @@ class FeatureSpec:
         ignore
             Fields that may differ.
         """
-        mine = self.to_dict()
-        theirs = other.to_dict() if isinstance(other, FeatureSpec) else _with_reader(other)
+        mine = _with_precision(self.to_dict())
+        theirs = _with_precision(other.to_dict() if isinstance(other, FeatureSpec) else _with_reader(other))
+        if mine.get(PRECISION) is None:  # not known, of rows of 0.1: `remarks` says so
+            theirs.pop(PRECISION, None)
         declared = _both_imported(mine, theirs)
         return {
             name: (mine.get(name), value)
@@ -201,7 +206,7 @@ class FeatureSpec:
         """What is taken for the same in `other` although it is written otherwise, a line each."""
         mine = self.to_dict()
         theirs = other.to_dict() if isinstance(other, FeatureSpec) else other
-        lines = []
+        lines = _about_precision(mine, theirs)
         if _both_imported(mine, theirs):
             known = f"the network's name ({self.encoder!r}), rate, stride, window and channels"
             if _both_digested(mine["weights"], theirs["weights"]):
@@ -256,6 +261,26 @@ class FeatureSpec:
             )
             raise StoreSpecError(f"the rows of {store} are not those that {who} needs ({listed}): {then}")
         return self.remarks(other)
+
+
+def _with_precision(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The precision as a field of its own, where it is known."""
+    fields_, extra = dict(spec), dict(spec.get("extra") or {})
+    if PRECISION in extra:
+        fields_[PRECISION] = extra.pop(PRECISION)
+        fields_["extra"] = extra
+    return fields_
+
+
+def _about_precision(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """A line where two precisions differ, or one is not known."""
+    if "extra" not in theirs:
+        return []
+    known = [(spec.get("extra") or {}).get(PRECISION) for spec in (mine, theirs)]
+    if known[0] == known[1]:
+        return []
+    here, there = ("unknown" if name is None else repr(name) for name in known)
+    return [f"the precision that rows were computed in is {here} here, {there} there"]
 
 
 def _both_imported(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:

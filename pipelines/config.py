@@ -26,7 +26,7 @@ from tal.localizer import LocalizerConfig
 from tal.memory.augment import AugmentConfig
 from tal.memory.config import MemoryConfig, WindowConfig
 from tal.metrics.protocols import DEFAULT_TIOU, get_protocol
-from tal.shared.defaults import ReaderName
+from tal.shared.defaults import PrecisionName, ReaderName
 
 # A subset that the data set's protocol chooses among those of the annotations.
 AUTO = "auto"
@@ -94,7 +94,11 @@ class TrainConfig(Config):
         description="processes that decode; -1: the cores divided by the run's processes, and none on a CPU, "
         "where the encoder needs them",
     )
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: PrecisionName = Field(
+        "fp32",
+        description="of training, and of the encoder in extraction, validation and prediction; tf32: fp32 "
+        "with rounded factors, faster on GPUs",
+    )
     ema_decay: float = Field(
         0.0, ge=0, lt=1, description="average of the weights, used for validation; 0: off"
     )

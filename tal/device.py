@@ -1,6 +1,9 @@
-"""Which device to compute on."""
+"""Which device to compute on, and how precisely."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -25,3 +28,20 @@ def choose_device(name: str, apple: bool = False) -> torch.device:
     if device.type == "cuda" and device.index is not None:  # without a number it is the current one
         torch.cuda.set_device(device)
     return device
+
+
+def set_float32(precision: str) -> None:
+    """What float32 means on CUDA from here on, for the whole process: TF32 with ``tf32``, else IEEE's.
+
+    torch's own default is one for convolutions (TF32) and another for products.
+    """
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+
+
+@contextmanager
+def computing_in(precision: str, device: torch.device) -> Iterator[None]:
+    """A block of inference in a precision (`tal.shared.defaults.PrecisionName`); `set_float32` stays."""
+    set_float32(precision)
+    reduced = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
+    with torch.autocast(device.type, dtype=reduced, enabled=reduced is not None):
+        yield

@@ -12,6 +12,7 @@ from benchmarks.golden.deviation import ATOL, LOSS_RTOL, RTOL, Deviation
 from benchmarks.golden.pyramid import compare_pyramid
 from benchmarks.golden.reference import Reference
 from benchmarks.golden.tallformer import COMPARISONS
+from tal.device import set_float32
 from tal.errors import LongtalError
 
 # Where the files of the repository lie.
@@ -39,7 +40,8 @@ def system_of(path: Path) -> str | None:
 
 
 def compare(path: Path, system: str) -> dict[str, Deviation]:
-    """Deviations by output of one reference file."""
+    """Deviations by output of one reference file, computed in IEEE's 32 bits on every device."""
+    set_float32("fp32")
     reference = Reference.read(path)
     special = COMPARISONS.get(system)
     return special(reference) if special is not None else compare_pyramid(system, reference)

@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from pipelines.commands.options import reader_option
+from tal.shared.defaults import PRECISIONS, PrecisionName
 
 _PATH = click.Path(path_type=Path)
 
@@ -47,10 +48,8 @@ _PATH = click.Path(path_type=Path)
 @click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1 or mps.")
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "bf16", "fp16"]),
-    default="fp32",
-    show_default=True,
-    help="Precision that the encoder computes in.",
+    type=click.Choice(PRECISIONS),
+    help="Precision that the encoder computes in.  [default: that of --config, or fp32]",
 )
 @click.option(
     "--batch", "batch_clips", type=int, default=0, help="Clips encoded at once.  [default: by device]"
@@ -79,7 +78,7 @@ def command(
     crop: int | None,
     dtype: Literal["float16", "float32"],
     device: str,
-    precision: Literal["fp32", "bf16", "fp16"],
+    precision: PrecisionName | None,
     batch_clips: int,
     workers: int,
     part: str | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands.options import reader_option
+from tal.shared.defaults import PRECISIONS, PrecisionName
 
 if TYPE_CHECKING:
     from pipelines.predict.run import PredictReport
@@ -45,9 +46,14 @@ _TABLE_ROWS = 40
 @reader_option(None, "Reader of the videos; default: the model's, and another is refused.")
 @click.option("--device", default="auto", show_default=True, help="Device: auto, cpu, cuda, cuda:1 or mps.")
 @click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="Precision that the encoder computes in.  [default: that of the model's training]",
+)
+@click.option(
     "--overwrite",
     is_flag=True,
-    help="Replace results of another model, and results edited since they were written.",
+    help="Replace results of another model or precision, and results edited since they were written.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -60,6 +66,7 @@ def command(
     from_store: Path | None,
     reader: str | None,
     device: str,
+    precision: PrecisionName | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -95,7 +102,7 @@ def command(
         from featstore import FeatureStore
 
         with FeatureStore.open(from_store) as store:
-            detector = load_detector(model, device, reader)
+            detector = load_detector(model, device, reader, precision)
             videos = find_stored(paths, store.video_ids, from_store)
             report = predict(detector, videos, out, chosen, threshold, store, overwrite)
     else:
@@ -105,7 +112,7 @@ def command(
         if overlay is not None:
             require_new([overlay], overwrite)
             require_folder(overlay.parent)
-        detector = load_detector(model, device, reader)
+        detector = load_detector(model, device, reader, precision)
         if detector.device.type == "cpu":
             keep_freed_buffers()
         with console.progress() as bar:

@@ -13,7 +13,7 @@ from tal.encoders.registry import find_entry
 from tal.encoders.timm_encoder import has_pypi_weights
 from tal.errors import ConfigError
 from tal.shared.cores import usable_cores
-from tal.shared.defaults import DEFAULT_ENCODER
+from tal.shared.defaults import DEFAULT_ENCODER, PrecisionName
 
 # Flag of `longtal extract` -> the key of a run's configuration that it sets.
 FLAGS: Mapping[str, str] = MappingProxyType(
@@ -47,7 +47,7 @@ class ExtractOptions:
     device
         auto, cpu, cuda, cuda:1, mps.
     precision
-        of the encoder's arithmetic.
+        of the encoder's arithmetic; None: ``train.precision`` of the run.
     batch_clips
         clips encoded at once; 0: 4 on a CPU, 16 elsewhere, more if under 8 frames.
     workers
@@ -68,7 +68,7 @@ class ExtractOptions:
     subset: str | None = None
     dtype: Literal["float16", "float32"] = "float16"
     device: str = "auto"
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: PrecisionName | None = None
     batch_clips: int = 0
     workers: int = -1
     repair: bool = False

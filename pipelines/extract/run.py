@@ -41,7 +41,8 @@ def extract(run: RunConfig, how: ExtractOptions | None = None) -> ExtractReport:
     Parameters
     ----------
     run
-        what is extracted: its ``data`` and ``encoder``, and ``train.seed``, the seed of random weights.
+        what is extracted: its ``data`` and ``encoder``, ``train.seed``, the seed of random weights, and
+        ``train.precision``.
     how
         what is not of the run; None: the defaults.
 
@@ -77,10 +78,12 @@ def extract(run: RunConfig, how: ExtractOptions | None = None) -> ExtractReport:
     device = choose_device(how.device, apple=True)
     # adapters that were not trained add nothing: the plain encoder gives the same rows
     encoder = build_encoder(encoder_config.model_copy(update={"adapter": None}), seed=run.train.seed)
-    spec = feature_spec(encoder, run.data.fps, run.data.max_frames, how.dtype, run.data.reader)
+    precision = how.precision or run.train.precision
+    data = run.data
+    spec = feature_spec(encoder, data.fps, data.max_frames, how.dtype, data.reader, precision)
     report = ExtractReport(store_path, missing=list(sources.missing))
     batch_clips = how.batch_clips or clips_at_once(encoder, device)
-    clips = ClipEncoder(encoder, device, batch_clips, how.precision)
+    clips = ClipEncoder(encoder, device, batch_clips, precision)
     with open_store(store_path, spec) as store, Crew(store_path) as crew:
         _Extraction(run.data, how, store, crew, as_stored(sources, store), clips, report).run()
     return report
@@ -107,12 +110,14 @@ def open_store(path: Path, spec: FeatureSpec) -> FeatureStore:
                 raise
     store = FeatureStore.open(path)
     try:
-        store.spec.require(
+        remarks = store.spec.require(
             spec,
             "this extraction",
-            then="extract into a new store, or with the encoder, sampling and reader that made this one",
+            then="extract into a new store, or with the encoder, sampling, reader and precision of this one",
             store=path,
         )
+        for remark in remarks:
+            console.log.info("%s, compared with this extraction: %s", path, remark)
         if store.run_id is not None:
             raise StoreSpecError(
                 f"{path}: training ({store.run_id}) has refreshed its rows: extract into a store of its own"

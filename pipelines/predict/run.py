@@ -23,6 +23,7 @@ from tal.annotations import prediction_frame, read_predictions, write_prediction
 from tal.annotations.builder import first_ids
 from tal.annotations.formats.registry import prediction_files
 from tal.errors import AnnotationError, ConfigError
+from tal.shared.defaults import PrecisionName
 from tal.shared.files import output_errors, require_folder
 from tal.video import require_reader, resolve_reader
 
@@ -51,8 +52,15 @@ class PredictReport:
     notes: list[str] = field(default_factory=list)
 
 
-def load_detector(model: str | Path, device: str = "auto", reader: str | None = None) -> Detector:
+def load_detector(
+    model: str | Path,
+    device: str = "auto",
+    reader: str | None = None,
+    precision: PrecisionName | None = None,
+) -> Detector:
     """The model of a folder; a ``reader`` that the user names must be the one it was trained with.
+
+    ``precision`` None: that of its training.
 
     Raises
     ------
@@ -63,7 +71,7 @@ def load_detector(model: str | Path, device: str = "auto", reader: str | None = 
     """
     from tal.inference.detector import Detector
 
-    detector = Detector.load(model, device)
+    detector = Detector.load(model, device, precision or "")
     mine = resolve_reader(detector.config.reader)
     if reader is not None and resolve_reader(reader) != mine:
         raise ConfigError(
@@ -100,7 +108,7 @@ def predict(
     AnnotationError
         there is no such format.
     OutputExistsError
-        ``out`` holds results of another model or files that were changed since; nothing was written.
+        ``out`` holds results of another model or precision, or files changed since; nothing was written.
     OutputError
         ``out`` cannot be written.
     ConfigError
@@ -116,7 +124,7 @@ def predict(
     if store is not None:
         detector.check_store(store)
     source = "videos" if store is None else "store"
-    manifest = _Manifest(out, detector.folder.fingerprint(), source)
+    manifest = _Manifest(out, detector.folder.fingerprint(), source, detector.precision)
     manifest.claim(overwrite)
     empty = prediction_frame([], [], [], [], [])
     detector, notes = detector.for_videos(videos)
@@ -221,9 +229,15 @@ def _stamp(path: Path) -> dict[str, Any]:
 class _Manifest:
     """OUT/manifest.json: the model and the videos that the files in OUT were made from."""
 
-    def __init__(self, out: Path, model: str, source: str) -> None:
+    def __init__(self, out: Path, model: str, source: str, precision: str) -> None:
         self.out, self.path = out, out / MANIFEST
-        self.content: dict[str, Any] = {"model": model, "source": source, "videos": {}, "files": {}}
+        self.content: dict[str, Any] = {
+            "model": model,
+            "source": source,
+            "precision": precision,
+            "videos": {},
+            "files": {},
+        }
 
     @property
     def paths(self) -> dict[str, Path]:
@@ -240,7 +254,9 @@ class _Manifest:
             return
         try:
             earlier = json.loads(self.path.read_text(encoding="utf-8"))
-            same = earlier["model"] == self.content["model"] and earlier["source"] == self.content["source"]
+            asked = [self.content[name] for name in ("model", "source", "precision")]
+            # releases before 0.2 always computed in fp32
+            same = [earlier["model"], earlier["source"], earlier.get("precision", "fp32")] == asked
             files = dict(earlier["files"])
             self.content["videos"] = dict(earlier["videos"]) if same else {}
         except (ValueError, KeyError, TypeError):
@@ -249,7 +265,7 @@ class _Manifest:
             return
         if not same:
             raise OutputExistsError(
-                f"{self.out} holds predictions of another model: give another --out, or --overwrite"
+                f"{self.out} holds predictions of another model or precision: another --out, or --overwrite"
             )
         changed = [n for n, digest in files.items() if (p := self.out / n).exists() and _digest(p) != digest]
         if changed:

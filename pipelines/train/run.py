@@ -112,6 +112,7 @@ def _begin(config: RunConfig, out: Path, run_id: str, command: Sequence[str]) ->
         "seed": config.train.seed,
         "reader": resolve_reader(config.data.reader),
         "write_back": config.memory.write_back,
+        "precision": config.train.precision,
     }
     write_text(out / "provenance.json", json.dumps(facts, indent=1), overwrite=True)
     save_resolved(config, out)

@@ -34,6 +34,7 @@ from pipelines.train.snapshots import AgeSnapshots
 from pipelines.train.step import TrainStep
 from pipelines.train.stores import check_spec, open_stores, share_out
 from pipelines.train.validate import Validator
+from tal.device import set_float32
 from tal.encoders import Encoder, build_encoder
 from tal.errors import CheckpointError, ConfigError
 from tal.localizer import Localizer
@@ -50,7 +51,8 @@ _PATIENCE = timedelta(hours=12)
 
 def build_accelerator(config: RunConfig) -> Accelerator:
     """Device, precision and processes. Every parameter need not take part in every step (empty windows)."""
-    precision = {"fp32": "no"}.get(config.train.precision, config.train.precision)
+    precision = {"fp32": "no", "tf32": "no"}.get(config.train.precision, config.train.precision)
+    set_float32(config.train.precision)
     if config.train.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from featstore import FeatureStore
+from featstore.spec import PRECISION
 from pipelines.config import RunConfig
 from pipelines.shared.console import log
 from tal.encoders import Encoder, feature_spec
@@ -82,13 +83,16 @@ def _open_memory(path: Path, run_id: str, accelerator: Accelerator) -> FeatureSt
 
 def check_spec(config: RunConfig, encoder: Encoder, store: FeatureStore) -> None:
     """StoreSpecError unless the store's rows are of this very encoder, sampling and resizing."""
-    store.spec.require(
-        feature_spec(encoder, config.data.fps, config.data.max_frames, reader=config.data.reader),
+    data, precision = config.data, config.train.precision
+    remarks = store.spec.require(
+        feature_spec(encoder, data.fps, data.max_frames, reader=data.reader, precision=precision),
         "this configuration's encoder",
         then="extract again, or change the configuration",
         store=config.data.store,
-        ignore=("dtype",),
+        ignore=("dtype", PRECISION),  # rows of both meet in the memory
     )
+    for remark in remarks:
+        log.info("%s, compared with this run: %s", config.data.store, remark)
 
 
 def share_out(memory: FeatureStore, sampler: BatchSampler, accelerator: Accelerator, resumed: bool) -> None:

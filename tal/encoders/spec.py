@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from featstore.spec import FeatureSpec
+from featstore.spec import PRECISION, FeatureSpec
 from tal.encoders.base import Encoder
 from tal.video import resolve_reader
 
 
 def feature_spec(
-    encoder: Encoder, fps: float, max_frames: int = 0, dtype: str = "float16", reader: str = "auto"
+    encoder: Encoder,
+    fps: float,
+    max_frames: int = 0,
+    dtype: str = "float16",
+    reader: str = "auto",
+    precision: str = "fp32",
 ) -> FeatureSpec:
     """The FeatureSpec of rows that ``encoder`` makes at ``fps``.
 
     ``max_frames``: longer videos are sampled more slowly, to so many frames; 0: never. ``reader`` is the one
-    that decodes the videos.
+    that decodes the videos, ``precision`` that of the encoder's arithmetic.
     """
     prepare = encoder.preprocess
     extra = {"temporal_shift": True} if encoder.config.temporal_shift else {}
@@ -31,5 +36,5 @@ def feature_spec(
         mean=prepare.mean,
         std=prepare.std,
         reader=resolve_reader(reader),
-        extra=extra,
+        extra={**extra, PRECISION: precision},
     )

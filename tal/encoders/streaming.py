@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tal.device import computing_in
 from tal.encoders.base import Encoder
 from tal.video import VideoReader, open_video
 from tal.video.clips import clips_of
@@ -43,8 +44,7 @@ def encode_clips(encoder: Encoder, frames: Tensor) -> Tensor:
 @torch.inference_mode()
 def infer_clips(encoder: Encoder, frames: Tensor, device: torch.device, precision: str = "fp32") -> Tensor:
     """`encode_clips` without gradient: float32 rows [M, R, C] on ``device``, computed in ``precision``."""
-    reduced = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
-    with torch.autocast(device.type, dtype=reduced, enabled=reduced is not None):
+    with computing_in(precision, device):
         rows = encode_clips(encoder, frames.to(device, non_blocking=True))
     return rows.float()
 
@@ -72,7 +72,7 @@ def encode_video(
     batch_clips
         0: as many as `clips_at_once` says.
     precision
-        of the arithmetic: fp32, fp16 or bf16.
+        of the arithmetic: fp32, tf32, bf16 or fp16.
     reader
         of a file, see `open_video`.
 

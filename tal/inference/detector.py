@@ -17,7 +17,8 @@ import yaml
 from torch import Tensor
 
 from featstore import FeatureStore
-from tal.device import choose_device
+from featstore.spec import PRECISION
+from tal.device import choose_device, set_float32
 from tal.encoders import Encoder, build_encoder, clips_at_once
 from tal.encoders.stream import ClipEncoder
 from tal.encoders.whole import Progress, UnreadVideo, WholeVideo, decoders_for, encode_videos
@@ -48,12 +49,19 @@ class Detector:
         None: the model was trained on stored features and sees no videos.
     localizer, device
         the network that finds segments in rows, and where both are.
+    precision
+        that the encoder computes in; the localizer computes in 32 bits.
     video_scores
         video-level class scores that name the segments, if there are any.
     """
 
     def __init__(
-        self, folder: ModelFolder, encoder: Encoder | None, localizer: Localizer, device: torch.device
+        self,
+        folder: ModelFolder,
+        encoder: Encoder | None,
+        localizer: Localizer,
+        device: torch.device,
+        precision: str = "",
     ) -> None:
         self.folder = folder
         self.config = folder.config
@@ -62,14 +70,21 @@ class Detector:
         self.encoder = encoder
         self.localizer = localizer
         self.device = device
+        self.precision = precision or folder.config.precision
+        set_float32(self.precision)
         self._checked: Path | None = None
         self.video_scores = folder.config.windows.read_video_scores(
             folder.labels, folder.config.localizer.one_class
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], device: str = "auto") -> Detector:
+    def load(cls, path: str | os.PathLike[str], device: str = "auto", precision: str = "") -> Detector:
         """Load a model folder, or the model of a run folder.
+
+        Parameters
+        ----------
+        precision
+            that the encoder computes in: fp32, tf32, bf16 or fp16; empty: the run's.
 
         Raises
         ------
@@ -89,7 +104,7 @@ class Detector:
         if encoder is not None:
             encoder.to(where).eval()
         _load(localizer, weights, "localizer.", folder.path)
-        return cls(folder, encoder, localizer.to(where).eval(), where)
+        return cls(folder, encoder, localizer.to(where).eval(), where, precision)
 
     def for_videos(self, video_ids: Iterable[str]) -> tuple[Detector, list[str]]:
         """This detector with its video-level class scores, if it has any, under the ids of these videos.
@@ -171,7 +186,9 @@ class Detector:
     def _clips(self) -> ClipEncoder:
         """The encoder as extraction uses it."""
         assert self.encoder is not None
-        return ClipEncoder(self.encoder, self.device, clips_at_once(self.encoder, self.device), "fp32")
+        return ClipEncoder(
+            self.encoder, self.device, clips_at_once(self.encoder, self.device), self.precision
+        )
 
     def _searcher(self) -> VideoDetector:
         return VideoDetector(self.localizer, self.config.windows, self.labels, self.video_scores)
@@ -224,7 +241,7 @@ class Detector:
             f"the model {self.folder.path}",
             then=then,
             store=store.path,
-            ignore=("dtype",),
+            ignore=("dtype", PRECISION),
         )
         for remark in remarks:
             log.info("%s, compared with the model %s: %s", store.path, self.folder.path, remark)

@@ -30,7 +30,7 @@ from tal.inference.localize import InferenceConfig
 from tal.inference.thresholds import read_thresholds
 from tal.localizer import LocalizerConfig
 from tal.localizer.old_names import with_new_names
-from tal.shared.defaults import ReaderName
+from tal.shared.defaults import PrecisionName, ReaderName
 from tal.shared.files import put_in_place
 from tal.shared.weights import contiguous
 
@@ -43,6 +43,7 @@ class DetectorConfig(Config):
     fps: float = Field(default=5.0, gt=0, description="frames a second that the encoder sees")
     max_frames: int = Field(default=0, ge=0, description="longer videos are sampled more slowly; 0: never")
     reader: ReaderName = Field(default="auto", description="decodes the videos")
+    precision: PrecisionName = Field(default="fp32", description="that the encoder computed in")
     window_rows: int = Field(default=320, ge=1, description="rows of a training window")
     channels: int = Field(default=0, ge=0, description="of a row; 0: the encoder's")
     encoder: EncoderConfig | None = None
@@ -223,18 +224,26 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _detector_config(tree: Mapping[str, Any], channels: int, source: Path) -> DetectorConfig:
-    sections = ("data", "window", "encoder", "localizer", "inference")  # the others are not looked at
+    sections = (
+        "data",
+        "window",
+        "encoder",
+        "localizer",
+        "train",
+        "inference",
+    )  # the others are not looked at
     read = {name: tree[name] for name in sections if name in tree}
     try:
         tree = without_removed_keys(with_current_keys(read, str(source)), str(source))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
-    data, window = tree.get("data") or {}, tree.get("window") or {}
+    data, window, training = (tree.get(name) or {} for name in ("data", "window", "train"))
     encoder = tree.get("encoder")
     values = {
         "fps": data.get("fps"),
         "max_frames": data.get("max_frames"),
         "reader": data.get("reader"),
+        "precision": training.get("precision"),
         "window_rows": window.get("num_rows"),
         "channels": channels,
         # the weights are in the folder: nothing else is read, whatever the encoder began with

@@ -16,9 +16,10 @@ from pipelines.config import save_resolved
 from pipelines.data.prepare import PrepareConfig
 from pipelines.init import InitOptions
 from pipelines.predict.overlay import write_overlay
-from tal.encoders import encode_video, feature_spec
+from tal.encoders import feature_spec
 from tal.errors import LongtalError
 from tal.video import open_video
+from tal.video.pool import DecodeTask
 from tal.video.pyav_decoder import PyavDecoder
 from tests.pipelines.tiny_run import make_data, tiny_config
 from tests.tal.video.video_corpus import Make, make_video
@@ -118,7 +119,7 @@ def test_every_command_reads_with_the_reader_named(data, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "function", [open_video, encode_video, feature_spec, write_overlay, PrepareConfig, InitOptions]
+    "function", [open_video, DecodeTask, feature_spec, write_overlay, PrepareConfig, InitOptions]
 )
 def test_no_call_leaves_the_reader_to_a_default(function):
     """Defaults are for who uses these from Python; commands and loaders pass what was named."""
