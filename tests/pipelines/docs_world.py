@@ -75,6 +75,7 @@ def _annotations(world: Path) -> None:
     (world / "anet_anno_action.json").write_text(json.dumps(flat))
     lines = [f"{k},60,{v.duration_s},8.0,8.0,{v.subset},60" for k, v in whole.videos.items()]
     head = "video,numFrame,seconds,fps,rfps,subset,featureFrame"
+    (world / "mouse_labels.csv").write_text(",background,walk\n0,1,0\n1,0,1\n2,0,1\n")
     (world / "video_info_new.csv").write_text("\n".join([head, *lines]) + "\n")
 
 
