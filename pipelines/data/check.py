@@ -113,8 +113,7 @@ def check(
 
 def _missing(sources: Sources, videos: Path) -> Iterator[Problem]:
     for video_id in sources.missing:
-        why = sources.matches.unclear.get(video_id)
-        detail = f"no file for it in {videos}" + (f": the id {why}" if why else "")
+        detail = f"no file for it in {videos}{sources.why_missing(video_id)}"
         yield Problem("missing", video_id, "error", detail)
 
 

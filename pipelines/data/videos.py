@@ -17,8 +17,9 @@ from typing import NamedTuple
 from featstore import UnknownVideoError
 from pipelines.shared import console
 from tal.annotations import VIDEO_SUFFIXES, AnnotationSet, VideoFolder, read_annotations
+from tal.annotations.builder import first_ids
 from tal.annotations.ids import IdIndex, IdMatches
-from tal.annotations.videos import list_videos, name_files, safe_id
+from tal.annotations.videos import is_hidden, list_videos, name_files, other_files, safe_id
 from tal.errors import VideoError
 from tal.video import VideoInfo, require_reader
 from tal.video.pool import LOOK_ONLY, DecodeTask, Finished, decode_all
@@ -26,6 +27,7 @@ from tal.video.pool import LOOK_ONLY, DecodeTask, Finished, decode_all
 # The name of annotations' ids in notes.
 ANNOTATED = "annotated id"
 _LOOKED_FOR = ", ".join(VIDEO_SUFFIXES)
+_SHOWN = 3
 _FEW_VIDEOS = 64  # are opened sooner than worker processes start
 
 
@@ -34,7 +36,8 @@ class Sources:
     """Video files by id, and the annotated videos that they belong to.
 
     ``listed``: ids of all files of the folder. ``pairs``: annotated id -> id of the file. ``missing``:
-    annotated videos without a file. ``matches``: how all annotated ids were paired.
+    annotated videos without a file. ``matches``: how all annotated ids were paired. ``unlike``: annotated id
+    -> a file of its name with a suffix that is not looked for.
     """
 
     paths: Mapping[str, Path]
@@ -42,6 +45,20 @@ class Sources:
     pairs: Mapping[str, str]
     missing: tuple[str, ...] = ()
     matches: IdMatches = field(default_factory=lambda: IdMatches({}, {}))
+    unlike: Mapping[str, Path] = field(default_factory=dict)
+
+    def why_missing(self, annotated_id: str) -> str:
+        """What is known of an annotated video without a file, to be put behind its name; may be empty."""
+        if reason := self.matches.unclear.get(annotated_id):
+            return f": the id {reason}"
+        other = self.unlike.get(annotated_id)
+        return f": {other.name} is there, a suffix that is not looked for" if other else ""
+
+    @property
+    def first_missing(self) -> str:
+        """Some of the annotated videos without a file, for messages."""
+        more = ", …" if len(self.missing) > _SHOWN else ""
+        return ", ".join(f"{name}{self.why_missing(name)}" for name in self.missing[:_SHOWN]) + more
 
     @property
     def by_annotation(self) -> dict[str, Path]:
@@ -81,7 +98,14 @@ def pair_with_files(
     pairs = {ours: matches.pairs[ours] for ours in named if ours in matches.pairs}
     missing = tuple(sorted(ours for ours in named if ours not in pairs))
     paths = {name: folder.files[name] for name in sorted(pairs.values())}
-    return Sources(paths, folder.files.keys(), pairs, missing, matches)
+    return Sources(paths, folder.files.keys(), pairs, missing, matches, _unlike(videos, missing))
+
+
+def _unlike(videos: Path, missing: Collection[str]) -> dict[str, Path]:
+    """Annotated id -> file of its name that has another suffix than a video's."""
+    others = other_files(videos) if missing else []
+    named = {safe_id(path.relative_to(videos).with_suffix("").as_posix()): path for path in others}
+    return {ours: named[theirs] for ours, theirs in IdIndex(named).match(missing).pairs.items()}
 
 
 def find_sources(
@@ -99,17 +123,23 @@ def find_sources(
     if annotations is None:
         paths = dict(open_folder(videos).files)
         if not paths:
-            raise VideoError(f"{videos}: no video files in it ({_LOOKED_FOR})")
+            raise VideoError(f"{videos}: no video files in it{_instead(videos)}")
         return Sources(paths, paths.keys(), {name: name for name in paths})
     named = annotations if isinstance(annotations, AnnotationSet) else read_annotations(annotations)
     sources = pair_with_files(videos, named, named.subset(subset).videos if subset else None)
     if not sources.paths:
-        first = ", ".join(sources.missing[:3])
         raise VideoError(
             f"{videos}: holds none of the {len(sources.missing)} videos that "
-            f"{named.source or annotations} names ({first}, …)"
+            f"{named.source or annotations} names ({sources.first_missing})"
         )
     return sources
+
+
+def _instead(folder: Path) -> str:
+    """What lies in a folder without videos, and what was looked for."""
+    others = other_files(folder)
+    there = f" (there are {first_ids([path.name for path in others])})" if others else ""
+    return f"{there}; looked for {_LOOKED_FOR}"
 
 
 def tell(matches: IdMatches, what: str = ANNOTATED) -> None:
@@ -228,7 +258,7 @@ def _expand(text: str) -> tuple[Path, list[Path]]:
     path = Path(text)
     if path.is_dir():
         if not (videos := list_videos(path)):
-            raise VideoError(f"{text}: no video in this folder; looked for {_LOOKED_FOR}")
+            raise VideoError(f"{text}: no video in this folder{_instead(path)}")
         return path, videos
     if path.exists():
         return path.parent, [path]  # whatever its suffix: the decoder will say what it is
@@ -252,7 +282,7 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not path.name.startswith(".")
+    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file() and not is_hidden(path.name)
 
 
 def _above(root: Path) -> tuple[str, ...]:

@@ -66,14 +66,12 @@ def extract(run: RunConfig, how: ExtractOptions | None = None) -> ExtractReport:
     sources = find_sources(videos, annotations, how.subset)
     tell(sources.matches)
     if sources.missing:
-        first = ", ".join(sources.missing[:3])
         console.log.warning(
-            "%d of %d annotated videos have no file in %s (%s%s)",
+            "%d of %d annotated videos have no file in %s (%s)",
             len(sources.missing),
             len(sources.missing) + len(sources.paths),
             videos,
-            first,
-            ", …" if len(sources.missing) > 3 else "",
+            sources.first_missing,
         )
     device = choose_device(how.device, apple=True)
     # adapters that were not trained add nothing: the plain encoder gives the same rows

@@ -88,8 +88,8 @@ def survey(annotations: AnnotationSet, videos_dir: Path, reader: str) -> Survey:
     paths = sources.by_annotation
     infos, broken = open_videos(paths, reader, title="looking at the videos")
     if not infos:
-        shown = ", ".join(list(annotations.videos)[:3])
-        cause = next(iter(broken.values()), f"no file is called like {shown} (with .mp4, .mkv, .avi …)")
+        shown = f"no file is called like {sources.first_missing} (with .mp4, .mkv, .avi …)"
+        cause = next(iter(broken.values()), shown)
         raise AnnotationError(
             f"none of the {len(annotations)} annotated videos can be used from {videos_dir}: {cause}"
         )
@@ -98,5 +98,6 @@ def survey(annotations: AnnotationSet, videos_dir: Path, reader: str) -> Survey:
         raise AnnotationError(
             f"{annotations.source}: no action is annotated in the {len(infos)} videos of {videos_dir}"
         )
-    notes = tuple(sources.matches.notes(ANNOTATED))
+    unlike = [f"{name}{sources.why_missing(name)}" for name in sources.unlike]
+    notes = (*sources.matches.notes(ANNOTATED), *unlike)
     return Survey(usable, infos, list(sources.missing), broken, {k: paths[k] for k in infos}, notes)

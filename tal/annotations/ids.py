@@ -15,7 +15,14 @@ import pandas as pd
 
 from tal.annotations.builder import first_ids
 
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv")
+# Of video files as FFmpeg reads them: usual ones, camcorders and discs (m2ts, mod, tod, vob), phones (3gp),
+# editing (mxf, dv), the web (f4v, ogv), action cameras (insv, lrv) and surveillance (dav).
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v", ".mpg", ".mpeg", ".ts", ".flv", ".wmv"),
+    *(".mts", ".m2ts", ".m2t", ".trp", ".mod", ".tod", ".vob", ".vro", ".mpe", ".m1v", ".m2v"),
+    *(".3gp", ".3g2", ".qt", ".mxf", ".dv", ".divx", ".asf", ".f4v", ".ogv", ".ogm", ".rm", ".rmvb"),
+    *(".insv", ".lrv", ".dav", ".wtv", ".nut", ".y4m"),
+)
 _SHOWN = 3
 
 

@@ -44,15 +44,38 @@ def find_video(videos_dir: str | Path, video_id: str) -> Path | None:
     return folder.files[pair] if pair is not None else None
 
 
+# What systems and shares put into users' folders, beside names that begin with a dot.
+_LITTER = {
+    name.casefold()
+    for name in ("@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "__MACOSX", "lost+found")
+}
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is no part of a user's videos."""
+    return name.startswith(".") or is_litter(name)
+
+
+def is_litter(name: str) -> bool:
+    """Whether a system or a share left a file or folder of this name: `._a.mp4`, `@eaDir`."""
+    return name.startswith("._") or name.casefold() in _LITTER
+
+
 def list_videos(folder: Path) -> list[Path]:
-    """Video files of a folder and its sub-folders by path, hidden ones left out."""
-    return [p for p in list_files(folder, VIDEO_SUFFIXES) if not p.name.startswith(".")]
+    """Video files of a folder and its sub-folders by path."""
+    return list_files(folder, VIDEO_SUFFIXES)
+
+
+def other_files(folder: Path) -> list[Path]:
+    """Files that are not taken for videos because of their suffix."""
+    return [p for p in list_files(folder, ("",)) if not p.name.lower().endswith(VIDEO_SUFFIXES)]
 
 
 def list_files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     """Files with one of the suffixes (in any case), by path, also of sub-folders and through links.
 
-    A sub-folder that cannot be listed is left out with a warning; a folder that is not there has no files.
+    Hidden ones (`is_hidden`) and those in hidden sub-folders are left out. A sub-folder that cannot be listed
+    is left out with a warning; a folder that is not there has no files.
 
     Raises
     ------
@@ -76,7 +99,9 @@ def _walk(folder: Path, suffixes: tuple[str, ...], above: tuple[tuple[int, int],
         found = list(entries)
     for entry in found:
         path = folder / entry.name
-        if entry.is_dir():
+        if is_hidden(entry.name):
+            log.debug("%s is left out: hidden", path)
+        elif entry.is_dir():
             try:
                 yield from _walk(path, suffixes, (*above, here))
             except OSError as error:

@@ -26,6 +26,7 @@ from tal.annotations.formats.base import FileContent, Format, PredictionFiles, r
 from tal.annotations.formats.eaf_times import annotation_times, is_called, media_of
 from tal.annotations.options import ReadOptions
 from tal.annotations.types import AnnotationSet, VideoAnnotation
+from tal.annotations.videos import is_litter
 from tal.errors import AnnotationError
 from tal.shared.files import write_text
 
@@ -54,7 +55,8 @@ def _is_eaf(content: FileContent) -> bool:
 
 
 def _files(folder: Path) -> Iterable[Path]:
-    return (path for path in folder.rglob("*") if path.suffix.lower() == _SUFFIX and path.is_file())
+    files = (path for path in folder.rglob("*") if path.suffix.lower() == _SUFFIX and path.is_file())
+    return (path for path in files if not any(map(is_litter, path.relative_to(folder).parts)))
 
 
 def read_eaf(path: Path, options: ReadOptions) -> AnnotationSet:

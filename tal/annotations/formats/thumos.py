@@ -15,6 +15,7 @@ from tal.annotations.formats.base import Format
 from tal.annotations.options import ReadOptions
 from tal.annotations.times import to_seconds
 from tal.annotations.types import AnnotationSet
+from tal.annotations.videos import is_litter
 from tal.errors import AnnotationError
 from tal.shared.files import write_text
 
@@ -29,7 +30,10 @@ _SHORT = {"validation": "val", "test": "test", "training": "train"}
 def _files(folder: Path) -> list[Path]:
     """Annotation files of the folder and of those in it, in alphabetical order."""
     return sorted(
-        path for pattern in ("*.txt", "*/*.txt") for path in folder.glob(pattern) if _is_class_file(path.stem)
+        path
+        for pattern in ("*.txt", "*/*.txt")
+        for path in folder.glob(pattern)
+        if _is_class_file(path.stem) and not is_litter(path.name)
     )
 
 
