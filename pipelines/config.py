@@ -1,7 +1,7 @@
 """The configuration of a run: one typed tree, read from YAML or a preset, changed by ``--set a.b=c``.
 
-Paths in a configuration are relative to the current folder. `tal` declares the parts that describe models;
-the parts that describe a run stand here.
+Paths in a file are relative to that file, those of ``--set`` to the current folder. `tal` declares the parts
+that describe models; the parts that describe a run stand here.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from pipelines.presets import FOLDER as PRESETS
 from pipelines.presets import find_preset, list_parts
 from pipelines.shared.config_errors import explain
+from pipelines.shared.config_paths import with_absolute_paths, with_located_paths, with_portable_paths
 from pipelines.shared.files import write_text
 from tal.config import Config, current_key, with_current_keys, without_removed_keys
 from tal.decoders.pyramid.config import PyramidConfig
@@ -217,6 +219,20 @@ def load_config(path_or_preset: str | Path, sets: Iterable[str] = ()) -> RunConf
     return parse_config(tree, str(path_or_preset))
 
 
+def with_settings(config: RunConfig, sets: Iterable[str]) -> RunConfig:
+    """A configuration changed by ``a.b=c`` settings.
+
+    Raises
+    ------
+    ConfigError
+        a setting does not fit.
+    """
+    tree: dict[str, Any] = config.model_dump(mode="json")
+    for key, value in parse_sets(sets):
+        tree = _assign(tree, key, value)
+    return parse_config(tree, "--set")
+
+
 def parse_config(tree: Mapping[str, Any], source: str = "configuration") -> RunConfig:
     """Check a mapping; errors name ``source``, the key and what would fit.
 
@@ -230,18 +246,27 @@ def parse_config(tree: Mapping[str, Any], source: str = "configuration") -> RunC
 
 
 def save_resolved(config: RunConfig, folder: str | Path, name: str = "config.yaml") -> Path:
-    """Write the whole tree, defaults included, so that it can be run again as it is."""
-    path = Path(folder) / name
-    return write_text(path, resolved_text(config), overwrite=True)
+    """Write the whole tree, defaults included, so that it can be run again as it is.
+
+    Paths are relative to the folder where they lie in one project with it (`config_paths.portable`).
+    """
+    tree = with_portable_paths(config.model_dump(mode="json"), Path(folder))
+    return write_text(Path(folder) / name, _yaml_text(tree), overwrite=True)
 
 
-def resolved_text(config: RunConfig) -> str:
-    """The whole tree as YAML."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def portable_text(config: RunConfig) -> str:
+    """The whole tree as YAML for a file that goes its own way: with absolute paths."""
+    return _yaml_text(with_absolute_paths(config.model_dump(mode="json")))
+
+
+def _yaml_text(tree: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
 
 
 def read_tree(path: Path, _children: tuple[Path, ...] = ()) -> dict[str, Any]:
     """YAML mapping of a file, laid over the files or presets that its ``extends`` names.
+
+    Relative paths of a file are those beside it; of a preset they are those in the current folder.
 
     ``extends`` is one name or a list of them, of which each is laid over those before it. A name is a file's,
     relative to the file that extends it, or a preset's or a part's.
@@ -261,6 +286,8 @@ def read_tree(path: Path, _children: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} holds a {type(tree).__name__}; a configuration is a mapping of sections")
     tree = with_current_keys(tree, str(path))
+    if not path.is_relative_to(PRESETS):
+        tree = with_located_paths(tree, path.parent, str(path))
     base: dict[str, Any] = {}
     for parent in _parents(tree.pop("extends", None) or [], path):
         base = merge(base, read_tree(parent, (*_children, path)))

@@ -54,6 +54,7 @@ def command(
     from pipelines.budget.plan import parse_bytes, plan
     from pipelines.config import load_config, nested, parse_sets
     from pipelines.shared import console
+    from pipelines.shared.config_paths import portable, with_portable_paths
     from pipelines.shared.files import require_new, write_text
 
     budget = parse_bytes(memory)
@@ -63,8 +64,10 @@ def command(
     chosen = plan(config, budget, steps)
     if write is not None:
         head = f"# Chosen by `longtal plan --memory {memory}`.\n"
-        parent = str(Path(source).resolve()) if Path(source).is_file() else source  # else a preset's name
-        tree = {"extends": parent, **nested(dict(parse_sets([*sets, *chosen.sets])))}
+        # a file, as this one states it, or a preset's name
+        parent = portable(Path(source), write.parent) if Path(source).is_file() else source
+        own = with_portable_paths(nested(dict(parse_sets([*sets, *chosen.sets]))), write.parent)
+        tree = {"extends": parent, **own}
         write_text(write, head + yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), overwrite)
     if as_json:
         console.print_json(

@@ -27,23 +27,18 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
       longtal train --config project/longtal.yaml --out project/run
       longtal train --config gym --set data.store=gym.zarr --out runs/gym
       longtal train --resume --out runs/gym
+      longtal train --resume --out runs/gym --set data.videos=/mnt/new/gym
     """
     from pathlib import Path
 
-    from pipelines.config import load_config
+    from pipelines.config import load_config, with_settings
     from pipelines.shared import console
     from pipelines.train import saved_config, train
     from pipelines.train.ensure_store import ensure_store
-    from tal.errors import ConfigError
     from tal.shared.files import require_folder
 
     if resume and (Path(out) / "config.yaml").exists():
-        config = saved_config(out)
-        if source is not None and load_config(source, sets) != config:
-            raise ConfigError(
-                f"{out} was begun with another configuration than {source} with these settings; leave "
-                f"--config out to go on with its own, or give another --out"
-            )
+        config = load_config(source, sets) if source is not None else with_settings(saved_config(out), sets)
     elif source is None:
         raise click.UsageError("give --config YAML|PRESET (or --resume with the folder of a run)")
     else:

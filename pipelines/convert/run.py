@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from pipelines.config import RunConfig, parse_config, resolved_text
+from pipelines.config import RunConfig, parse_config, portable_text
 from pipelines.shared.provenance import provenance
 from tal.annotations.labels import clean_label
 from tal.decoders.pyramid.config import PyramidConfig
@@ -99,7 +99,7 @@ def convert(
         "checkpoint": Path(checkpoint).name,
         "config": config and Path(config).name,
     }
-    write_model(out, state, resolved_text(run), names, {}, made)
+    write_model(out, state, portable_text(run), names, {}, made)
     return Conversion(
         out,
         decoder.name,  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, choose
 from pipelines.init.split import Split, split
 from pipelines.init.survey import Survey, survey
 from pipelines.init.yaml_text import yaml_text
+from pipelines.shared.config_paths import PATH_KEYS, with_portable_paths
 from pipelines.shared.files import require_new, write_text
 from tal.annotations import AnnotationSet, read_annotations, write_annotations
 from tal.errors import ConfigError
@@ -137,7 +138,7 @@ def init_project(options: InitOptions) -> Project:
     with output_errors(annotations_path):
         write_annotations(_with_durations(parts.annotations, surveyed), annotations_path)
     head = _head(options, surveyed, cost, notes)
-    write_text(config_path, yaml_text(head, settings), options.overwrite)
+    write_text(config_path, yaml_text(head, _as_stated(settings, options.out)), options.overwrite)
     store = Path(config.data.store)
     return Project(config_path, annotations_path, store, choices, surveyed, parts, cost, notes)
 
@@ -219,6 +220,17 @@ def _data_choices(options: InitOptions, annotations: Path, parts: Split) -> dict
         "data.train_subset": Choice(parts.train, f"the split is {parts.reason}"),
         "data.val_subset": Choice(parts.validation, ""),
     }
+
+
+def _as_stated(settings: Mapping[str, Choice], folder: Path) -> dict[str, Choice]:
+    """The settings as a file in the folder states them: paths inside the project are relative to it."""
+    stated = with_portable_paths(nested({key: choice.value for key, choice in settings.items()}), folder)
+    result = dict(settings)
+    for key in PATH_KEYS:
+        if key in settings:
+            section, name = key.split(".")
+            result[key] = replace(settings[key], value=stated[section][name])
+    return result
 
 
 def _with_durations(annotations: AnnotationSet, surveyed: Survey) -> AnnotationSet:

@@ -139,6 +139,8 @@ def collect(
         raise ReportError(f"{videos_dir} is not a folder: --videos takes the folder with the video files")
     predictions_path = _predictions_of(source, run)
     if run is not None:
+        given = {"annotations": annotations or ground_truth, "videos": videos_dir}
+        notes += [said for what, said in run.lost.items() if given[what] is None]
         annotations = annotations or run.annotations
         subset = subset or run.subset
         videos_dir = videos_dir or run.videos

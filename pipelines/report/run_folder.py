@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
-from pipelines.shared.run_folder import record_kind, validation_predictions
+from pipelines.shared.run_folder import located, record_kind, validation_predictions
 from tal.annotations import VIDEO_SUFFIXES
 from tal.errors import LongtalError
 from tal.inference.thresholds import thresholds_in
@@ -43,7 +43,10 @@ _NOT_CURVES = {"step", "epoch", "time", "time_s", "seed"}
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths and contents of a run that a report needs; None for what is missing."""
+    """Paths and contents of a run that a report needs; None for what is missing.
+
+    ``lost``: "annotations" or "videos" -> what to say where the run names some that are not there.
+    """
 
     name: str
     annotations: Path | None
@@ -53,6 +56,7 @@ class RunFolder:
     thresholds: dict[str, float] | None
     log: Path
     memory: Path
+    lost: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,22 +80,28 @@ def read_run(folder: Path) -> RunFolder | None:
         config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         config = None
-    data = config.get("data") if isinstance(config, dict) else None
+    data = located(config, folder).get("data") if isinstance(config, dict) else None
     data = data if isinstance(data, dict) else {}
 
     def path(key: str) -> Path | None:
         return Path(str(data[key])) if data.get(key) else None
 
-    annotations = path("annotations")
+    annotations, videos = path("annotations"), path("videos")
+    lost = {}
+    if annotations is not None and not annotations.is_file():
+        lost["annotations"] = f"No ground truth: {annotations} is not there; give --annotations FILE"
+    if videos is not None and not videos.is_dir():
+        lost["videos"] = f"No video files: {videos} is not there; give --videos DIR"
     return RunFolder(
         name=folder.absolute().name,
         annotations=annotations if annotations is not None and annotations.is_file() else None,
         subset=str(data["val_subset"]) if data.get("val_subset") else None,
-        videos=path("videos"),
+        videos=videos if videos is not None and videos.is_dir() else None,
         predictions=_predictions(folder),
         thresholds=thresholds_in(_read_json(folder / "model" / "thresholds.json")) or None,
         log=folder / "log.jsonl",
         memory=folder / "memory.zarr",
+        lost=lost,
     )
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from pipelines.shared.config_paths import with_located_paths
 
 # Kinds of log.jsonl's records by the names that they had in older releases.
 _RENAMED_KINDS = {"settle": "finetune_localizer"}
@@ -18,6 +21,21 @@ def step_name(step: int) -> str:
 def validation_predictions(run: Path, step: int) -> Path:
     """File of the detections of the validation after a step."""
     return run / "validation" / f"{step_name(step)}_predictions.json"
+
+
+def located(tree: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """The content of RUN/config.yaml with its paths as they are from here.
+
+    They are relative to the run's folder. What did not move along with a run that moved is looked for where
+    it was from the run's first folder, which provenance.json names.
+    """
+    before = None
+    try:
+        facts = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
+        before = Path(facts["folder"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # a run of version 0.1 does not say it
+    return with_located_paths(tree, run, str(run / "config.yaml"), before)
 
 
 def record_kind(record: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import RunConfig, resolved_text
+from pipelines.config import RunConfig, portable_text
 from pipelines.train.validate import Validation
 from tal.annotations import AnnotationSet
 from tal.inference.model_folder import trunk_of, write_model
@@ -38,4 +38,4 @@ def export_model(
     thresholds = {}
     if validation is not None and ground_truth is not None and len(validation.predictions):
         thresholds = calibrate(ground_truth, validation.predictions)
-    return write_model(folder, weights, resolved_text(config), labels, thresholds, provenance, replace=True)
+    return write_model(folder, weights, portable_text(config), labels, thresholds, provenance, replace=True)

@@ -20,7 +20,9 @@ from pipelines.data.run_annotations import read_run_annotations
 from pipelines.shared.console import log, set_quiet
 from pipelines.shared.files import write_text
 from pipelines.shared.provenance import provenance
+from pipelines.shared.run_folder import located
 from pipelines.train.checkpoint import list_checkpoints
+from pipelines.train.resume import settings_to_go_on_with
 from tal.encoders import self_contained
 from tal.errors import ConfigError
 from tal.video import require_reader, resolve_reader
@@ -64,9 +66,13 @@ def train(
     begun = bool(list_checkpoints(out / "checkpoints"))
     if begun and not resume:
         raise ConfigError(f"{out} holds a run already: --resume goes on with it, or give another --out")
+    if begun:
+        config = settings_to_go_on_with(saved_config(out), config, out)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not begun:
         _begin(config, out, new_run_id(), command)
+    if accelerator.is_main_process and begun:
+        save_resolved(config, out)
     accelerator.wait_for_everyone()
     facts = json.loads((out / "provenance.json").read_text())
     trainer = build_trainer(config, out, accelerator, facts["run_id"], facts)
@@ -89,11 +95,11 @@ def train(
 
 
 def saved_config(out: str | Path) -> RunConfig:
-    """The configuration of a run folder."""
+    """The configuration of a run folder, with its paths as they are from here (`run_folder.located`)."""
     path = Path(out) / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"{out} holds no run to go on with: there is no config.yaml")
-    return parse_config(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    return parse_config(located(yaml.safe_load(path.read_text(encoding="utf-8")), Path(out)), str(path))
 
 
 def _begin(config: RunConfig, out: Path, run_id: str, command: Sequence[str]) -> None:
@@ -109,6 +115,7 @@ def _begin(config: RunConfig, out: Path, run_id: str, command: Sequence[str]) ->
     (out / "log.jsonl").unlink(missing_ok=True)
     facts = provenance(command) | {
         "run_id": run_id,
+        "folder": str(out.absolute()),
         "seed": config.train.seed,
         "reader": resolve_reader(config.data.reader),
         "write_back": config.memory.write_back,

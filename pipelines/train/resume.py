@@ -1,0 +1,79 @@
+"""Which settings a run may go on with: what it learns stays, where and how it computes may change."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.config import AUTO, RunConfig
+from pipelines.shared.config_paths import PATH_KEYS
+from pipelines.shared.console import log
+from tal.errors import ConfigError
+
+# Where things are (their content is checked by digests), and what no step of training depends on.
+CHANGEABLE = (
+    *PATH_KEYS,
+    "train.workers",
+    "train.device",
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.keep_best",
+    "train.validate_every",
+    "train.validate_from",
+    "train.max_nonfinite",
+)
+_WORDS = ("description", "notes")
+_SUBSETS = ("data.train_subset", "data.val_subset")
+_SHOWN = 5
+
+
+def settings_to_go_on_with(saved: RunConfig, given: RunConfig, run: Path) -> RunConfig:
+    """The configuration of a run with what may change as it is given now; the log says what did.
+
+    Raises
+    ------
+    ConfigError
+        something else differs; names each key with both values.
+    """
+    before, now = dict(_leaves(saved.model_dump())), dict(_leaves(given.model_dump()))
+    changed = [k for k in {**before, **now} if not _alike(k, before.get(k), now.get(k))]
+    refused = [key for key in changed if key not in CHANGEABLE]
+    if refused:
+        listed = "; ".join(f"{k}: {before.get(k)!r} there, {now.get(k)!r} given" for k in refused[:_SHOWN])
+        more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
+        raise ConfigError(
+            f"{run} was begun with other settings ({listed}{more}): what a run learns stays as it is. Go on "
+            "without them, or begin another with another --out. What may change is " + ", ".join(CHANGEABLE)
+        )
+    for key in changed:
+        log.info("%s goes on with %s %r (before: %r)", run, key, now.get(key), before.get(key))
+        section, name = key.split(".")
+        part = getattr(saved, section)
+        saved = saved.model_copy(update={section: part.model_copy(update={name: now.get(key)})})
+    return saved
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value and f"{prefix}{key}" not in (*_WORDS, "encoder.settings"):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _alike(key: str, saved: object, given: object) -> bool:
+    """Whether a key says the same twice, or the given one leaves to the run what the run has chosen."""
+    if key in _WORDS or saved == given:
+        return True
+    if key in _SUBSETS:
+        return given == AUTO
+    if key == "encoder.settings":
+        return given is None
+    both_paths = key in PATH_KEYS and isinstance(saved, str) and isinstance(given, str)
+    return both_paths and bool(saved) == bool(given) and _absolute(saved) == _absolute(given)
+
+
+def _absolute(path: object) -> str:
+    return os.path.abspath(str(path))
