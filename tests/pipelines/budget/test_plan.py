@@ -160,9 +160,8 @@ def test_what_is_written_loads_for_a_file_and_for_a_preset(tmp_path, monkeypatch
     result = CliRunner().invoke(command, [*arguments, "--json"])
     assert result.exit_code == 0, result.output
     monkeypatch.chdir(tmp_path)
-    parent = str(folder / "tiny.yaml") if is_file else "gym"
-    assert yaml.safe_load(out.read_text())["extends"] == parent
-    written, base = load_config(out), load_config(parent)
+    assert yaml.safe_load(out.read_text())["extends"] == (f"{folder.name}/tiny.yaml" if is_file else "gym")
+    written, base = load_config(out), load_config(folder / "tiny.yaml" if is_file else "gym")
     assert (written.train.epochs, written.train.accumulate) == (7, 2)
     assert written.localizer == base.localizer
 
