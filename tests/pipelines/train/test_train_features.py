@@ -94,7 +94,7 @@ def test_the_command_trains_refuses_and_resumes(features, tmp_path):
     again = CliRunner().invoke(cli, [*run, "--set", "train.epochs=1"], standalone_mode=False)
     assert "--resume" in str(again.exception)
     other = CliRunner().invoke(cli, [*run, "--resume"], standalone_mode=False)
-    assert "another configuration" in str(other.exception)
+    assert "begun with other settings" in str(other.exception)
     done = CliRunner().invoke(cli, ["train", "--resume", "--out", str(tmp_path / "run")])
     assert done.exit_code == 0 and "2 steps done" in done.output
     assert CliRunner().invoke(cli, ["train", "--out", str(tmp_path / "x")]).exit_code == 2
