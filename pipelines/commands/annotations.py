@@ -49,6 +49,12 @@ def formats(as_json: bool) -> None:
     help="Subset of the files that do not name one: one for all files, or one per file.",
 )
 @click.option(
+    "--scale-times",
+    type=float,
+    metavar="FACTOR",
+    help="Multiply every time: `check` names the factor where annotations are on another clock.",
+)
+@click.option(
     "--rename-subset",
     "renames",
     multiple=True,
@@ -79,6 +85,7 @@ def convert(
     source: str,
     to: str | None,
     subsets: tuple[str, ...],
+    scale_times: float | None,
     renames: tuple[str, ...],
     target: str,
     labels: Path | None,
@@ -97,13 +104,15 @@ def convert(
     """
     import json
 
-    from pipelines.data.annotations import load_many, overview, rename_subsets, save
+    from pipelines.data.annotations import load_many, overview, rename_subsets, save, scaled_times
     from pipelines.shared import console
     from tal.annotations.manifest import manifest as account
     from tal.shared.files import write_text
 
     annotations = load_many(paths, source, subsets, target, labels, info, keep_duplicates, ignore_label)
     annotations = rename_subsets(annotations, renames)
+    if scale_times is not None:
+        annotations = scaled_times(annotations, scale_times)
     name, losses = save(annotations, out, to)
     notes = [*annotations.notes, *losses]
     if manifest is not None:

@@ -18,6 +18,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--workers", type=int, default=0, help="Number of processes that open videos.  [default: this one alone]"
 )
+@click.option("--decode", is_flag=True, help="Decode every picture of the videos: finds damage inside files.")
 @reader_option()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(
@@ -25,6 +26,7 @@ def command(
     videos: Path | None,
     store: Path | None,
     workers: int,
+    decode: bool,
     reader: str,
     as_json: bool,
 ) -> None:
@@ -37,13 +39,14 @@ def command(
     \b
     Example:
       longtal check --annotations anno.json --videos clips --store features.zarr
+      longtal check --videos clips --decode --workers 8
     """
     if annotations is None and videos is None and store is None:
         raise click.UsageError("give --annotations, --videos, --store, or several of them")
     from pipelines.data.check import check
     from pipelines.shared import console
 
-    report = check(annotations, videos, store, workers, reader=reader)
+    report = check(annotations, videos, store, workers, reader=reader, decode=decode)
     if as_json:
         console.print_json(
             {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 from tal.annotations import AnnotationSet, read_annotations, write_annotations
 from tal.annotations.formats.registry import default_format, find_format
 from tal.annotations.read import merge, with_info
+from tal.annotations.types import Segment
 from tal.errors import AnnotationError
 
 
@@ -75,6 +77,33 @@ def save(
     name = file_format or default_format(out).name
     write_annotations(annotations, out, name)
     return name, find_format(name).losses(annotations)
+
+
+def scaled_times(annotations: AnnotationSet, factor: float) -> AnnotationSet:
+    """Every time and duration multiplied: annotations that were made on another clock than the videos'.
+
+    Raises
+    ------
+    AnnotationError
+        the factor is not a number above 0.
+    """
+    if not (math.isfinite(factor) and factor > 0):
+        raise AnnotationError(f"--scale-times {factor}: give a number above 0")
+
+    def scaled(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+        return tuple(replace(s, start_s=s.start_s * factor, end_s=s.end_s * factor) for s in segments)
+
+    videos = {
+        name: replace(
+            video,
+            duration_s=None if video.duration_s is None else video.duration_s * factor,
+            segments=scaled(video.segments),
+            degenerate=scaled(video.degenerate),
+            ignored=scaled(video.ignored),
+        )
+        for name, video in annotations.videos.items()
+    }
+    return replace(annotations, videos=videos)
 
 
 def rename_subsets(annotations: AnnotationSet, names: Sequence[str]) -> AnnotationSet:

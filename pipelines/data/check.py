@@ -11,10 +11,19 @@ from pathlib import Path
 import pandas as pd
 
 from featstore import FeatureStore, VideoRecord
-from pipelines.data.videos import ANNOTATED, Opened, Sources, find_sources, open_videos, pair_with_files
+from pipelines.data.videos import (
+    ANNOTATED,
+    Opened,
+    Sources,
+    decode_videos,
+    find_sources,
+    open_videos,
+    pair_with_files,
+)
 from pipelines.shared.row_fit import VideoRows, check_rows
 from tal.annotations import AnnotationSet, VideoAnnotation, read_annotations
 from tal.annotations.account import Account
+from tal.annotations.clock_factor import ClockFactor, clock_factor
 from tal.annotations.ids import match_ids
 from tal.annotations.labels import alike
 from tal.annotations.types import drop_duplicates
@@ -26,6 +35,10 @@ _DURATION_SHARE, _DURATION_S = 0.02, 0.5
 # A label this rare, beside one of nearly the same name that is this much more frequent, is a misspelling.
 _RARE, _MORE_FREQUENT, _ALIKE = 3, 5, 0.84
 _END_SLACK_S = 0.5
+NOT_DECODED = (
+    "looked at every time stamp and one picture of each video; the other pictures were not decoded: --decode "
+    "does, and finds damage inside files"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +79,9 @@ def check(
     workers: int = 0,
     opened: Opened | None = None,
     reader: str = "auto",
+    decode: bool = False,
 ) -> CheckReport:
-    """Look at all of it, decode nothing but one picture a video.
+    """Look at all of it, and decode one picture of each video.
 
     Parameters
     ----------
@@ -77,6 +91,8 @@ def check(
         what `open_videos` gave for these very videos, if they were opened already.
     reader
         must be able to read the videos.
+    decode
+        decode every picture: damage inside a file shows in no other way.
 
     Raises
     ------
@@ -94,11 +110,20 @@ def check(
         infos, failed = opened or open_videos(sources.by_annotation, reader, workers)
         problems += [Problem("unreadable", name, "error", reason) for name, reason in failed.items()]
         notes += [f"{name}: {note}" for name, info in infos.items() for note in info.notes]
+        if decode:
+            damaged = decode_videos(sources.by_annotation, infos, reader, workers)
+            problems += [Problem("undecodable", name, "error", reason) for name, reason in damaged.items()]
+        elif infos:
+            notes.append(NOT_DECODED)
     if named is not None:
         problems += _labels(named)
         problems += _unit(named, infos)
+        clock = find_clock(named, infos or {})
+        if clock is not None:
+            problems.append(Problem("clock", "", "error", str(clock)))
         for video in named.videos.values():
-            problems += _segments(video, infos.get(video.id) if infos is not None else None)
+            info = infos.get(video.id) if infos is not None else None
+            problems += _segments(video, info, clock is not None and video.id in clock.videos)
         problems += [
             Problem("excluded", e.video_id, "warning", e.reason) for e in named.excluded if e.segment is None
         ]
@@ -117,9 +142,21 @@ def _missing(sources: Sources, videos: Path) -> Iterator[Problem]:
         yield Problem("missing", video_id, "error", detail)
 
 
-def _segments(video: VideoAnnotation, info: VideoInfo | None) -> Iterator[Problem]:
+def find_clock(named: AnnotationSet, infos: Mapping[str, VideoInfo]) -> ClockFactor | None:
+    """The factor that annotated durations have in common against those of the files."""
+    known = {k: (v.duration_s, infos[k].duration_s) for k, v in named.videos.items() if k in infos}
+    durations = {k: (said_s, real_s) for k, (said_s, real_s) in known.items() if said_s and real_s > 0}
+    return clock_factor(durations, [infos[k].fps for k in durations])
+
+
+def _differ(said_s: float, real_s: float) -> bool:
+    return abs(said_s - real_s) > max(_DURATION_S, _DURATION_SHARE * real_s)
+
+
+def _segments(video: VideoAnnotation, info: VideoInfo | None, other_clock: bool) -> Iterator[Problem]:
+    """``other_clock``: its duration is one of those that differ by a common factor, which is said once."""
     said_s, real_s = video.duration_s, info.duration_s if info else None
-    if said_s and real_s and abs(said_s - real_s) > max(_DURATION_S, _DURATION_SHARE * real_s):
+    if said_s and real_s and not other_clock and _differ(said_s, real_s):
         yield Problem("duration", video.id, "error", f"annotated {said_s:.2f} s, the file has {real_s:.2f} s")
     end_s = real_s or said_s
     for segment in video.counted:

@@ -21,13 +21,17 @@ from tal.annotations.builder import first_ids
 from tal.annotations.ids import IdIndex, IdMatches
 from tal.annotations.videos import is_hidden, list_videos, name_files, other_files, safe_id
 from tal.errors import VideoError
+from tal.grid import ClipGrid
 from tal.video import VideoInfo, require_reader
+from tal.video.clips import ClipShape
 from tal.video.pool import LOOK_ONLY, DecodeTask, Finished, decode_all
 
 # The name of annotations' ids in notes.
 ANNOTATED = "annotated id"
 _LOOKED_FOR = ", ".join(VIDEO_SUFFIXES)
 _SHOWN = 3
+# of pictures that nobody looks at
+_SMALL = ClipShape(ClipGrid(16, 1), 16, 16)
 _FEW_VIDEOS = 64  # are opened sooner than worker processes start
 
 
@@ -183,6 +187,22 @@ def open_videos(
                 infos[event.key] = event.info
             bar.advance(task)
     return Opened(infos, failed)
+
+
+def decode_videos(
+    paths: Mapping[str, Path], infos: Mapping[str, VideoInfo], reader: str, workers: int = 0
+) -> dict[str, str]:
+    """Decode every picture of videos that were opened; id -> reason of those where that fails."""
+    tasks = [DecodeTask(k, paths[k], reader, fps=infos[k].fps) for k in infos]
+    failed: dict[str, str] = {}
+    with console.progress("videos") as bar:
+        task = bar.add_task("decoding the videos", total=len(tasks))
+        for event in decode_all(tasks, _SMALL, workers):
+            if isinstance(event, Finished):
+                if event.error:
+                    failed[event.key] = event.error
+                bar.advance(task)
+    return failed
 
 
 def find_videos(given: Iterable[str | Path]) -> dict[str, Path]:

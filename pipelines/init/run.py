@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.config import RunConfig, nested, parse_config
-from pipelines.data.check import CheckReport, Problem, check
+from pipelines.data.check import CheckReport, Problem, check, find_clock
 from pipelines.data.videos import Opened
 from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, choose
 from pipelines.init.split import Split, split
@@ -136,7 +136,10 @@ def init_project(options: InitOptions) -> Project:
     checked = check(options.annotations, options.videos, opened=Opened(surveyed.infos, surveyed.broken))
     notes = [*said, *surveyed.annotations.notes, *surveyed.notes, *_notes(checked, surveyed, options)]
     with output_errors(annotations_path):
-        write_annotations(_with_durations(parts.annotations, surveyed), annotations_path)
+        # another clock is named in the notes, and stays to be seen in the file
+        other_clock = find_clock(parts.annotations, surveyed.infos) is not None
+        chosen = parts.annotations if other_clock else _with_durations(parts.annotations, surveyed)
+        write_annotations(chosen, annotations_path)
     head = _head(options, surveyed, cost, notes)
     write_text(config_path, yaml_text(head, _as_stated(settings, options.out)), options.overwrite)
     store = Path(config.data.store)
