@@ -45,8 +45,8 @@ class ClockFactor:
         return (
             f"annotated durations are {self.factor:.4g} times the files' in {len(self.videos)} of "
             f"{self.num_known} videos{cause}: the segments are probably on that clock too. "
-            f"`longtal annotations convert FILE --out NEW --scale-times {1 / self.factor:.6g}` puts them on the "
-            "files'"
+            f"`longtal annotations convert FILE --out NEW --scale-times {1 / self.factor:.6g}` puts them on "
+            "the files'"
         )
 
 
