@@ -118,6 +118,11 @@ def over_processes(count: Tensor, reduce: bool = True) -> tuple[Tensor, int]:
     return total, processes
 
 
+def as_own_classes(target: Targets) -> Targets:
+    """The same segments, each with its place in the list as its label: what is assigned shows whose it is."""
+    return Targets(target.segments, torch.arange(len(target.labels), device=target.labels.device))
+
+
 class Decoder(nn.Module, ABC):
     """Finds actions in a feature sequence.
 
@@ -129,6 +134,8 @@ class Decoder(nn.Module, ABC):
 
     num_classes: int
     in_channels: int
+    # Positions from one place that can learn an action to the next, where they are closest.
+    finest_stride: int = 1
     # Channels of the encoder's features that `forward` wants besides, as ``video_features`` and
     # ``video_mask`` (before downsampling and consistency module); 0: none.
     video_channels: int = 0
@@ -167,6 +174,23 @@ class Decoder(nn.Module, ABC):
         of a step runs. None: losses are means over samples, and parts of equal size share nothing.
         """
         return None
+
+    @abstractmethod
+    def positives(self, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
+        """How many places (points, anchors) learn each segment, by the rule of `losses`.
+
+        Parameters
+        ----------
+        mask
+            bool [B, 1, T].
+        targets
+            ground truth of each sample, in grid units.
+
+        Returns
+        -------
+        long [N] for each sample; of a segment with 0 the decoder learns nothing. Where the rule looks at
+        predictions too, the places that it chooses among.
+        """
 
     @abstractmethod
     def candidates(self, outputs: Any, mask: Tensor) -> list[Candidates]:

@@ -108,6 +108,10 @@ class Localizer(nn.Module):
         """`Decoder.totals` of a part of a step; mask bool [B, 1, T] of its rows."""
         return self.decoder.totals(mask[..., :: self.downsample], self.decoder_targets(targets))
 
+    def positives(self, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
+        """`Decoder.positives`, long [N] for each sample; mask bool [B, 1, T] of rows."""
+        return self.decoder.positives(mask[..., :: self.downsample], targets)
+
     def decoder_targets(self, targets: Sequence[Targets]) -> Sequence[Targets]:
         """Ground truth in the decoder's classes: with ``one_class`` every label is 0."""
         if not self.config.one_class:

@@ -23,8 +23,9 @@ from tal.decoders.afsd.network import (
     start_end_scores,
 )
 from tal.decoders.afsd.pooling import boundary_max_pool
-from tal.decoders.base import Candidates, Decoder, StepTotals, Targets
+from tal.decoders.base import Candidates, Decoder, StepTotals, Targets, as_own_classes
 from tal.decoders.layers.conv_pyramid import FPN, ConvPyramid
+from tal.decoders.layers.masks import strided_masks
 from tal.decoders.padded_targets import PaddedTargets, clamp_to_valid
 from tal.errors import ConfigError
 from tal.losses import giou_offsets, iou
@@ -259,6 +260,20 @@ class AFSD(Decoder):
             result["video"] = self._video_loss(outputs.video_logits, targets)
             total = total + result["video"]
         return {"loss": total, **result}
+
+    @torch.no_grad()
+    def positives(self, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
+        masks = strided_masks(mask, self.config.num_levels)
+        lengths = [level.shape[-1] for level in masks]
+        assigned = parts.assign_points(
+            points_of_levels(lengths, mask.device),
+            self.config.regression_ranges,
+            lengths,
+            torch.cat(masks, dim=-1)[:, 0],
+            PaddedTargets.collate([as_own_classes(target) for target in targets], mask.device),
+        )
+        answers = zip(assigned.label, assigned.positive, targets, strict=True)
+        return [torch.bincount(label[p], minlength=len(target.labels)) for label, p, target in answers]
 
     def _start_end(self, outputs: AFSDOutput, padded: PaddedTargets) -> Tensor:
         total = outputs.coarse.new_zeros(())

@@ -16,7 +16,7 @@ from tal.decoders.daotad.attention_pyramid import AttentionPyramid
 from tal.decoders.daotad.config import DaoTADConfig
 from tal.decoders.layers.conv_pyramid import FPN, ConvPyramid
 from tal.decoders.layers.convolution import ConvStack
-from tal.decoders.layers.masks import strided
+from tal.decoders.layers.masks import strided_masks
 from tal.decoders.padded_targets import PaddedTargets, clamp_to_valid
 from tal.losses import diou, sigmoid_focal
 
@@ -119,12 +119,18 @@ class DaoTAD(Decoder):
     @torch.no_grad()
     def totals(self, mask: Tensor, targets: Sequence[Targets]) -> Tensor:
         """Number of positive anchors [1], at least one for each sample."""
-        masks = [mask]
-        for _ in range(self.config.num_levels - 1):
-            masks.append(strided(masks[-1], 2))
-        anchors, valid = self._anchors(masks)
-        assigned = self._assign(anchors, valid, PaddedTargets.collate(targets, mask.device))
-        return _count(assigned).float().reshape(1)
+        return _count(self._assigned(mask, targets)).float().reshape(1)
+
+    @torch.no_grad()
+    def positives(self, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
+        assigned = self._assigned(mask, targets)
+        answers = zip(assigned.target, assigned.positive, targets, strict=True)
+        return [torch.bincount(t[p], minlength=len(target.labels)) for t, p, target in answers]
+
+    def _assigned(self, mask: Tensor, targets: Sequence[Targets]) -> Assignment:
+        """What the anchors of features with this mask [B, 1, T] learn."""
+        anchors, valid = self._anchors(strided_masks(mask, self.config.num_levels))
+        return self._assign(anchors, valid, PaddedTargets.collate(targets, mask.device))
 
     def losses(
         self,

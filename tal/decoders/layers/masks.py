@@ -20,6 +20,11 @@ def strided(mask: Tensor, stride: int) -> Tensor:
     return mask if stride == 1 else mask[..., ::stride]
 
 
+def strided_masks(mask: Tensor, levels: int) -> list[Tensor]:
+    """Masks of a pyramid whose every level has half the length of the one before, the first as it is."""
+    return [strided(mask, 2**level) for level in range(levels)]
+
+
 def masked(x: Tensor, mask: Tensor, strict: bool = True) -> Tensor:
     """x with zeros outside the mask; x itself when not strict."""
     return x * mask.to(x.dtype) if strict else x

@@ -13,7 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tal.decoders.base import Candidates, Decoder, StepTotals, Targets, joined_candidates, over_processes
+from tal.decoders.base import (
+    Candidates,
+    Decoder,
+    StepTotals,
+    Targets,
+    as_own_classes,
+    joined_candidates,
+    over_processes,
+)
 from tal.decoders.layers.masks import masked, strided
 from tal.decoders.layers.norms import ChannelNorm, GroupNorm, NoNorm
 from tal.decoders.pyramid.assign import Assignment, BatchAssignment, Points, assign_by_center, assign_sim_ota
@@ -42,6 +50,7 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         super().__init__()
         self.config = config
         self.in_channels, self.num_classes = in_channels, num_classes
+        self.finest_stride = config.strides[0]
         self.backbone = self.build_backbone(in_channels)
         self.neck = LevelNorms(self.build_norms(), config.first_level)
         self.class_head = self.build_class_head(config.head_kernel)
@@ -180,11 +189,33 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         positions = PyramidOutput(mask.shape[2], masks, [], [])  # centres are assigned without predictions
         return self.assign(positions, targets).num_positive.float().reshape(1)
 
+    @torch.no_grad()
+    def positives(self, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
+        masks = [strided(mask, stride) for stride in self.config.strides]
+        points = self._points(masks)
+        valid = torch.cat([m[:, 0] for m in masks], dim=1)  # [B, P]
+        counts = []
+        for index, target in enumerate(targets):
+            own, number = as_own_classes(target), len(target.labels)
+            assigned = assign_by_center(points, own.segments.float(), own.labels, number, self._radius)
+            counts.append((assigned.classes * valid[index, :, None]).sum(0).long())
+        return counts
+
+    @property
+    def _radius(self) -> float | None:
+        """How far from an action's centre a point may lie, in strides; None: anywhere inside."""
+        return None if self.config.assignment == "inside" else self.config.center_radius
+
+    def _points(self, masks: Sequence[Tensor]) -> Points:
+        """Points of levels with these masks [B, 1, T_l]."""
+        config = self.config
+        return Points.build([m.shape[2] for m in masks], config.strides, config.ranges, masks[0].device)
+
     def assign(self, outputs: PyramidOutput, targets: Sequence[Targets]) -> BatchAssignment:
         """Targets of every point of the batch."""
         config = self.config
         device = outputs.masks[0].device
-        points = Points.build([m.shape[2] for m in outputs.masks], config.strides, config.ranges, device)
+        points = self._points(outputs.masks)
         valid = torch.cat([m[:, 0] for m in outputs.masks], dim=1)  # [B, P]
         assigned: list[Assignment] = []
         for index, target in enumerate(targets):
@@ -192,8 +223,7 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
             if config.assignment == "sim_ota":
                 assigned.append(self._sim_ota(outputs, index, points, segments, labels, valid[index]))
             else:
-                radius = config.center_radius if config.assignment == "center" else None
-                assigned.append(assign_by_center(points, segments, labels, self.num_classes, radius))
+                assigned.append(assign_by_center(points, segments, labels, self.num_classes, self._radius))
         classes = torch.stack([a.classes for a in assigned])
         positive = (classes.sum(-1) > 0) & valid
         weight = torch.stack([a.weight for a in assigned]).where(
