@@ -198,9 +198,20 @@ def _prober(config: RunConfig, budget_bytes: int, steps: int) -> Prober:
 
 
 def _num_classes(config: RunConfig) -> int:
-    """Classes of the annotations; 20 where there are none to read (it matters little)."""
+    """Classes of the annotations; 20 where there are none to read (it matters little).
+
+    What keeps `longtal train` from learning or measuring is a warning here.
+    """
     if not config.data.annotations:
         return 20
-    from tal.annotations import read_annotations
+    from pipelines.data.run_annotations import read_run_annotations
+    from pipelines.train.findings import Findings
+    from pipelines.train.preflight.actions import check_actions
 
-    return max(1, len(read_annotations(config.data.annotations).labels))
+    annotated = read_run_annotations(config.data, config.learns_one_class)
+    findings, doubts = Findings(), Findings()
+    check_actions(annotated, doubts)
+    with findings.collected(only_warn=True):
+        doubts.settle()
+    findings.settle()
+    return max(1, len(annotated.whole.labels))

@@ -35,17 +35,16 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
     from pipelines.shared import console
     from pipelines.train import saved_config, train
     from pipelines.train.ensure_store import ensure_store
-    from tal.shared.files import require_folder
 
+    ready = None
     if resume and (Path(out) / "config.yaml").exists():
         config = load_config(source, sets) if source is not None else with_settings(saved_config(out), sets)
     elif source is None:
         raise click.UsageError("give --config YAML|PRESET (or --resume with the folder of a run)")
     else:
         config = load_config(source, sets)
-        require_folder(Path(out))
-        ensure_store(config, source, sets, Path(out))
-    result = train(config, out, resume=resume, command=sys.argv)
+        ready = ensure_store(config, source, sets, Path(out))
+    result = train(config, out, resume=resume, command=sys.argv, ready=ready)
     if not result.is_main:
         return
     if as_json:
@@ -55,6 +54,7 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
                 "step": result.step,
                 "validation_mAP": result.best,
                 "best_step": result.best_step,
+                "unmeasured": result.unmeasured,
                 "parameters": result.num_parameters,
             }
         )
@@ -65,3 +65,5 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
             else f", best validation mAP {result.best:.4f} (step {result.best_step})"
         )
         console.out.print(f"{result.step} steps done{best}; model in {result.out / 'model'}")
+    if result.unmeasured:
+        click.get_current_context().exit(1)

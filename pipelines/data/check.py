@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from featstore import FeatureStore, VideoRecord
+from featstore import FeatureStore
+from pipelines.data.stored_fit import check_stored
 from pipelines.data.videos import (
     ANNOTATED,
     Opened,
@@ -20,7 +21,6 @@ from pipelines.data.videos import (
     open_videos,
     pair_with_files,
 )
-from pipelines.shared.row_fit import VideoRows, check_rows
 from tal.annotations import AnnotationSet, VideoAnnotation, read_annotations
 from tal.annotations.account import Account
 from tal.annotations.clock_factor import ClockFactor, clock_factor
@@ -265,30 +265,14 @@ def _rows(store: FeatureStore, durations: Mapping[str, float | None], notes: lis
     durations
         of the stored ids, as annotations or files say it.
     """
-    if store.spec.resampled_rows:
-        notes.append(
-            f"{store.path.name}: every video was resampled to {store.spec.resampled_rows} rows: they are not "
-            "compared with its duration"
-        )
-        return
-    records = [store.video(video_id) for video_id in store.video_ids]
-    timed = [(r, seconds) for r in records if r.fps > 0 and (seconds := _seconds(r, durations))]
-    if len(timed) < len(records):
-        notes.append(
-            f"{store.path.name}: duration or rate of {len(records) - len(timed)} of {len(records)} videos is "
-            "not known: their rows are not compared with it"
-        )
-    fit = check_rows([VideoRows.of(r.id, r.num_rows, r.fps, store.spec, seconds) for r, seconds in timed])
+    fit, left_out = check_stored(store, store.video_ids, durations)
+    if left_out:
+        notes.append(left_out)
     hint = f"; {fit.hint}" if fit.hint else ""
     for rows in fit.wrong:
         yield Problem("rows", rows.video_id, "error", f"{rows}: {rows.made}{hint}")
     for rows in fit.slight:
         yield Problem("rows", rows.video_id, "warning", f"{rows}: {rows.made}")
-
-
-def _seconds(record: VideoRecord, durations: Mapping[str, float | None]) -> float | None:
-    """How long a stored video is; what is said of it here and now comes first."""
-    return durations.get(record.id) or record.duration_s
 
 
 def _counts(named: AnnotationSet | None, infos: dict[str, VideoInfo] | None) -> pd.DataFrame:

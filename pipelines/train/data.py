@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,13 +10,14 @@ import numpy as np
 
 from featstore import FeatureStore
 from pipelines.config import DataConfig
-from pipelines.data.run_annotations import read_run_annotations
+from pipelines.data.run_annotations import RunAnnotations
 from pipelines.data.videos import ANNOTATED, pair_with_files, tell
 from pipelines.shared.console import log
+from pipelines.train.findings import Findings
 from tal.annotations import AnnotationSet, VideoAnnotation
 from tal.annotations.ids import match_ids
 from tal.errors import AnnotationError
-from tal.grid import FeatureGrid
+from tal.grid import ClipGrid, FeatureGrid, FrameGrid
 from tal.inference.stored_video import row_grid
 from tal.memory.sampler import TrainingVideo
 
@@ -33,12 +34,15 @@ class RunData:
         the annotations of the validation subset; None: no validation.
     labels
         class names in order.
+    ids
+        of all annotated videos that are there: as the annotations write it -> as it is here.
     """
 
     train: list[TrainingVideo]
     validation: list[TrainingVideo]
     ground_truth: AnnotationSet | None
     labels: tuple[str, ...]
+    ids: Mapping[str, str]
 
 
 # Says how a video of the run is sampled: (path, annotation) -> (rows, fps, duration in seconds, grid)
@@ -47,11 +51,11 @@ Measure = Callable[[Path, VideoAnnotation], tuple[int, float, float, FeatureGrid
 
 def load_data(
     config: DataConfig,
+    annotated: RunAnnotations,
     store: FeatureStore | None,
     measure: Measure | None = None,
-    one_class: bool = False,
 ) -> RunData:
-    """Read the annotations and pair them with stored rows, and with video files when the run looks at them.
+    """Pair the annotations with stored rows, and with video files when the run looks at them.
 
     A video has its id in the store, without a store that of its file; ``ground_truth`` has the same ids. The
     log says which of them the annotations write otherwise. Videos that annotations name but nothing holds are
@@ -61,30 +65,44 @@ def load_data(
     ----------
     measure
         stands in for the store when training needs none.
-    one_class
-        all labels are one.
 
     Raises
     ------
     VideoError
         when there is no folder of videos where the configuration says so.
-    AnnotationError, EvaluationError
-        when a subset is unknown or nothing of it can be used.
+    AnnotationError
+        when nothing of a subset can be used; a `NotReadyError` when that is so of both.
     """
-    annotated = read_run_annotations(config, one_class)
-    annotations = annotated.whole
-    for note in (*annotations.notes, *annotated.notes):
-        log.info("%s", note)
-    places = _find_places(annotations, config, store)
-    train = _videos(annotated.train, places, measure, needs_segments=True)
-    ground_truth, validation = annotated.validation, []
+    places = _find_places(annotated.whole, config, store)
+    findings = Findings()
+    train: list[TrainingVideo] = []
+    validation: list[TrainingVideo] = []
+    with findings.collected():
+        train = _videos(annotated.train, places, measure, "training")
+    ground_truth = annotated.validation
     if ground_truth is not None:
-        validation = _videos(ground_truth, places, measure, needs_segments=False)
+        with findings.collected():
+            validation = _videos(ground_truth, places, measure, "validation")
         ids = {k: places.ids[k] for k in ground_truth.videos if k in places.ids}
         ground_truth = ground_truth.renamed(ids)
-    if not annotations.labels:
-        raise AnnotationError(f"{config.annotations} has no labelled segment to learn from")
-    return RunData(train, validation, ground_truth, tuple(annotations.labels))
+    findings.settle()
+    return RunData(train, validation, ground_truth, tuple(annotated.whole.labels), places.ids)
+
+
+def planned_videos(annotations: AnnotationSet, encoder: ClipGrid, data: DataConfig) -> list[TrainingVideo]:
+    """Videos as an extraction will make them, by what the annotations say of their lengths.
+
+    A video of unknown length ends with its last action.
+    """
+    index = {label: number for number, label in enumerate(annotations.labels)}
+    videos = []
+    for video in annotations.videos.values():
+        duration_s = video.duration_s or max((s.end_s for s in video.segments), default=0.0)
+        sampling = FrameGrid(data.fps).capped(duration_s, data.max_frames)
+        rows = encoder.num_rows(sampling.num_frames(duration_s))
+        grid = encoder.rows_at(sampling.fps)
+        videos.append(_training_video(video, index, rows, sampling.fps, duration_s, grid, ""))
+    return videos
 
 
 @dataclass(frozen=True)
@@ -105,8 +123,30 @@ class _Places:
 
     def holds(self, annotated_id: str) -> bool:
         """Whether the video is everywhere where the run looks for it."""
-        has_file = not self.config.videos or annotated_id in self.files
-        return has_file and (self.store is None or self.ids.get(annotated_id) in self.stored)
+        return self.has_file(annotated_id) and (
+            self.store is None or self.ids.get(annotated_id) in self.stored
+        )
+
+    def has_file(self, annotated_id: str) -> bool:
+        """Whether its file is there, or the run does not look at files."""
+        return not self.config.videos or annotated_id in self.files
+
+    def without(self, missing: Sequence[str]) -> str:
+        """Why videos are not held, for messages: how many for which reason."""
+        reasons: dict[str, list[str]] = {}
+        states = self.store.videos().set_index("id") if self.store is not None else None
+        for annotated_id in missing:
+            stored_id = self.ids.get(annotated_id)
+            if not self.has_file(annotated_id):
+                reason = f"no file in {self.config.videos}"
+            elif states is None or stored_id is None or stored_id not in states.index:
+                reason = f"not in {self.config.store}"
+            elif states["state"][stored_id] == "failed":
+                reason = "failed in extraction"
+            else:
+                reason = "extraction not finished"
+            reasons.setdefault(reason, []).append(annotated_id)
+        return "; ".join(f"{len(ids)} {reason} ({shortened(ids)})" for reason, ids in reasons.items())
 
 
 def _find_places(annotations: AnnotationSet, config: DataConfig, store: FeatureStore | None) -> _Places:
@@ -128,12 +168,14 @@ def _find_places(annotations: AnnotationSet, config: DataConfig, store: FeatureS
 
 
 def _videos(
-    annotations: AnnotationSet, places: _Places, measure: Measure | None, needs_segments: bool
+    annotations: AnnotationSet, places: _Places, measure: Measure | None, kind: str
 ) -> list[TrainingVideo]:
+    """The videos of a subset that are there; ``kind``: training or validation."""
     index = {label: number for number, label in enumerate(annotations.labels)}
     store = places.store
     videos: list[TrainingVideo] = []
     missing: list[str] = []
+    unreadable = Findings()
     for annotated_id, annotation in sorted(annotations.videos.items()):
         if not places.holds(annotated_id):
             missing.append(annotated_id)
@@ -145,7 +187,12 @@ def _videos(
             grid = row_grid(store.spec, fps)
         else:
             assert path is not None and measure is not None
-            num_rows, fps, duration_s, grid = measure(path, annotation)
+            measured = None
+            with unreadable.collected():
+                measured = measure(path, annotation)
+            if measured is None:
+                continue
+            num_rows, fps, duration_s, grid = measured
         videos.append(
             _training_video(
                 replace(annotation, id=video_id),
@@ -157,17 +204,29 @@ def _videos(
                 str(path) if path else "",
             )
         )
-    if missing:
-        shown = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
-        log.warning("%d of %d videos are not in %s: %s", len(missing), len(annotations), places.where, shown)
+    unreadable.settle()
     if not videos:
         raise AnnotationError(
-            f"none of the {len(annotations)} videos of {places.config.annotations} is in {places.where}; ids "
-            f"there look like {', '.join(sorted(places.stored)[:3]) or 'nothing'}"
+            f"none of the {len(annotations)} {kind} videos of {places.config.annotations} can be used: "
+            f"{places.without(missing)}; ids there look like "
+            f"{', '.join(sorted(places.stored)[:3]) or 'nothing'}"
         )
-    if needs_segments and not any(len(v.segments) for v in videos):
-        raise AnnotationError(f"no training video of {places.config.annotations} has a labelled segment")
+    if missing:
+        counts = "; their actions count as missed" if kind == "validation" else ""
+        why = places.without(missing)
+        log.warning(
+            "%d of %d %s videos are left out: %s%s", len(missing), len(annotations), kind, why, counts
+        )
+    if kind == "training" and not any(len(v.segments) for v in videos):
+        raise AnnotationError(
+            f"no training video of {places.config.annotations} that is in {places.where} has an action"
+        )
     return videos
+
+
+def shortened(ids: Sequence[str]) -> str:
+    """The first ids of a list."""
+    return ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
 
 
 def _training_video(

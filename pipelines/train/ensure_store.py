@@ -9,13 +9,15 @@ from pathlib import Path
 
 from featstore import FeatureStore
 from pipelines.config import RunConfig
-from pipelines.data.run_annotations import read_run_annotations
 from pipelines.shared import console
+from pipelines.train.preflight import Ready, make_ready, with_rows
 from tal.errors import ConfigError
 
 
-def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path) -> bool:
+def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path) -> Ready | None:
     """Extract what the store lacks: all of it, or the rest of an extraction that was interrupted.
+
+    What training would refuse after the extraction is refused before it.
 
     Parameters
     ----------
@@ -27,29 +29,31 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
 
     Returns
     -------
-    bool
-        whether anything was extracted.
+    Ready or None
+        for `train`, after an extraction; None where there was nothing to extract.
 
     Raises
     ------
     ConfigError
-        when there is something to extract and several processes were started, or no annotations are named.
+        when there is something to extract and several processes were started.
     VideoError
         when not a single video could be extracted.
+    LongtalError
+        whatever else would keep the run from its first step.
     """
     store = Path(config.data.store)
     if not _uses_rows(config) or _is_full(store) or any((out / "checkpoints").glob("*")):
-        return False
+        return None
     what = "was interrupted before it was full" if store.exists() else "does not exist yet"
     changes = [word for setting in sets for word in ("--set", setting)]
     command = shlex.join(["longtal", "extract", "--config", source, *changes])
+    ready = make_ready(config, out, extracting=True)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
         raise ConfigError(
             f"{store} {what}, and one process extracts, not {processes}: run "
             f"`{command}` first, then train as you did"
         )
-    _check_annotations(config)
 
     from pipelines.extract import ExtractOptions, extract
     from pipelines.extract.run import require_some
@@ -64,7 +68,7 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
         report.num_rows,
         report.wall_s,
     )
-    return True
+    return with_rows(ready, config, out)
 
 
 def _uses_rows(config: RunConfig) -> bool:
@@ -79,8 +83,3 @@ def _is_full(store: Path) -> bool:
         return False
     with FeatureStore.open(store) as opened:
         return not (opened.videos()["state"] == "reserved").any()
-
-
-def _check_annotations(config: RunConfig) -> None:
-    """What training would refuse after the extraction is refused before it."""
-    read_run_annotations(config.data, config.learns_one_class)

@@ -76,6 +76,8 @@ class Trainer:
     state: TrainState
     log: RunLog
     receiver: Receiver = field(default_factory=Receiver)
+    # why the newest validation gave no result; empty: it did
+    unmeasured: str = ""
 
     def run(self) -> TrainState:
         """Train to the end; returns the final state."""
@@ -91,7 +93,7 @@ class Trainer:
             self.state.epoch, self.state.step_in_epoch = epoch + 1, 0
             last = self.state.epoch == self.config.train.epochs
             if self.validator is not None and self._validation_due(epoch, last):
-                self.validate(epoch)
+                self._try_to_validate(epoch, last)
             every = self.config.train.checkpoint_every
             if last or not every or self.state.step % every == 0:
                 self.checkpoint()
@@ -203,6 +205,27 @@ class Trainer:
         train = self.config.train
         return last or (epoch + 1 >= train.validate_from and (epoch + 1) % train.validate_every == 0)
 
+    def _try_to_validate(self, epoch: int, last: bool) -> None:
+        """Validate; what is trained is worth a model also where that fails.
+
+        Before the last validation its weights are RUN/model already, unless better ones are: so they are also
+        there when the process ends in it.
+        """
+        chosen = self.state.best and self.config.train.select == "best"
+        if last and not chosen:
+            self._write_last()
+        try:
+            self.validate(epoch)
+        except LongtalError as error:
+            self.unmeasured = str(error)
+            self.log.write("validation_failed", self.state.step, epoch=epoch, error=str(error))
+            then = "training goes on"
+            if last:
+                then = f"the model has {'the best weights before it' if chosen else 'the last weights'}"
+            log.warning("epoch %d: the validation failed: %s; %s", epoch + 1, error, then)
+        else:
+            self.unmeasured = ""
+
     def validate(self, epoch: int) -> None:
         """mAP with the averaged weights when there are any; keeps the best models."""
         assert self.validator is not None
@@ -228,12 +251,16 @@ class Trainer:
 
     def _choose_model(self) -> None:
         """At the end: without validation the last weights are the model."""
-        if self.validator is None and self.accelerator.is_main_process:
-            with self.averaged():
-                self.keeper.write_last(self.network, self.state.step)
+        if self.validator is None:
+            self._write_last()
         elif self.state.best and self.config.train.select == "best":
             best = self.state.best[0]
             log.info("best validation mAP %.4f at step %d", best["value"], best["step"])
+
+    def _write_last(self) -> None:
+        if self.accelerator.is_main_process:
+            with self.averaged():
+                self.keeper.write_last(self.network, self.state.step)
 
     def averaged(self) -> AbstractContextManager[None]:
         """A block in which the network holds the weights to judge."""

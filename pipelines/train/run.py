@@ -7,16 +7,17 @@ validation/ · models/ (the best) · model/ (the one to predict with).
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from pipelines.config import RunConfig, parse_config, save_resolved
-from pipelines.data.run_annotations import read_run_annotations
+from pipelines.data.run_annotations import RunAnnotations
 from pipelines.shared.console import log, set_quiet
 from pipelines.shared.files import write_text
 from pipelines.shared.provenance import provenance
@@ -25,7 +26,10 @@ from pipelines.train.checkpoint import list_checkpoints
 from pipelines.train.resume import settings_to_go_on_with
 from tal.encoders import self_contained
 from tal.errors import ConfigError
-from tal.video import require_reader, resolve_reader
+from tal.video import resolve_reader
+
+if TYPE_CHECKING:
+    from pipelines.train.preflight import Ready
 
 
 @dataclass(frozen=True)
@@ -40,42 +44,55 @@ class TrainResult:
     best: float | None
     best_step: int | None
     num_parameters: int
+    unmeasured: str = ""  # why the last validation has no result; empty: it has one, or none was asked for
     is_main: bool = True  # false in all but one of several processes
 
 
 def train(
-    config: RunConfig, out: str | Path, resume: bool = False, command: Sequence[str] = ()
+    config: RunConfig,
+    out: str | Path,
+    resume: bool = False,
+    command: Sequence[str] = (),
+    ready: Ready | None = None,
 ) -> TrainResult:
     """Train until ``train.epochs`` are done. With ``resume`` an interrupted run goes on where it stood.
+
+    Parameters
+    ----------
+    ready
+        what `pipelines.train.preflight.make_ready` found; None: it is asked here.
 
     Raises
     ------
     ConfigError
         when ``out`` holds a run already and ``resume`` is not set, or the configuration does not fit here.
+    LongtalError
+        whatever else keeps the run from its first step; a NotReadyError where that is several things.
     """
+    from pipelines.train.preflight import make_ready
     from pipelines.train.setup import build_accelerator, build_trainer, new_run_id
 
     out = Path(out)
     if config.encoder is not None:
         config = config.model_copy(update={"encoder": self_contained(config.encoder)})
-    if config.data.videos:
-        require_reader(config.data.reader)
-    accelerator = build_accelerator(config)
-    if not accelerator.is_main_process:
+    if os.environ.get("RANK", "0") != "0":
         set_quiet(True)
     begun = bool(list_checkpoints(out / "checkpoints"))
     if begun and not resume:
         raise ConfigError(f"{out} holds a run already: --resume goes on with it, or give another --out")
     if begun:
         config = settings_to_go_on_with(saved_config(out), config, out)
+    ready = ready or make_ready(config, out, begun)
+    assert ready.data is not None
+    accelerator = build_accelerator(config)
     accelerator.wait_for_everyone()
     if accelerator.is_main_process and not begun:
-        _begin(config, out, new_run_id(), command)
+        _begin(config, ready.annotations, out, new_run_id(), command)
     if accelerator.is_main_process and begun:
         save_resolved(config, out)
     accelerator.wait_for_everyone()
     facts = json.loads((out / "provenance.json").read_text())
-    trainer = build_trainer(config, out, accelerator, facts["run_id"], facts)
+    trainer = build_trainer(config, out, accelerator, facts["run_id"], facts, ready.data, ready.encoder)
     if accelerator.is_main_process:
         labels = json.dumps(list(trainer.keeper.labels), indent=1, ensure_ascii=False)
         write_text(out / "labels.json", labels, overwrite=True)
@@ -90,7 +107,13 @@ def train(
         trainer.log.close()
     best = state.best[0] if state.best else {"value": None, "step": None}
     return TrainResult(
-        out, state.step, best["value"], best["step"], _count(trainer.network), accelerator.is_main_process
+        out,
+        state.step,
+        best["value"],
+        best["step"],
+        _count(trainer.network),
+        trainer.unmeasured,
+        accelerator.is_main_process,
     )
 
 
@@ -102,13 +125,14 @@ def saved_config(out: str | Path) -> RunConfig:
     return parse_config(located(yaml.safe_load(path.read_text(encoding="utf-8")), Path(out)), str(path))
 
 
-def _begin(config: RunConfig, out: Path, run_id: str, command: Sequence[str]) -> None:
+def _begin(
+    config: RunConfig, annotations: RunAnnotations, out: Path, run_id: str, command: Sequence[str]
+) -> None:
     """Write config.yaml, with the subsets as the annotations call them, and provenance.json.
 
     What an attempt that never began left behind goes.
     """
-    data = read_run_annotations(config.data, config.learns_one_class).named(config.data)
-    config = config.model_copy(update={"data": data})
+    config = config.model_copy(update={"data": annotations.named(config.data)})
     out.mkdir(parents=True, exist_ok=True)
     if (out / "memory.zarr").exists():
         shutil.rmtree(out / "memory.zarr")

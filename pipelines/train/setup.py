@@ -22,20 +22,19 @@ from pipelines.train.checkpoint import (
     load_weights,
     trunk_sha256,
 )
-from pipelines.train.data import RunData, load_data
+from pipelines.train.data import RunData
 from pipelines.train.ema import WeightAverage
 from pipelines.train.encode import loader_workers
 from pipelines.train.loop import Trainer
-from pipelines.train.measure import measure_video
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import build_optimizer
 from pipelines.train.run_log import RunLog
 from pipelines.train.snapshots import AgeSnapshots
 from pipelines.train.step import TrainStep
-from pipelines.train.stores import check_spec, open_stores, share_out
+from pipelines.train.stores import open_stores, share_out
 from pipelines.train.validate import Validator
 from tal.device import set_float32
-from tal.encoders import Encoder, build_encoder
+from tal.encoders import Encoder
 from tal.errors import CheckpointError, ConfigError
 from tal.localizer import Localizer
 from tal.memory.clip_loader import ClipDataset, ClipReading
@@ -64,18 +63,26 @@ def build_accelerator(config: RunConfig) -> Accelerator:
             InitProcessGroupKwargs(timeout=_PATIENCE),
         ],
     )
-    if config.train.device not in ("auto", accelerator.device.type):
+    require_device(config, accelerator.device.type)
+    require_shares(config, accelerator.num_processes)
+    return accelerator
+
+
+def require_device(config: RunConfig, device: str) -> None:
+    """Raise ConfigError unless ``device``, which was chosen here, is the one that the run names."""
+    if config.train.device not in ("auto", device):
         raise ConfigError(
-            f"train.device is {config.train.device}, but torch finds {accelerator.device.type} here: "
-            f"set train.device=auto"
+            f"train.device is {config.train.device}, but torch finds {device} here: set train.device=auto"
         )
-    share = config.train.accumulate * accelerator.num_processes
-    if config.train.batch_size % share:
+
+
+def require_shares(config: RunConfig, processes: int) -> None:
+    """Raise ConfigError unless each process and micro-batch has as many windows of a step as the others."""
+    if config.train.batch_size % (config.train.accumulate * processes):
         raise ConfigError(
-            f"train.batch_size {config.train.batch_size} is not a multiple of {accelerator.num_processes} "
+            f"train.batch_size {config.train.batch_size} is not a multiple of {processes} "
             f"processes x train.accumulate {config.train.accumulate}"
         )
-    return accelerator
 
 
 def build_network(
@@ -93,14 +100,19 @@ def build_network(
 
 
 def build_trainer(
-    config: RunConfig, out: Path, accelerator: Accelerator, run_id: str, provenance: dict[str, Any]
+    config: RunConfig,
+    out: Path,
+    accelerator: Accelerator,
+    run_id: str,
+    provenance: dict[str, Any],
+    data: RunData,
+    encoder: Encoder | None,
 ) -> Trainer:
-    """The whole run at its start, or at the checkpoint to go on from when there is one."""
-    encoder = build_encoder(config.encoder, seed=config.train.seed) if config.encoder is not None else None
+    """The whole run at its start, or at the checkpoint to go on from when there is one.
+
+    ``encoder`` has the weights that a run begins with.
+    """
     stores = open_stores(config, out, accelerator, run_id)
-    if encoder is not None and stores.rows is not None:
-        check_spec(config, encoder, stores.rows)
-    data = load_data(config.data, stores.rows, measure_video(config), config.learns_one_class)
     channels = stores.rows.spec.channels if stores.rows is not None else (encoder.channels if encoder else 0)
     network = build_network(config, len(data.labels), channels, encoder)
     if config.train.compile:

@@ -40,19 +40,37 @@ class Stores:
 
 def writes_memory(config: RunConfig) -> bool:
     """Whether the run's steps change stored rows."""
-    memory = config.memory
-    uses_store = bool(config.data.store) and memory.baseline == "none"
-    return config.end_to_end and uses_store and memory.write_back != "off"
+    return config.end_to_end and uses_store(config) and config.memory.write_back != "off"
+
+
+def uses_store(config: RunConfig) -> bool:
+    """Whether the run reads stored rows."""
+    return bool(config.data.store) and not (config.end_to_end and config.memory.baseline != "none")
+
+
+def require_store(config: RunConfig) -> None:
+    """Raise ConfigError where stored rows are needed and no store is named."""
+    without = config.end_to_end and (config.memory.ratio == 1 or config.memory.baseline != "none")
+    if not uses_store(config) and not without:
+        raise ConfigError(
+            "data.store is empty: make one with `longtal extract` or `longtal store import` and "
+            "give it with --set data.store=PATH"
+        )
+
+
+def rows_path(config: RunConfig, out: Path, begun: bool) -> Path | None:
+    """The store whose rows a run reads: the extraction, or the run's own copy once it has ``begun``."""
+    if not uses_store(config):
+        return None
+    copy = out / "memory.zarr"
+    own = begun and writes_memory(config) and not config.memory.in_place and copy.exists()
+    return copy if own else Path(config.data.store)
 
 
 def open_stores(config: RunConfig, out: Path, accelerator: Accelerator, run_id: str) -> Stores:
     """The extraction as it is, or the run's own copy of it when steps write rows back."""
-    if not config.data.store or (config.end_to_end and config.memory.baseline != "none"):
-        if not config.end_to_end or (config.memory.ratio < 1 and config.memory.baseline == "none"):
-            raise ConfigError(
-                "data.store is empty: make one with `longtal extract` or `longtal store import` and "
-                "give it with --set data.store=PATH"
-            )
+    require_store(config)
+    if not uses_store(config):
         return Stores(None, None)
     if not writes_memory(config):
         store = FeatureStore.open(config.data.store)

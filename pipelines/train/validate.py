@@ -15,6 +15,7 @@ from pipelines.config import RunConfig
 from pipelines.shared.console import log, progress
 from pipelines.train.encode import encode_training_videos, share_by_duration
 from tal.annotations import PREDICTION_COLUMNS, AnnotationSet
+from tal.errors import LongtalError, VideoError
 from tal.inference.stored_video import stored_rows
 from tal.inference.videos import VideoDetector, VideoResult, VideoRows
 from tal.memory.network import MemoryNetwork
@@ -57,16 +58,27 @@ class Validator:
                 log.info("%s: %s", self.video_scores.source, note)
 
     def run(self, network: MemoryNetwork) -> Validation:
-        """Detections of each process's share of the videos, gathered; mAP at ``train.val_tiou``."""
+        """Detections of each process's share of the videos, gathered; mAP at ``train.val_tiou``.
+
+        Raises
+        ------
+        LongtalError
+            a video cannot be read, or nothing can be measured: in all processes, whichever has the video.
+        """
         network.eval()
         searcher = VideoDetector(network.localizer, self.inference, self.labels, self.video_scores)
         found: dict[str, pd.DataFrame] = {}
-        with progress("videos") as bar, closing(self._rows(network)) as videos:
-            task = bar.add_task("validation", total=len(self.mine))
-            for video in searcher.detect_all(videos):
-                # plain text: each video's frame has categories of its own, and the frames are joined
-                found[video.id] = video.get().astype({"video_id": "object", "label": "object"})
-                bar.advance(task)
+        failure: LongtalError | None = None
+        try:
+            with progress("videos") as bar, closing(self._rows(network)) as videos:
+                task = bar.add_task("validation", total=len(self.mine))
+                for video in searcher.detect_all(videos):
+                    # plain text: each video's frame has categories of its own, and the frames are joined
+                    found[video.id] = video.get().astype({"video_id": "object", "label": "object"})
+                    bar.advance(task)
+        except LongtalError as error:
+            failure = error
+        self._raise_together(failure)
         frames = [found[video.id] for video in self.mine]
         detections = pd.concat([*frames, pd.DataFrame(columns=PREDICTION_COLUMNS)], ignore_index=True)
         if self.accelerator.num_processes > 1:
@@ -74,6 +86,15 @@ class Validator:
             detections = pd.DataFrame(records, columns=detections.columns)
         result = evaluate(self.ground_truth, detections, self.config.train.val_tiou)
         return Validation(detections, result)
+
+    def _raise_together(self, failure: LongtalError | None) -> None:
+        """The failure of this process, or of another one: those that wait for its detections would hang."""
+        if self.accelerator.num_processes > 1:
+            others = [text for text in gather_object([str(failure) if failure else ""]) if text]
+            if others and failure is None:
+                raise VideoError(others[0])
+        if failure is not None:
+            raise failure
 
     def _rows(self, network: MemoryNetwork) -> Generator[VideoRows | VideoResult, None, None]:
         """Stored rows of videos that have them, then those that are encoded now."""

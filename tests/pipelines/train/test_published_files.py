@@ -161,14 +161,15 @@ def store(tmp_path_factory):
 
 
 @pytest.mark.parametrize(("protocol", "name"), CASES)
-def test_a_preset_finds_the_subsets_of_every_published_file(protocol, name, tmp_path, store, said):
+def test_a_preset_finds_the_subsets_of_every_published_file(protocol, name, tmp_path, store):
     path = FILES[protocol][name](tmp_path)
     for preset in FAMILIES[protocol]:
         sets = [f"data.annotations={path}", f"data.store={store}", "data.videos="]
         config = load_config(preset, sets)
         assert config.data.protocol == protocol
+        annotated = read_run_annotations(config.data, config.learns_one_class)
         with FeatureStore.open(store) as opened:
-            data = load_data(config.data, opened, one_class=config.learns_one_class)
+            data = load_data(config.data, annotated, opened)
         assert sorted(v.id for v in data.train) == sorted(TRAIN), preset
         assert [v.id for v in data.validation] == list(MEASURED)
         assert set(data.ground_truth.videos) == set(MEASURED)
@@ -176,7 +177,7 @@ def test_a_preset_finds_the_subsets_of_every_published_file(protocol, name, tmp_
         if protocol == "epic100" and path.suffix == ".csv":
             nouns = {"plate", "cup"}
             assert set(data.labels) == (nouns if config.data.target == "noun" else {"take", "wash"})
-    assert any("trains on" in line and f"of protocol {protocol}" in line for line in said)
+        assert any("trains on" in line and f"of protocol {protocol}" in line for line in annotated.notes)
 
 
 def test_every_preset_of_a_data_set_names_its_protocol():

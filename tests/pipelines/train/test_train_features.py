@@ -15,6 +15,7 @@ from featstore import FeatureSpec, FeatureStore
 from pipelines.config import parse_config, save_resolved
 from pipelines.shared.run_folder import validation_predictions
 from pipelines.train import train
+from pipelines.train.findings import NotReadyError
 from pipelines.train.run_log import read_log
 from tal import Detector
 from tal.annotations import read_predictions
@@ -183,8 +184,11 @@ def test_a_run_that_never_began_can_be_tried_again(features, tmp_path):
 def test_annotations_of_other_videos_are_an_error(features, tmp_path):
     text = (features / "annotations.json").read_text().replace('"s', '"other')
     (tmp_path / "a.json").write_text(text.replace('"othere', '"se').replace('"otheru', '"su'))
-    with pytest.raises(AnnotationError, match="none of the 8 videos"):
+    with pytest.raises(NotReadyError) as caught:
         train(config(features, data={"annotations": str(tmp_path / "a.json")}), tmp_path / "run")
+    kinds = [str(problem).split(" videos of ")[0] for problem in caught.value.problems]
+    assert kinds == ["none of the 8 training", "none of the 2 validation"]
+    assert all(isinstance(problem, AnnotationError) for problem in caught.value.problems)
 
 
 def test_a_frozen_encoder_trains_on_the_store_and_goes_into_the_model(tmp_path):

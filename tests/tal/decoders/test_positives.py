@@ -52,7 +52,9 @@ def test_they_are_those_of_the_losses(name, monkeypatch):
     for index, target in enumerate(TARGETS):
         positive = assigned.positive[index]
         if isinstance(decoder, PyramidDecoder):
-            learnt = [int((assigned.classes[index][positive][:, n] > 0).sum()) for n in range(len(target.labels))]
+            learnt = [
+                int((assigned.classes[index][positive][:, n] > 0).sum()) for n in range(len(target.labels))
+            ]
         else:
             answers = assigned.target if isinstance(decoder, daotad.DaoTAD) else assigned.label
             learnt = [int((answers[index][positive] == n).sum()) for n in range(len(target.labels))]
@@ -72,7 +74,9 @@ def test_they_are_those_of_a_plain_loop(name):
                     n
                     for n, (a, b) in enumerate(segments)
                     if a < t < b
-                    and (config.assignment == "inside" or abs(t - (a + b) / 2) < config.center_radius * stride)
+                    and (
+                        config.assignment == "inside" or abs(t - (a + b) / 2) < config.center_radius * stride
+                    )
                     and low <= max(t - a, b - t) <= high
                 ]
                 shortest = min((segments[n][1] - segments[n][0] for n in fits), default=0)
