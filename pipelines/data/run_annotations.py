@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +46,16 @@ class RunAnnotations:
     @property
     def validation(self) -> AnnotationSet | None:
         return self.whole.subset(self.val_subset) if self.val_subset else None
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of what a run learns and is measured on: the videos of both subsets and their segments."""
+        chosen = [v for v in self.whole.videos.values() if v.subset in (self.train_subset, self.val_subset)]
+        content = [
+            (v.id, v.subset == self.train_subset, sorted((s.start_s, s.end_s, s.label) for s in v.counted))
+            for v in sorted(chosen, key=lambda v: v.id)
+        ]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def named(self, data: DataConfig) -> DataConfig:
         """A configuration that names the subsets as they are here."""

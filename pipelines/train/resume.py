@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import AUTO, RunConfig
+from pipelines.data.run_annotations import RunAnnotations
 from pipelines.shared.config_paths import PATH_KEYS
 from pipelines.shared.console import log
 from tal.errors import ConfigError
@@ -53,6 +54,29 @@ def settings_to_go_on_with(saved: RunConfig, given: RunConfig, run: Path) -> Run
         part = getattr(saved, section)
         saved = saved.model_copy(update={section: part.model_copy(update={name: now.get(key)})})
     return saved
+
+
+def require_same_annotations(facts: Mapping[str, Any], annotations: RunAnnotations, run: Path) -> None:
+    """Hold that a run goes on with the annotations that it was begun with, wherever they are now.
+
+    Parameters
+    ----------
+    facts
+        the run's provenance.json.
+
+    Raises
+    ------
+    ConfigError
+        videos or segments of its subsets are others.
+    """
+    begun_with = facts.get("annotations_sha256")
+    if begun_with is None:
+        log.info("%s does not say what annotations it was begun with: whether they changed is not known", run)
+    elif begun_with != annotations.fingerprint:
+        raise ConfigError(
+            f"{run} was begun with other annotations than {annotations.whole.source} has now: bring back "
+            "that file, --set data.annotations=FILE, or begin another run with another --out"
+        )
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

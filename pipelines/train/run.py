@@ -23,7 +23,7 @@ from pipelines.shared.files import write_text
 from pipelines.shared.provenance import provenance
 from pipelines.shared.run_folder import located
 from pipelines.train.checkpoint import list_checkpoints
-from pipelines.train.resume import settings_to_go_on_with
+from pipelines.train.resume import require_same_annotations, settings_to_go_on_with
 from tal.encoders import self_contained
 from tal.errors import ConfigError
 from tal.video import resolve_reader
@@ -92,6 +92,7 @@ def train(
         save_resolved(config, out)
     accelerator.wait_for_everyone()
     facts = json.loads((out / "provenance.json").read_text())
+    require_same_annotations(facts, ready.annotations, out)
     trainer = build_trainer(config, out, accelerator, facts["run_id"], facts, ready.data, ready.encoder)
     if accelerator.is_main_process:
         labels = json.dumps(list(trainer.keeper.labels), indent=1, ensure_ascii=False)
@@ -140,6 +141,7 @@ def _begin(
     facts = provenance(command) | {
         "run_id": run_id,
         "folder": str(out.absolute()),
+        "annotations_sha256": annotations.fingerprint,
         "seed": config.train.seed,
         "reader": resolve_reader(config.data.reader),
         "write_back": config.memory.write_back,

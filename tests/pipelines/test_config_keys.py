@@ -21,6 +21,7 @@ UNSET = {
         "TrainConfig.device",
         "TrainConfig.keep_best",
         "TrainConfig.max_nonfinite",
+        "TrainConfig.workers",
         "WindowConfig.tries",
     },
     "adapters, which no preset has yet": {

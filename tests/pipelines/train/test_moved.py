@@ -133,6 +133,21 @@ def test_what_a_run_learns_stays(project: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(losses(run)) == 6
 
 
+def test_annotations_that_changed_are_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(load_config(project / "longtal.yaml"), project / "run", monkeypatch)
+    path = project / "annotations.json"
+    tree = json.loads(path.read_text())
+    (project / "same.json").write_text(json.dumps(tree, indent=4))
+    tree["database"]["v00"]["annotations"][0]["segment"][1] += 0.5
+    path.write_text(json.dumps(tree))
+    with pytest.raises(ConfigError, match=r"begun with other annotations than .*annotations\.json has now"):
+        invoke("train", "--resume", "--out", project / "run")
+    invoke(
+        "train", "--resume", "--out", project / "run", "--set", f"data.annotations={project / 'same.json'}"
+    )
+    assert len(losses(project / "run")) == 6
+
+
 def test_paths_of_the_current_folder_still_work_and_are_said(
     project: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
