@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featstore.documents import open_regular, why
 from featstore.errors import StoreFormatError
 from featstore.files import FileOps
+from featstore.promises import check_places
 
 try:
     import resource
@@ -100,10 +102,13 @@ class FlatArray:
 
     def _map(self, number: int) -> NDArray[Any]:
         path = self.chunk_path(number)
+        self._check_place(path)
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_regular(path)
         except FileNotFoundError as error:
             raise StoreFormatError(f"chunk file {path} is missing: run `longtal store repair`") from error
+        except OSError as error:
+            raise StoreFormatError(f"chunk file {path} cannot be read: {why(error)}") from error
         try:
             # A page beyond the end of a mapped file is a bus error, not an exception.
             self._check_size(path, os.fstat(fd).st_size)
@@ -112,9 +117,24 @@ class FlatArray:
             os.close(fd)
         return np.frombuffer(pages, dtype=self.dtype).reshape(self.chunk, *self.item_shape)
 
+    def _check_place(self, path: Path) -> None:
+        """Hold that the folder of a chunk file with a folder of its own is not a link."""
+        if self.item_shape:
+            check_places(self.folder.parent, (path.parent,))
+
+    def most_items(self) -> int:
+        """Items for which there may be chunk files: so many as their number can hold."""
+        try:
+            return len(os.listdir(self.folder / "c")) * self.chunk
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise StoreFormatError(f"{self.folder} cannot be read: {why(error)}") from error
+
     def check_size(self, number: int) -> None:
         """Hold that a chunk's file is there in full size; StoreFormatError otherwise."""
         path = self.chunk_path(number)
+        self._check_place(path)
         self._check_size(path, path.stat().st_size if path.exists() else 0)
 
     def _check_size(self, path: Path, size: int) -> None:
@@ -163,6 +183,7 @@ class FlatArray:
             path = self.chunk_path(number)
             # Also where the file is there: a process that died may have left its name, not yet durable.
             self._new_names |= first == 0
+            self._check_place(path)
             if first == 0 and not path.exists():
                 self._files.mkdir(path.parent)
                 fd = self._files.open(path, create=True)
@@ -200,7 +221,9 @@ class FlatArray:
         if fd is None:
             if len(self._fds) >= _MAX_OPEN:
                 self._files.close(self._fds.popitem(last=False)[1])
-            fd = self._fds[number] = self._files.open(self.chunk_path(number))
+            path = self.chunk_path(number)
+            self._check_place(path)
+            fd = self._fds[number] = self._files.open(path)
         return fd
 
     def sync(self) -> None:
@@ -223,6 +246,7 @@ class FlatArray:
         mended = []
         for number in range(-(-items // self.chunk)):
             path = self.chunk_path(number)
+            self._check_place(path)
             if path.exists() and path.stat().st_size == self.chunk_bytes:
                 continue
             self._files.mkdir(path.parent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from featstore.errors import StoreFormatError
 from featstore.files import FileOps
 from featstore.layout import LEDGER, LEDGER_FILL, VIDEO, Commit, Header, LogEntry, write_commit, write_shape
 from featstore.log import FROM_A_COPY, Change, RowLog, read_journal, runs
+from featstore.promises import check_places
+from featstore.table_checks import check_change, check_records
 from featstore.videos import VideoTable
 
 # Ledger entries of new rows are made in pieces, so that adding millions of rows takes little memory.
@@ -42,13 +45,40 @@ class Base:
     def arrays(self) -> list[FlatArray]:
         return [self.features, *self.ledger.values(), *self.videos.values(), self.text]
 
-    def load_table(self, num_videos: int) -> VideoTable:
-        """The first `num_videos` records, as they are in the base."""
+    def check_folders(self) -> None:
+        """Hold that the folders are the store's own, before anything is read or made in them.
+
+        Raises
+        ------
+        StoreFormatError
+            One is a link, or not a folder.
+        """
+        folders = {part for array in self.arrays for part in (array.folder.parent, array.folder)}
+        folders |= {array.folder / "c" for array in self.arrays} | {self.root / "log"}
+        check_places(self.root, folders - {self.root})
+
+    def _check_sizes(self, commit: Commit) -> None:
+        """Hold that the files have room for what a commit says is in the base; StoreFormatError if not."""
+        _check_room([self.features, *self.ledger.values()], commit.rows_before, "rows")
+        _check_room(self.videos.values(), commit.videos_before, "videos")
+
+    def load_table(self, commit: Commit) -> VideoTable:
+        """The records of a commit as far as they are in the base.
+
+        Raises
+        ------
+        StoreFormatError
+            They are damaged.
+        """
+        self._check_sizes(commit)
+        num_videos = commit.videos_before
         records = np.empty(num_videos, VIDEO)
         for name, array in self.videos.items():
             records[name] = array.read(0, num_videos)
             array.drop_maps()
+        check_records(records, commit.text_bytes, commit.num_rows, self.root)
         text_bytes = int(records["id_stop"].max(initial=0))
+        _check_room([self.text], text_bytes, "bytes of ids")
         return VideoTable(records, self.text.read(0, text_bytes).tobytes())
 
     def reserve_rows(self, start: int, stop: int) -> None:
@@ -90,7 +120,7 @@ class Base:
         logs: list[RowLog] = []
         try:
             for entry in commit.logs:
-                logged, log = open_log(self.root, entry, self.features.item_bytes)
+                logged, log = open_log(self.root, entry, self.features.item_bytes, commit)
                 changes += logged
                 logs += [log] if log else []
             if check:
@@ -202,14 +232,37 @@ class Base:
                 self.files.unlink(path)
         for pattern in ("*.tmp", "*/*.tmp", "*/*/*.tmp"):
             for path in self.root.glob(pattern):
-                self.files.unlink(path)
+                above = path.relative_to(self.root).parents
+                if not any((self.root / folder).is_symlink() for folder in list(above)[:-1]):
+                    self.files.unlink(path)
 
     def close(self) -> None:
         for array in self.arrays:
             array.close()
 
 
-def open_log(root: Path, entry: LogEntry, row_bytes: int) -> tuple[list[Change], RowLog | None]:
+def _check_room(arrays: Iterable[FlatArray], items: int, what: str) -> None:
+    """Hold that at least one of several arrays of one length has the chunk files for so many items.
+
+    One that lost its files can be repaired; a number that none of them bears out is not one to go by.
+
+    Raises
+    ------
+    StoreFormatError
+        None has.
+    """
+    arrays = list(arrays)
+    most = max(array.most_items() for array in arrays)
+    if items > most:
+        raise StoreFormatError(
+            f"{arrays[0].folder.parent}: {items} {what} are promised, the files hold {most} at most: restore "
+            "the store from a copy"
+        )
+
+
+def open_log(
+    root: Path, entry: LogEntry, row_bytes: int, commit: Commit
+) -> tuple[list[Change], RowLog | None]:
     """A commit's log of one writer.
 
     Parameters
@@ -220,6 +273,8 @@ def open_log(root: Path, entry: LogEntry, row_bytes: int) -> tuple[list[Change],
         The log as commit.json names it.
     row_bytes
         Bytes of a row.
+    commit
+        The commit, within whose sizes the log must stay.
 
     Returns
     -------
@@ -237,4 +292,9 @@ def open_log(root: Path, entry: LogEntry, row_bytes: int) -> tuple[list[Change],
             f"committed log {root / entry.journal_file} lists {len(entries)} rows, "
             f"{entry.slots} were committed: {FROM_A_COPY}"
         )
+    source = root / entry.journal_file
+    if ((entries["row"] < 0) | (entries["row"] >= commit.num_rows)).any():
+        raise StoreFormatError(f"committed log {source} names rows that there are not: {FROM_A_COPY}")
+    for change in changes:
+        check_change(change, commit.num_videos, commit.text_bytes, commit.num_rows, source)
     return changes, RowLog.open(root / entry.rows_file, row_bytes, entries) if entry.slots else None

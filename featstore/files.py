@@ -55,8 +55,11 @@ class FileOps:
     """The operating system's own calls; `path` arguments are absolute, data is any contiguous buffer."""
 
     def open(self, path: Path, create: bool = False) -> int:
-        """Open for reading and writing; a new file's name is durable only after `sync_dir` of its folder."""
-        flags = os.O_RDWR | os.O_CLOEXEC
+        """Open for reading and writing; a new file's name is durable only after `sync_dir` of its folder.
+
+        A link is an OSError: in a store from elsewhere it may lead to any file.
+        """
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         return os.open(path, flags | os.O_CREAT if create else flags, 0o666)
 
     def close(self, fd: int) -> None:

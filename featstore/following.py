@@ -18,6 +18,7 @@ from featstore.layout import Commit, read_commit, read_header
 from featstore.log import RowLog
 from featstore.overlay import Overlay
 from featstore.spec import FeatureSpec
+from featstore.table_checks import check_ids
 from featstore.videos import VideoTable
 
 _LOAD_RETRIES = 50
@@ -38,6 +39,7 @@ class CommitFollower:
         self._files = files
         self._header = read_header(path)
         self._base = Base(path, self._header, files)
+        self._base.check_folders()
         self._guard = threading.RLock()
         self._stamp: tuple[int, int] = (0, 0)
         self._places: dict[str, tuple[int, int]] = {}
@@ -94,14 +96,15 @@ class CommitFollower:
             commit = read_commit(self.path)
             logs: list[RowLog] = []
             try:
-                table = self._base.load_table(commit.videos_before)
+                table = self._base.load_table(commit)
                 times: dict[int, NDArray[np.float64]] = {}
                 for entry in commit.logs:  # committed, but not yet in the base
-                    changes, log = open_log(self.path, entry, self.spec.row_bytes)
+                    changes, log = open_log(self.path, entry, self.spec.row_bytes, commit)
                     logs += [log] if log else []
                     for change in changes:
                         table.change(change)
                         times.update(change.given_times())
+                check_ids(table, self.path)
             except StoreFormatError:
                 for log in logs:
                     log.close()

@@ -12,12 +12,14 @@ NAME.zarr/
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from featstore.documents import read_json, why
 from featstore.errors import (
     FeatureStoreError,
     StoreExistsError,
@@ -26,6 +28,7 @@ from featstore.errors import (
     StoreWriteError,
 )
 from featstore.files import FileOps, sync_folders, write_atomically
+from featstore.promises import check_chunk, check_commit, whole
 from featstore.spec import FeatureSpec
 
 FORMAT = 1
@@ -135,30 +138,32 @@ def read_header(path: Path) -> Header:
             f"no feature store at {path}: extract one with `longtal extract`, or correct the path"
         )
     try:
-        document = json.loads((path / "zarr.json").read_bytes())
+        document = read_json(path / "zarr.json", StoreFormatError)
         attributes = document["attributes"]["longtal"]
-        version = int(attributes["format"])
-    except (FileNotFoundError, NotADirectoryError, KeyError, TypeError, ValueError) as error:
+        version = whole(attributes, "format")
+    except (StoreFormatError, KeyError, TypeError, ValueError) as error:
         raise StoreFormatError(
-            f"{path} is not a feature store: zarr.json with longtal's attributes is missing"
+            f"{path} is not a feature store: zarr.json with longtal's attributes is missing ({why(error)})"
         ) from error
     if version > FORMAT:
         raise StoreFormatError(
             f"{path} has store format {version}, this longtal reads up to {FORMAT}: install a newer longtal"
         )
     try:
-        chunks = attributes["chunks"]
-        return Header(
-            spec=FeatureSpec.from_dict(attributes["spec"]),
-            feature_chunk=int(chunks["features"]),
-            ledger_chunk=int(chunks["ledger"]),
-            video_chunk=int(chunks["videos"]),
-            text_chunk=int(chunks["text"]),
-        )
-    except (KeyError, TypeError) as error:
+        spec, chunks = FeatureSpec.from_dict(attributes["spec"]), attributes["chunks"]
+        sizes = {name: whole(chunks, name, 1) for name in ("features", "ledger", "videos", "text")}
+        for name, item_bytes in (("features", spec.row_bytes), ("ledger", 8), ("videos", VIDEO.itemsize)):
+            check_chunk(sizes[name], item_bytes, name)
+        check_chunk(sizes["text"], 1, "text")
+    except KeyError as error:
+        raise StoreFormatError(f"{path}/zarr.json lacks {error}: restore it from a copy") from error
+    except (TypeError, ValueError) as error:
+        if isinstance(error, StoreFormatError):
+            raise
         raise StoreFormatError(
-            f"{path}/zarr.json is damaged: {error!r} missing; restore it from a copy"
+            f"{path}/zarr.json is damaged ({why(error)}): restore it from a copy"
         ) from error
+    return Header(spec, sizes["features"], sizes["ledger"], sizes["videos"], sizes["text"])
 
 
 def read_commit(path: Path) -> Commit:
@@ -169,20 +174,26 @@ def read_commit(path: Path) -> Commit:
     StoreFormatError
         commit.json is missing, of a newer format, or damaged.
     """
+    name = path / "commit.json"
+    if not os.path.lexists(name):
+        raise StoreFormatError(f"{path} is not a feature store, or a damaged one: commit.json is missing")
     try:
-        document: dict[str, Any] = json.loads((path / "commit.json").read_bytes())
-        if int(document.pop("format")) > FORMAT:
-            raise StoreFormatError(f"{path}/commit.json is of a newer format: install a newer longtal")
-        document["logs"] = tuple(LogEntry(**entry) for entry in document["logs"])
-        return Commit(**document)
-    except FileNotFoundError as error:
-        raise StoreFormatError(
-            f"{path} is not a feature store, or a damaged one: commit.json is missing"
-        ) from error
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise StoreFormatError(
-            f"{path}/commit.json is damaged ({error}): restore the store from a copy"
-        ) from error
+        document = read_json(name, StoreFormatError)
+        version = whole(document, "format")
+        commit = _commit_of(document) if version <= FORMAT else None
+    except (KeyError, TypeError, ValueError) as error:
+        said = f"it lacks {error}" if isinstance(error, KeyError) else why(error)
+        raise StoreFormatError(f"{name} is damaged ({said}): restore the store from a copy") from error
+    if commit is None:
+        raise StoreFormatError(f"{name} is of a newer format: install a newer longtal")
+    return commit
+
+
+def _commit_of(document: dict[str, Any]) -> Commit:
+    """What commit.json says; ValueError, TypeError or KeyError where it makes no sense."""
+    check_commit(document)
+    values = {key: value for key, value in document.items() if key != "format"}
+    return Commit(**{**values, "logs": tuple(LogEntry(**entry) for entry in document["logs"])})
 
 
 def write_commit(files: FileOps, path: Path, commit: Commit) -> None:
@@ -260,8 +271,12 @@ def _write_folder(path: Path, header: Header, files: FileOps) -> None:
 
 def write_shape(files: FileOps, folder: Path, length: int) -> None:
     """Tell Zarr readers how long an array is."""
-    document = json.loads((folder / "zarr.json").read_bytes())
-    if document["shape"][0] != length:
+    document = read_json(folder / "zarr.json", StoreFormatError)
+    try:
+        before = document["shape"][0]
+    except (KeyError, TypeError, IndexError) as error:
+        raise StoreFormatError(f"{folder}/zarr.json has no shape: restore it from a copy") from error
+    if before != length:
         document["shape"][0] = length
         write_atomically(files, folder / "zarr.json", json.dumps(document, indent=2).encode())
 

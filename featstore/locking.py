@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from featstore.documents import open_regular, read_json
 from featstore.errors import FeatureStoreError, StoreLockedError
 from featstore.layout import writable_error
 
@@ -41,7 +42,7 @@ class WriterLock:
         self.path = _lock_path(root, writer)
         self.dead_holder: dict[str, Any] | None = None
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         except OSError as error:
             raise writable_error(root, error) from error
         try:
@@ -122,8 +123,8 @@ def _lock_path(root: Path, writer: int) -> Path:
 def read_holder(root: Path, writer: int = 0) -> dict[str, Any] | None:
     """What the last holder left in the lock file: pid, host, run, writers, since; None where it let go."""
     try:
-        value = json.loads(_lock_path(root, writer).read_bytes())
-    except (OSError, ValueError):
+        value = read_json(_lock_path(root, writer), StoreLockedError)
+    except StoreLockedError:
         return None
     return value if isinstance(value, dict) else None
 
@@ -131,7 +132,7 @@ def read_holder(root: Path, writer: int = 0) -> dict[str, Any] | None:
 def is_held(root: Path) -> bool:
     """Whether a live process has the lock of writer 0 now."""
     try:
-        fd = os.open(_lock_path(root, 0), os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_regular(_lock_path(root, 0))
     except OSError:
         return False
     try:

@@ -22,6 +22,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from featstore.documents import open_regular, why
 from featstore.errors import FeatureStoreError, StoreFormatError
 from featstore.files import FileOps
 from featstore.layout import VIDEO, LogEntry
@@ -96,7 +97,7 @@ class Change:
 
     @classmethod
     def unpack(cls, payload: bytes) -> Change:
-        """The inverse of `pack`."""
+        """The inverse of `pack`; ValueError, OverflowError or struct.error where it is something else."""
         count, text_start, text_bytes, times_bytes, owners_only = _CHANGE_HEAD.unpack_from(payload)
         at = _CHANGE_HEAD.size
         indices = np.frombuffer(payload, "<i8", count, at)
@@ -105,6 +106,8 @@ class Change:
         at += records.nbytes
         text = payload[at : at + text_bytes]
         times = payload[at + text_bytes : at + text_bytes + times_bytes]
+        if at + text_bytes + times_bytes != len(payload):
+            raise ValueError("the parts of a change are not as long as it says")
         return cls(indices, records, text_start, text, times, bool(owners_only))
 
 
@@ -132,9 +135,11 @@ class RowLog:
     def open(cls, path: Path, row_bytes: int, entries: NDArray[Any]) -> RowLog:
         """Open a committed log; StoreFormatError when the file is missing or too short for its entries."""
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = open_regular(path)
         except FileNotFoundError as error:
             raise StoreFormatError(f"committed log {path} is missing: {FROM_A_COPY}") from error
+        except OSError as error:
+            raise StoreFormatError(f"committed log {path} cannot be read: {why(error)}") from error
         if os.fstat(fd).st_size < len(entries) * row_bytes:
             os.close(fd)
             raise StoreFormatError(f"committed log {path} is cut: {FROM_A_COPY}")
@@ -332,19 +337,30 @@ def read_journal(path: Path, length: int) -> tuple[list[Change], NDArray[Any]]:
     """
     changes: list[Change] = []
     entries = np.zeros(0, ENTRY)
-    try:
-        data = path.read_bytes() if length else b""
-    except FileNotFoundError as error:
-        raise StoreFormatError(f"committed log {path} is missing: {FROM_A_COPY}") from error
+    data = _read_first(path, length) if length else b""
     at = 0
     while at < length:
         kind, check, size = _RECORD.unpack_from(data[at : at + _RECORD.size].ljust(_RECORD.size, b"\0"))
         payload = data[at + _RECORD.size : at + _RECORD.size + size]
         if kind not in (_CHANGE, _ENTRIES) or len(payload) != size or crc32c(payload) != check:
             raise StoreFormatError(f"committed log {path} is damaged at byte {at}: {FROM_A_COPY}")
-        if kind == _CHANGE:
-            changes.append(Change.unpack(payload))
-        else:  # a commit that was prepared again counts as prepared last
-            entries = np.frombuffer(payload, ENTRY)
+        try:
+            if kind == _CHANGE:
+                changes.append(Change.unpack(payload))
+            else:  # a commit that was prepared again counts as prepared last
+                entries = np.frombuffer(payload, ENTRY)
+        except (ValueError, OverflowError, struct.error) as error:
+            raise StoreFormatError(f"committed log {path} is damaged at byte {at}: {FROM_A_COPY}") from error
         at += _RECORD.size + size
     return changes, entries
+
+
+def _read_first(path: Path, length: int) -> bytes:
+    """The first bytes of a journal, fewer where it is shorter."""
+    try:
+        with open(open_regular(path), "rb") as file:
+            return file.read(min(length, os.fstat(file.fileno()).st_size))
+    except FileNotFoundError as error:
+        raise StoreFormatError(f"committed log {path} is missing: {FROM_A_COPY}") from error
+    except OSError as error:
+        raise StoreFormatError(f"committed log {path} cannot be read: {why(error)}") from error

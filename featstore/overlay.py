@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featstore.errors import StoreFormatError
 from featstore.log import RowLog, runs
 
 
@@ -22,13 +23,21 @@ class Overlay:
         Rows of the flat array.
     dtype
         Type of one number.
+
+    Raises
+    ------
+    StoreFormatError
+        There is not enough memory for so many rows.
     """
 
     def __init__(self, logs: list[RowLog], num_rows: int, dtype: np.dtype[Any]) -> None:
         self.logs = logs
         self._dtype = dtype
         self._starts = np.cumsum([0, *(log.count for log in logs)])
-        self._slot_of = np.zeros(num_rows, np.int32)  # slot + 1
+        try:
+            self._slot_of = np.zeros(num_rows, np.int32)  # slot + 1
+        except MemoryError as error:
+            raise StoreFormatError(f"there is not enough memory for an index of {num_rows} rows") from error
         for start, log in zip(self._starts[:-1].tolist(), logs, strict=True):
             entries = log.entries[: log.count]
             self._slot_of[entries["row"]] = np.arange(start + 1, start + 1 + log.count)

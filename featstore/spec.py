@@ -21,6 +21,17 @@ PRECISION = "precision"
 # it ("imported:4f471f30a9d2c5e8"); it tells files apart, and not how their rows were made.
 _IMPORTED = re.compile(r"imported(?P<digest>:[0-9a-f]{16})?(?P<resampled>:(?P<rows>\d+) rows)?")
 
+# What the fields are in JSON. `abs(nan) <= _MOST` is false, so NaN is not a number here.
+_MOST = 1 << 31
+_KINDS = {
+    **dict.fromkeys(("encoder", "weights", "dtype", "reader"), "text"),
+    **dict.fromkeys(("channels", "clip_frames", "frame_stride", "window_frames"), "count"),
+    **dict.fromkeys(("max_frames", "size", "crop"), "count"),
+    **dict.fromkeys(("mean", "std"), "numbers"),
+    "fps": "number",
+    "extra": "mapping",
+}
+
 
 def imported_weights(rows: int = 0) -> str:
     """`FeatureSpec.weights` of rows that something else made: known by what their owner says of them.
@@ -160,14 +171,17 @@ class FeatureSpec:
         Raises
         ------
         StoreFormatError
-            A field is unknown or missing.
+            A field is unknown, missing, or of another type.
         """
+        if not isinstance(value, Mapping):
+            raise StoreFormatError(f"the store's feature spec is a {type(value).__name__}, not an object")
         value = _with_reader(value)
         unknown = sorted(set(value) - {f.name for f in fields(cls)})
         if unknown:
             raise StoreFormatError(
                 f"the store's feature spec has fields this version does not know: {unknown}"
             )
+        check_fields(value)
         try:
             return cls(**{**value, "mean": tuple(value.get("mean", ())), "std": tuple(value.get("std", ()))})
         except TypeError as error:
@@ -281,6 +295,24 @@ def _about_precision(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list
         return []
     here, there = ("unknown" if name is None else repr(name) for name in known)
     return [f"the precision that rows were computed in is {here} here, {there} there"]
+
+
+def check_fields(value: Mapping[str, Any]) -> None:
+    """Hold that the fields of a spec that are known here are of their types; StoreFormatError names one."""
+    for name, given in value.items():
+        if name in _KINDS and not _fits(name, given):
+            raise StoreFormatError(f"the feature spec's {name} cannot be {given!r:.60}")
+
+
+def _fits(name: str, value: object) -> bool:
+    """Whether a field that was read is of its type, and its numbers of a size that means something."""
+    kind = _KINDS[name]
+    if kind == "numbers":
+        return isinstance(value, list) and all(_fits("fps", number) for number in value)
+    if kind in ("count", "number"):
+        wanted = int if kind == "count" else (int, float)
+        return isinstance(value, wanted) and not isinstance(value, bool) and abs(value) <= _MOST
+    return isinstance(value, str if kind == "text" else Mapping)
 
 
 def _both_imported(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:

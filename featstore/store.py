@@ -16,7 +16,7 @@ from typing import Self
 import pandas as pd
 
 from featstore.errors import StoreValueError
-from featstore.files import FileOps
+from featstore.files import FileOps, disk_errors
 from featstore.layout import CHUNK_BYTES, create_folder, make_header
 from featstore.locking import WriterLock, await_first_writer
 from featstore.spec import FeatureSpec
@@ -177,6 +177,7 @@ class FeatureStore(WritingStore):
         """Stretches to extract again: video, start_row, stop_row; empty: sound."""
         return stretches(self.verify())
 
+    @disk_errors
     def copy_to(self, path: str | Path, run_id: str | None = None) -> Path:
         """Copy the last commit to a new path; the two share blocks where the file system can.
 
@@ -201,6 +202,7 @@ class FeatureStore(WritingStore):
         """
         return copy_store(self, Path(path), run_id)
 
+    @disk_errors
     def mend_chunks(self) -> list[str]:
         """Give missing or cut chunk files their full size (zeros); `verify` then lists the lost rows.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from featstore.arrays import FlatArray
 from featstore.base import Base
+from featstore.documents import open_regular
 from featstore.errors import StoreExistsError, StoreWriteError
 from featstore.files import FileOps, put_in_place
 from featstore.layout import Commit, write_commit
@@ -136,7 +137,7 @@ def _copy_file(
     files: FileOps, source: Path, target: Path, used: int | None = None, size: int | None = None
 ) -> None:
     """The first `used` bytes of a file, made `size` long; its blocks shared where the file system can."""
-    with open(source, "rb") as origin:
+    with open(open_regular(source), "rb") as origin:
         used = os.fstat(origin.fileno()).st_size if used is None else used
         copy = files.open(target, create=True)
         try:

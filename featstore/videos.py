@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featstore.errors import StoreValueError, UnknownVideoError
+from featstore.errors import StoreFormatError, StoreValueError, UnknownVideoError
 from featstore.layout import REASON_BYTES, VIDEO
-from featstore.log import Change
+from featstore.log import FROM_A_COPY, Change
 
 RESERVED, COMPLETE, FAILED, REMOVED = range(4)
 STATES = ("reserved", "complete", "failed", "removed")
@@ -107,6 +107,13 @@ def pack_reason(reason: str) -> NDArray[np.uint8]:
     return packed
 
 
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StoreFormatError(f"the id {data!r:.60} of a video is damaged: {FROM_A_COPY}") from error
+
+
 class VideoTable:
     """Records [num_videos] of dtype VIDEO; removed videos stay in place, without an id."""
 
@@ -119,7 +126,7 @@ class VideoTable:
         for i, (start, stop) in enumerate(
             zip(records["id_start"].tolist(), records["id_stop"].tolist(), strict=True)
         ):
-            self.ids.append(text[start:stop].decode("utf-8"))
+            self.ids.append(_decoded(text[start:stop]))
             self._index[self.ids[i]] = i
         for i in np.flatnonzero(records["state"] == REMOVED).tolist():
             if self._index.get(self.ids[i]) == i:
@@ -135,6 +142,11 @@ class VideoTable:
     def records(self) -> NDArray[Any]:
         """The records in use, [num_videos] of dtype VIDEO."""
         return self._records[: self._count]
+
+    @property
+    def count_named(self) -> int:
+        """Different ids of videos that are not removed."""
+        return len(self._index)
 
     def index(self, video_id: str) -> int:
         """Position of a video in the table; UnknownVideoError."""
@@ -169,7 +181,7 @@ class VideoTable:
         for i, record in zip(indices.tolist(), records, strict=True):
             if i >= len(self.ids):
                 start, stop = int(record["id_start"]) - text_start, int(record["id_stop"]) - text_start
-                self.ids.append(text[start:stop].decode("utf-8"))
+                self.ids.append(_decoded(text[start:stop]))
             if record["state"] == REMOVED:
                 if self._index.get(self.ids[i]) == i:
                     del self._index[self.ids[i]]
