@@ -6,7 +6,6 @@ that describe models; the parts that describe a run stand here.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +28,7 @@ from tal.memory.augment import AugmentConfig
 from tal.memory.config import MemoryConfig, WindowConfig
 from tal.metrics.protocols import DEFAULT_TIOU, get_protocol
 from tal.shared.defaults import PrecisionName, ReaderName
+from tal.shared.documents import parse_yaml, read_yaml
 
 # A subset that the data set's protocol chooses among those of the annotations.
 AUTO = "auto"
@@ -279,19 +279,23 @@ def read_tree(path: Path, _children: tuple[Path, ...] = ()) -> dict[str, Any]:
     """
     if path in _children:
         raise ConfigError(f"{path}: `extends` goes round in a circle")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path} holds a {type(tree).__name__}; a configuration is a mapping of sections")
-    tree = with_current_keys(tree, str(path))
+    tree = with_current_keys(read_mapping(path), str(path))
     if not path.is_relative_to(PRESETS):
         tree = with_located_paths(tree, path.parent, str(path))
     base: dict[str, Any] = {}
     for parent in _parents(tree.pop("extends", None) or [], path):
         base = merge(base, read_tree(parent, (*_children, path)))
     return merge(base, tree)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """YAML mapping of a file as it stands there; ConfigError where it is something else."""
+    tree = read_yaml(path, ConfigError) or {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path} holds a {type(tree).__name__}; a configuration is a mapping of sections")
+    if strange := [key for key in tree if not isinstance(key, str)]:
+        raise ConfigError(f"{path}: {strange[0]!r:.60} is not the name of a section")
+    return tree
 
 
 def _parents(extends: object, path: Path) -> list[Path]:
@@ -361,13 +365,7 @@ def _parse_set(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"--set {text!r}: write key=value, such as train.epochs=20")
-    try:
-        parsed = yaml.safe_load(value) if value else ""
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text!r}: the value is not YAML") from error
-    if isinstance(parsed, str):  # YAML 1.1 takes 1e-3 for a text
-        with contextlib.suppress(ValueError):
-            parsed = float(parsed)
+    parsed = parse_yaml(value, f"--set {text!r:.200}: the value", ConfigError) if value else ""
     return current_key(key.strip(), "--set"), parsed
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import re
-from collections.abc import Mapping
+import typing
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
 
 from tal.errors import ConfigError
 
@@ -38,13 +41,81 @@ REMOVED_KEYS: Mapping[str, object] = {
 }
 
 
+# Numbers beyond are slips or tricks; whole ones end here in torch and numpy, too.
+_LARGEST = (1 << 63) - 1
+_NUMBERS = frozenset({int, float, bool, type(None)})
+_OTHER_KIND = "other_kind"
+
+
 class Config(BaseModel):
     """Configuration values; children declare fields with types, defaults and a docstring or description.
 
-    They are frozen, and an unknown key is an error.
+    They are frozen, and an unknown key is an error. So is a value of another kind than its key, which
+    pydantic would turn into one: ``true`` is not the number 1, and ``"5"`` is a text. Numbers are finite.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _holds_values_of_their_kinds(cls, values: Any) -> Any:
+        # Not validators of fields: pydantic lets the one that tells the members of a union apart have none.
+        for name in cls.model_fields.keys() & values.keys() if isinstance(values, dict) else ():
+            if reason := _other_kind(values[name], _kinds(cls, name)):
+                raise PydanticCustomError(_OTHER_KIND, "{reason}", {"reason": reason, "key": name})
+        return values
+
+
+def error_place(item: Mapping[str, Any]) -> list[str]:
+    """Where in the tree an error of pydantic's `ValidationError.errors` is, key by key."""
+    place = [str(part) for part in item["loc"]]
+    return [*place, item["ctx"]["key"]] if item["type"] == _OTHER_KIND else place
+
+
+def error_input(item: Mapping[str, Any]) -> Any:
+    """The value that such an error is about."""
+    return item["input"][item["ctx"]["key"]] if item["type"] == _OTHER_KIND else item.get("input")
+
+
+@functools.cache
+def _kinds(model: type[Config], field: str) -> frozenset[Any]:
+    """Types of the single values that a field takes, inside lists, mappings and unions too.
+
+    Sections look after themselves: they are `Any` here.
+    """
+
+    def leaves(annotation: Any) -> Iterator[Any]:
+        parts = typing.get_args(annotation)
+        if typing.get_origin(annotation) is typing.Literal:
+            yield from map(type, parts)
+        elif parts:
+            for part in parts:
+                yield from leaves(part)
+        elif annotation is not Ellipsis:
+            section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+            yield Any if section else annotation
+
+    return frozenset(leaves(model.model_fields[field].annotation))
+
+
+def _other_kind(value: Any, kinds: frozenset[Any]) -> str:
+    """What is wrong with a value, or one inside of its lists and mappings, that is of none of these types."""
+    if Any in kinds:
+        return ""
+    if isinstance(value, list | tuple):
+        return next(filter(None, (_other_kind(item, kinds) for item in value)), "")
+    if isinstance(value, Mapping):
+        return _other_kind(list(value.values()), kinds)
+    numbers = kinds & {int, float}
+    if isinstance(value, bool):  # where a text is wanted, pydantic refuses it
+        return "must be a number, not true or false" if numbers and bool not in kinds else ""
+    if isinstance(value, int | float):
+        if not numbers and bool in kinds:
+            return "must be true or false"
+        return "is too large a number" if abs(value) > _LARGEST else ""
+    if isinstance(value, str) and kinds <= _NUMBERS:
+        return f"must be {'a number' if numbers else 'true or false'}, not a text"
+    return ""
 
 
 def current_key(key: str, source: str, renamed: Mapping[str, str] = RENAMED_KEYS) -> str:

@@ -8,12 +8,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from tal.config import error_input, error_place
+
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """All errors on one line; an unknown key comes with the nearest key of ``model`` at its place."""
     lines = []
     for item in error.errors():
-        location = [str(part) for part in item["loc"]]
+        location = error_place(item)
         where = ".".join(location)
         if item["type"] == "extra_forbidden":
             keys = _known_keys(model, location[:-1])
@@ -22,8 +24,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             lines.append(f"unknown key `{where}`; {hint}")
         else:
             message = str(item["msg"]).removeprefix("Value error, ")
-            given = item.get("input")
-            shown = f" (given {given!r})" if isinstance(given, str | int | float | bool) else ""
+            given = error_input(item)
+            shown = f" (given {given!r:.80})" if isinstance(given, str | int | float | bool) else ""
             lines.append(f"`{where}`: {message}{shown}" if where else message)
     return "; ".join(lines)
 

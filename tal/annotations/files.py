@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import json
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from featstore import documents
 from tal.errors import AnnotationError
 
 
@@ -68,28 +67,7 @@ def load_json(path: Path, object_hook: Callable[[dict[str, Any]], Any] | None = 
 
 def parse_json(text: str, source: str, object_hook: Callable[[dict[str, Any]], Any] | None = None) -> Any:
     """`load_json` of text that was read from ``source``."""
-
-    def take(pairs: list[tuple[str, Any]]) -> Any:
-        item = dict(pairs)
-        if len(item) != len(pairs):
-            twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-            raise AnnotationError(
-                f"{source}: {twice[:60]!r} is there twice in one JSON object: merge the two, or rename one"
-            )
-        return item if object_hook is None else object_hook(item)
-
-    try:
-        return json.loads(text, object_pairs_hook=take)
-    except json.JSONDecodeError as error:
-        raise AnnotationError(
-            f"{source}: not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
-        ) from None
-    except AnnotationError:
-        raise
-    except ValueError as error:  # a number of thousands of digits
-        raise AnnotationError(f"{source}: not JSON that can be read: {error}") from None
-    except RecursionError:
-        raise too_deep(source) from None
+    return documents.parse_json(text, source, AnnotationError, object_hook)
 
 
 def too_deep(source: str) -> AnnotationError:

@@ -20,7 +20,7 @@ from tal.config import Config
 class TcmConfig(Config):
     """``layers`` 0 leaves the module out. TALLFormer: 3 layers, 16 heads, drop path .1."""
 
-    layers: int = Field(0, ge=0)
+    layers: int = Field(0, ge=0, le=100)
     heads: int = Field(8, ge=1)
     mlp_ratio: float = Field(4.0, gt=0)
     drop_path: float = Field(0.1, ge=0, lt=1)

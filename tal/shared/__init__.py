@@ -1,1 +1,1 @@
-"""What several parts of tal need: files, weights, defaults."""
+"""What several parts of tal need: files, documents, weights, defaults."""

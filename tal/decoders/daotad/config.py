@@ -18,7 +18,7 @@ class DaoTADConfig(Config):
         "attention", description="attention: TALLFormer's release; conv: DaoTAD's strided convolutions"
     )
     channels: int = Field(512, gt=0, description="channels of the levels above the first")
-    num_levels: int = Field(5, ge=1)
+    num_levels: int = Field(5, ge=1, le=24)
     attention_widths: tuple[int, ...] = Field(
         (7, 7, 5, 5),
         description="positions seen by the local attention of levels 1, 2, …; the last one repeats",
@@ -28,7 +28,7 @@ class DaoTADConfig(Config):
     dropout: float = Field(0.1, ge=0, lt=1)
     fpn_channels: int = Field(256, gt=0)
     norm: NormKind = Field("group", description="release: sync_batch, whose statistics need large batches")
-    head_layers: int = Field(4, ge=0)
+    head_layers: int = Field(4, ge=0, le=100)
 
     anchor_scale: float = Field(2.0, gt=0, description="shortest anchor, in strides of its level")
     anchors_per_position: int = Field(5, gt=0, description="lengths spread evenly over one octave")

@@ -20,23 +20,25 @@ class PyramidConfig(Config):
         "strict",
         description="strict: results do not depend on padding; release: as the released code, padding leaks",
     )
-    levels: int = Field(6, ge=1)
-    first_level: int = Field(0, ge=0, description="finest level with heads; its stride is 2^first_level")
+    levels: int = Field(6, ge=1, le=24)
+    first_level: int = Field(
+        0, ge=0, le=24, description="finest level with heads; its stride is 2^first_level"
+    )
     embed_dim: int = Field(512, ge=1)
-    embed_layers: int = Field(2, ge=1)
+    embed_layers: int = Field(2, ge=1, le=100)
     embed_kernel: int = Field(3, ge=1)
     embed_norm: bool = True
     input_groups: tuple[tuple[int, int], ...] = Field(
         (), description="(channels in, channels out) of feature groups projected apart; empty: none"
     )
-    stem_layers: int = Field(2, ge=0)
+    stem_layers: int = Field(2, ge=0, le=100)
     neck_norm: Literal["channel", "group", "none"] = Field("channel", description="norm of each level's map")
     neck_groups: int = Field(4, ge=1, description="of the group norm, which runs over time and has no scale")
     absolute_position: bool = Field(False, description="add sinusoidal position codes")
     max_positions: int = Field(2304, ge=1, description="training length; release masking pads up to it")
     pad_multiple: int = Field(1, ge=1, description="release masking: longer inputs are padded to a multiple")
     head_dim: int = Field(512, ge=1)
-    head_layers: int = Field(3, ge=1, description="convolutions of a head, the output layer included")
+    head_layers: int = Field(3, ge=1, le=100, description="convolutions of a head, the output layer included")
     head_kernel: int = Field(3, ge=1)
     head_norm: bool = True
     drop_path: float = Field(0.1, ge=0, lt=1)
