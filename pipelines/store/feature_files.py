@@ -6,7 +6,10 @@ for time. What a shape alone does not say, the other files of the folder may, or
 
 from __future__ import annotations
 
-import pickle
+import io
+import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections import Counter
@@ -18,10 +21,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from featstore.documents import why
 from featstore.errors import StoreValueError
+from tal.errors import WeightsError
+from tal.shared.archives import refuse_bombs
 
 SUFFIXES = (".npy", ".npz", ".pt")
 Layout = Literal["tc", "ct"]
+_LENGTH = struct.Struct("<I")  # of the header of a .npy file of version 2 or 3
 Shape = tuple[int, ...]
 # Pictures of one clip that networks are shown: four corners and the middle, and their mirror images.
 _CROPS = {5: "five crops", 10: "ten crops"}
@@ -153,8 +160,10 @@ def read_rows(path: Path, key: str | None, layout: Layout, shape: tuple[int, int
     StoreValueError
         says what is wrong with the file. No pickles are loaded.
     """
-    values = np.asarray(_guarded(path, lambda: _load(path, key)))
+    values = _guarded(path, lambda: _load(path, key))
     rows, channels = shape
+    if values.size != rows * channels:
+        raise StoreValueError(f"{path} was changed while it was read: it holds {list(values.shape)} now")
     if layout == "tc":
         return np.ascontiguousarray(values.reshape(rows, channels))
     return np.ascontiguousarray(values.reshape(channels, rows).T)
@@ -199,61 +208,85 @@ def read_shape(path: Path, key: str | None) -> Shape:
 def _guarded(path: Path, work: Callable[[], Any]) -> Any:
     try:
         return work()
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, LookupError, EOFError, MemoryError, RuntimeError, SyntaxError) as error:
         if isinstance(error, StoreValueError):
             raise
-        raise StoreValueError(f"{path} cannot be read as {path.suffix}: {error}") from error
+        raise StoreValueError(f"{path} cannot be read as {path.suffix}: {why(error)}") from error
+    except (zipfile.BadZipFile, zlib.error, tokenize.TokenError) as error:
+        raise StoreValueError(f"{path} cannot be read as {path.suffix}: {why(error)}") from error
 
 
 def _header(path: Path, key: str | None) -> tuple[Shape, Any]:
-    """(shape, type) of a file's array."""
+    """(shape, type) of a file's array, which the file is large enough for."""
     suffix = path.suffix.lower()
     if suffix == ".npy":
         with path.open("rb") as file:
-            return _npy_header(file) or _whole(path, key)
+            return _npy_header(file, path.stat().st_size)
     if suffix == ".npz":
         with zipfile.ZipFile(path) as archive:
+            refuse_bombs(archive)
             members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            with archive.open(members[_key(path, list(members), key)]) as file:
-                return _npy_header(file) or _whole(path, key)
-    return _whole(path, key)
-
-
-def _npy_header(file: Any) -> tuple[Shape, Any] | None:
-    """What the first bytes of a .npy file say; None for a version that numpy has no public reader of."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    reader = readers.get(np.lib.format.read_magic(file))
-    if reader is None:
-        return None
-    shape, _, dtype = reader(file)
-    if dtype.hasobject:
-        raise ValueError("it holds Python objects, which are not read: save the array alone")
-    return tuple(shape), dtype
-
-
-def _whole(path: Path, key: str | None) -> tuple[Shape, Any]:
-    values = np.asarray(_load(path, key))
+            member = members[_key(path, list(members), key)]
+            with archive.open(member) as file:
+                return _npy_header(file, archive.getinfo(member).file_size)
+    values = _load(path, key)
     return values.shape, values.dtype
 
 
-def _load(path: Path, key: str | None) -> Any:
+def _npy_header(file: Any, size: int) -> tuple[Shape, Any]:
+    """What the first bytes of a .npy file of ``size`` bytes say; ValueError where it cannot hold that."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    elif version == (3, 0):  # as 2.0, in UTF-8; only names of fields are ever more than ASCII
+        (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+        text = file.read(min(length, size)).decode("utf-8").encode("latin1", "backslashreplace")
+        shape, _, dtype = np.lib.format.read_array_header_2_0(io.BytesIO(_LENGTH.pack(len(text)) + text))
+    else:
+        raise ValueError(f"version {version} of .npy files is not known")
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are not read: save the array alone")
+    promised = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or promised > size - file.tell():
+        raise ValueError(
+            f"it promises {list(shape)}, which its {size} bytes do not hold: it is damaged or cut"
+        )
+    return tuple(shape), dtype
+
+
+def _load(path: Path, key: str | None) -> NDArray[Any]:
     if path.suffix.lower() == ".npy":
-        return np.load(path, allow_pickle=False, mmap_mode=None)
+        return np.asarray(np.load(path, allow_pickle=False, mmap_mode=None))
     if path.suffix.lower() == ".npz":
         with np.load(path, allow_pickle=False) as archive:
-            return archive[_key(path, list(archive.files), key)]
+            return np.asarray(archive[_key(path, list(archive.files), key)])
     import torch
 
+    from tal.shared.weights import load_plain
+
     try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError) as error:
-        raise StoreValueError(
-            f"{path} is not a file of plain tensors: {str(error).splitlines()[0]}"
-        ) from error
+        value = load_plain(path)
+    except WeightsError as error:
+        raise StoreValueError(str(error)) from error
     if isinstance(value, dict):
-        value = value[_key(path, [str(k) for k in value], key)]
+        named = {str(name): item for name, item in value.items()}
+        value = named[_key(path, list(named), key)]
     if not isinstance(value, torch.Tensor):
         raise StoreValueError(f"{path} holds a {type(value).__name__}, not a tensor")
+    if (
+        value.layout != torch.strided
+        or value.is_meta
+        or value.is_complex()
+        or value.is_quantized
+        or value.dtype == torch.bool
+    ):
+        raise StoreValueError(f"{path} holds {value.dtype} ({value.layout}), not an array of numbers")
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise StoreValueError(
+            f"{path} repeats {list(value.shape)} from fewer numbers: save value.contiguous()"
+        )
     return value.detach().float().numpy()
 
 

@@ -5,7 +5,6 @@ Only JSON and safetensors are read. Code that a repository brings is never run, 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from featstore.documents import parse_json, why
 from tal.errors import ConfigError, WeightsError
 from tal.shared.weights import read_state
 
@@ -130,9 +130,9 @@ def _unavailable(repository: str, name: str, error: Exception) -> WeightsError:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise WeightsError(f"{path}: cannot be read as JSON ({error})") from error
+        value = parse_json(path.read_bytes(), str(path), WeightsError)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {why(error)}") from error
     if not isinstance(value, dict):
         raise WeightsError(f"{path}: must be a mapping")
     return value

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tal.errors import WeightsError
+from tal.shared.archives import refuse_bombs
 
 # Keys under which training code bases put a state dict inside a checkpoint.
 WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "module")
@@ -60,7 +59,7 @@ def read_state(path: str | Path, wrappers: Sequence[str] = WRAPPERS) -> dict[str
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file")
-    state = _read(path)
+    state = load_plain(path)
     while isinstance(state, Mapping):
         inner = next((state[k] for k in wrappers if isinstance(state.get(k), Mapping)), None)
         if inner is None:
@@ -73,21 +72,22 @@ def read_state(path: str | Path, wrappers: Sequence[str] = WRAPPERS) -> dict[str
     return tensors
 
 
-def _read(path: Path) -> Any:
+def load_plain(path: Path) -> Any:
+    """What a .safetensors file or a PyTorch checkpoint holds: tensors and plain values; no code is run.
+
+    Raises
+    ------
+    WeightsError
+        the file is damaged, would run code, or promises more than it holds.
+    """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                refuse_bombs(archive)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        SafetensorError,
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        zipfile.BadZipFile,
-        OSError,
-        KeyError,
-        ValueError,
-    ) as error:
+    except Exception as error:  # what the unpickler's little machine raises on damaged bytes knows no bounds
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"{path}: cannot be read as plain weights ({first[:160]}); save its tensors as .safetensors"
@@ -105,7 +105,22 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], source: str, pre
     Raises
     ------
     WeightsError
-        lists what is missing, what is unexpected and what has another shape; nothing was loaded.
+        as `require_fit`; nothing was loaded.
+    """
+    theirs = require_fit(module, state, source, prefix)
+    counters = {k: v for k, v in module.state_dict().items() if k not in theirs}
+    module.load_state_dict({**theirs, **counters}, strict=True)
+
+
+def require_fit(
+    module: nn.Module, state: Mapping[str, Tensor], source: str, prefix: str = ""
+) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, without it; they must be those of the module.
+
+    Raises
+    ------
+    WeightsError
+        lists what is missing, what is unexpected and what has another shape.
     """
     own = module.state_dict()
     theirs = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
@@ -121,8 +136,7 @@ def load_strict(module: nn.Module, state: Mapping[str, Tensor], source: str, pre
     if any(problems.values()):
         listed = "; ".join(_listed(names, what, prefix) for what, names in problems.items() if names)
         raise WeightsError(f"{source} does not fit {type(module).__name__}: {listed}")
-    counters = {k: v for k, v in own.items() if k not in theirs}
-    module.load_state_dict({**theirs, **counters}, strict=True)
+    return theirs
 
 
 def _listed(names: Sequence[str], what: str, prefix: str) -> str:
