@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
+from featstore.documents import parse_json
 from pipelines.config import RunConfig, parse_config, portable_text
 from pipelines.shared.provenance import provenance
 from tal.annotations.labels import clean_label
@@ -27,6 +26,7 @@ from tal.released import (
     suppression_config,
     to_state,
 )
+from tal.shared.documents import read_yaml
 
 
 @dataclass(frozen=True)
@@ -169,10 +169,7 @@ def read_labels(path: str | Path) -> list[str]:
         raise ConfigError(f"{path} cannot be read: {_first_line(error)}") from error
     if path.suffix != ".json":
         return [clean_label(line) for line in text.splitlines() if line.strip()]
-    try:
-        names = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path} is not JSON: {error}") from error
+    names = parse_json(text, str(path), ConfigError)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"{path} must hold a list of class names")
     return [clean_label(name) for name in names]
@@ -190,10 +187,7 @@ def _labels(labels: Sequence[str] | None, classes: int) -> list[str]:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML: {_first_line(error)}") from error
+    tree = read_yaml(path, ConfigError)
     if not isinstance(tree, dict) or "dataset" not in tree:
         raise CheckpointError(
             f"{path} is not a configuration of a released code base: it has no section `dataset`"

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from featstore.documents import read_json
 from pipelines.data.videos import find_sources, tell
 from pipelines.shared import console
 from pipelines.shared.files import write_text
@@ -125,7 +126,8 @@ def _claim(config: PrepareConfig) -> None:
     settings["reader"] = resolve_reader(config.reader)
     path = config.out / _SETTINGS
     if path.is_file():
-        before = {"reader": "pyav"} | json.loads(path.read_text())  # 0.1 had no other
+        noted = read_json(path, ConfigError)
+        before = {"reader": "pyav", **noted} if isinstance(noted, dict) else noted  # 0.1 had no other
         if before != settings:
             raise ConfigError(f"{config.out} was made with {before}, not {settings}: give another --out")
         return

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from featstore.documents import read_json
 from pipelines.demo.synth import SynthConfig, shuffle_labels, synthesize
 from pipelines.shared import console
 from pipelines.shared.files import OutputExistsError, write_text
@@ -275,8 +276,8 @@ class _Demo:
     def _claim(self) -> None:
         path = self.out / "demo.json"
         if path.exists():
-            earlier = json.loads(path.read_text(encoding="utf-8"))
-            if earlier.get("options") != self.state["options"]:
+            earlier = read_json(path, OutputExistsError)
+            if not isinstance(earlier, dict) or earlier.get("options") != self.state["options"]:
                 raise OutputExistsError(
                     f"{self.out} holds a demo made with other options (demo.json there): give another --out"
                 )

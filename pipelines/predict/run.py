@@ -12,11 +12,12 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from featstore.documents import read_json
 from pipelines.predict.exports import write_exports
 from pipelines.shared.files import OutputExistsError, safe_names, write_text
 from tal.annotations import prediction_frame, read_predictions, write_predictions
@@ -226,6 +227,24 @@ def _stamp(path: Path) -> dict[str, Any]:
     return {"size": facts.st_size, "modified_ns": facts.st_mtime_ns}
 
 
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """What an earlier call noted; empty where the file is another program's, damaged, or leads elsewhere.
+
+    By its names files are read, and removed when they are written anew: none may lead out of the folder.
+    """
+    try:
+        content = read_json(path, AnnotationError)
+        videos, files = content["videos"], content["files"]
+        for entry in videos.values():
+            if not (isinstance(entry["path"], str) and isinstance(entry["stamp"], dict)):
+                return {}
+        names = [*files, *(entry["part"] for entry in videos.values())]
+        inside = all(not PurePath(name).is_absolute() and ".." not in PurePath(name).parts for name in names)
+        return content if inside and all("\0" not in name for name in names) else {}
+    except (AnnotationError, KeyError, TypeError, AttributeError):
+        return {}
+
+
 class _Manifest:
     """OUT/manifest.json: the model and the videos that the files in OUT were made from."""
 
@@ -252,15 +271,12 @@ class _Manifest:
                     f"{strangers[0]} exists already and nothing was written: other --out, or --overwrite"
                 )
             return
-        try:
-            earlier = json.loads(self.path.read_text(encoding="utf-8"))
-            asked = [self.content[name] for name in ("model", "source", "precision")]
-            # releases before 0.2 always computed in fp32
-            same = [earlier["model"], earlier["source"], earlier.get("precision", "fp32")] == asked
-            files = dict(earlier["files"])
-            self.content["videos"] = dict(earlier["videos"]) if same else {}
-        except (ValueError, KeyError, TypeError):
-            same, files = False, {}
+        earlier = _read_manifest(self.path)
+        asked = [self.content[name] for name in ("model", "source", "precision")]
+        # releases before 0.2 always computed in fp32
+        same = [earlier.get("model"), earlier.get("source"), earlier.get("precision", "fp32")] == asked
+        files = earlier.get("files", {})
+        self.content["videos"] = earlier["videos"] if same else {}
         if overwrite:
             return
         if not same:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import math
+import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
-from pipelines.shared.run_folder import located, record_kind, validation_predictions
+from featstore.documents import read_json
+from pipelines.shared.run_folder import located, parse_records, record_kind, validation_predictions
 from tal.annotations import VIDEO_SUFFIXES
-from tal.errors import LongtalError
+from tal.errors import ConfigError, LongtalError
 from tal.inference.thresholds import thresholds_in
+from tal.shared.documents import read_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,7 @@ _FIRST = (
     "epoch: drift_cosine",
     "epoch: peak_memory_mib",
 )
+_DEEPEST = 3  # sections inside of one another in a log line
 # Numbers of a log line that are not a curve.
 _NOT_CURVES = {"step", "epoch", "time", "time_s", "seed"}
 
@@ -77,8 +79,8 @@ def read_run(folder: Path) -> RunFolder | None:
     if not config_path.is_file() or not (folder / "log.jsonl").is_file():
         return None
     try:
-        config = yaml.safe_load(config_path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+        config = read_yaml(config_path, ConfigError)
+    except ConfigError:
         config = None
     data = located(config, folder).get("data") if isinstance(config, dict) else None
     data = data if isinstance(data, dict) else {}
@@ -88,15 +90,15 @@ def read_run(folder: Path) -> RunFolder | None:
 
     annotations, videos = path("annotations"), path("videos")
     lost = {}
-    if annotations is not None and not annotations.is_file():
+    if annotations is not None and not os.path.isfile(annotations):
         lost["annotations"] = f"No ground truth: {annotations} is not there; give --annotations FILE"
-    if videos is not None and not videos.is_dir():
+    if videos is not None and not os.path.isdir(videos):
         lost["videos"] = f"No video files: {videos} is not there; give --videos DIR"
     return RunFolder(
         name=folder.absolute().name,
-        annotations=annotations if annotations is not None and annotations.is_file() else None,
+        annotations=annotations if annotations is not None and os.path.isfile(annotations) else None,
         subset=str(data["val_subset"]) if data.get("val_subset") else None,
-        videos=videos if videos is not None and videos.is_dir() else None,
+        videos=videos if videos is not None and os.path.isdir(videos) else None,
         predictions=_predictions(folder),
         thresholds=thresholds_in(_read_json(folder / "model" / "thresholds.json")) or None,
         log=folder / "log.jsonl",
@@ -126,7 +128,7 @@ def read_predicted(folder: Path) -> Predicted:
     }
     files = {name: path for name, path in paths.items() if path.suffix.lower() in VIDEO_SUFFIXES}
     return Predicted(
-        {name: path for name, path in files.items() if path.is_file()}, thresholds_in(manifest) or None
+        {name: path for name, path in files.items() if os.path.isfile(path)}, thresholds_in(manifest) or None
     )
 
 
@@ -134,7 +136,11 @@ def _predictions(run: Path) -> Path | None:
     """Validation predictions of the run's final model; while there is none, of the latest validation."""
     model = _read_json(run / "model" / "provenance.json")
     step = model.get("step") if isinstance(model, dict) else None
-    if isinstance(step, int) and (chosen := validation_predictions(run, step)).is_file():
+    if (
+        isinstance(step, int)
+        and 0 <= step < 1 << 53
+        and (chosen := validation_predictions(run, step)).is_file()
+    ):
         return chosen
     return max((run / "validation").glob("*predictions.json"), default=None)
 
@@ -142,8 +148,8 @@ def _predictions(run: Path) -> Path | None:
 def _read_json(path: Path) -> Any:
     """A JSON file's content; None when it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path, ConfigError)
+    except ConfigError:
         return None
 
 
@@ -151,10 +157,10 @@ def training_series(log: Path) -> list[Series]:
     """Every number of the log against its step; damaged lines (a killed run's last one) are left out."""
     curves: dict[str, tuple[list[int], list[float]]] = {}
     with log.open(encoding="utf-8", errors="replace") as lines:
-        for record in _records(lines):
-            step = record.get("step")
-            if not isinstance(step, int) or isinstance(step, bool):
+        for _, record in parse_records(lines):
+            if record is None:
                 continue
+            step = record["step"]
             kind = record_kind(record)
             prefix = "" if kind == "step" else f"{kind}: "
             for name, value in _numbers(record):
@@ -168,23 +174,14 @@ def training_series(log: Path) -> list[Series]:
     return [_thinned(name, *curves[name]) for name in sorted(curves, key=rank)]
 
 
-def _records(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            yield record
-
-
 def _numbers(record: dict[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:
     for key, value in record.items():
         if isinstance(value, dict):
-            yield from _numbers(value, f"{prefix}{key}/")
+            if prefix.count("/") < _DEEPEST:
+                yield from _numbers(value, f"{prefix}{key}/")
         elif isinstance(value, bool) or (not prefix and key in _NOT_CURVES):
             continue
-        elif isinstance(value, int | float) and math.isfinite(value):
+        elif isinstance(value, int | float) and abs(value) <= sys.float_info.max:
             yield prefix + key, float(value)
 
 

@@ -8,7 +8,6 @@ ranges, so that seeking works.
 
 from __future__ import annotations
 
-import json
 import mimetypes
 import re
 import secrets
@@ -19,6 +18,7 @@ from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
+from featstore.documents import parse_json
 from pipelines.report import Report, render, render_document
 from tal.annotations import VIDEO_SUFFIXES
 from tal.errors import LongtalError
@@ -85,7 +85,7 @@ def serve_page(path: Path, port: int = 0) -> ViewServer:
     """
     try:
         data = _DATA.search(path.read_text(encoding="utf-8"))
-        document: dict[str, Any] = json.loads(data.group(1)) if data else {}
+        document: dict[str, Any] = parse_json(data.group(1), str(path), ViewError) if data else {}
         entries = document["videos"]
         videos: list[Path] = []
         for entry in entries:
@@ -96,7 +96,7 @@ def serve_page(path: Path, port: int = 0) -> ViewServer:
         return ViewServer(render_document(document), videos, port)
     except OSError as error:
         raise ViewError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, AttributeError, TypeError, KeyError) as error:
+    except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise ViewError(
             f"{path} is not a page that `longtal report` wrote, or it is damaged ({error})"
         ) from error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from featstore.documents import read_json
 from pipelines.shared.config_paths import with_located_paths
+from tal.errors import CheckpointError
 
 # Kinds of log.jsonl's records by the names that they had in older releases.
 _RENAMED_KINDS = {"settle": "finetune_localizer"}
@@ -29,13 +31,23 @@ def located(tree: Mapping[str, Any], run: Path) -> dict[str, Any]:
     They are relative to the run's folder. What did not move along with a run that moved is looked for where
     it was from the run's first folder, which provenance.json names.
     """
-    before = None
     try:
-        facts = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
-        before = Path(facts["folder"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # a run of version 0.1 does not say it
+        before = Path(read_json(run / "provenance.json", CheckpointError)["folder"])
+    except (CheckpointError, KeyError, TypeError):
+        before = None  # a run of version 0.1 does not say it
     return with_located_paths(tree, run, str(run / "config.yaml"), before)
+
+
+def parse_records(lines: Iterable[str]) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """Lines of log.jsonl, each with its record; None for a damaged one, as a killed run's last may be."""
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        step = record.get("step") if isinstance(record, dict) else None
+        whole = isinstance(step, int) and not isinstance(step, bool) and abs(step) < 1 << 53
+        yield line, record if whole else None
 
 
 def record_kind(record: Mapping[str, Any]) -> str:

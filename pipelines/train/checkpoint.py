@@ -16,15 +16,17 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from featstore.documents import read_json, why
+from featstore.promises import whole
 from pipelines.shared.run_folder import step_name
-from tal.errors import CheckpointError
+from tal.errors import CheckpointError, WeightsError
 from tal.localizer.old_names import with_new_names
 from tal.memory.network import MemoryNetwork
 from tal.shared.files import put_in_place
-from tal.shared.weights import contiguous
+from tal.shared.weights import contiguous, load_plain
 
 KEEP = 2
 
@@ -100,12 +102,25 @@ def list_checkpoints(folder: Path) -> list[Checkpoint]:
     """Whole checkpoints, oldest first."""
     checkpoints = []
     for path in sorted(folder.glob("step_*")):
-        try:
-            state = TrainState(**json.loads((path / "state.json").read_text()))
-        except (OSError, json.JSONDecodeError, TypeError) as error:
-            raise CheckpointError(f"{path} is not whole ({error}): remove it") from error
-        checkpoints.append(Checkpoint(path, state))
+        checkpoints.append(Checkpoint(path, _read_state(path)))
     return checkpoints
+
+
+def _read_state(path: Path) -> TrainState:
+    try:
+        document = read_json(path / "state.json", CheckpointError)
+        state = TrainState(**document)
+        for name in ("step", "epoch", "step_in_epoch", "nonfinite"):
+            whole(document, name)
+        if state.generation is not None:
+            whole(document, "generation")
+        for validation in state.best:
+            whole(validation, "step")
+            if not isinstance(validation["value"], int | float):
+                raise ValueError("a validation without a value")
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is not whole ({why(error)}): remove it") from error
+    return state
 
 
 def choose_checkpoint(folder: Path, generation: int | None) -> Checkpoint | None:
@@ -132,11 +147,14 @@ def choose_checkpoint(folder: Path, generation: int | None) -> Checkpoint | None
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dict]:
     """(model, average or None, optimizer) of a checkpoint folder, on the CPU, under today's names."""
     average = path / "average.safetensors"
-    return (
-        with_new_names(load_file(path / "model.safetensors")),
-        with_new_names(load_file(average)) if average.exists() else None,
-        torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True),
-    )
+    try:
+        return (
+            with_new_names(load_plain(path / "model.safetensors")),
+            with_new_names(load_plain(average)) if average.exists() else None,
+            load_plain(path / "optimizer.pt"),
+        )
+    except WeightsError as error:
+        raise CheckpointError(f"{path} is not whole ({error}): remove it") from error
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer, accelerator: Accelerator) -> dict[str, Any]:

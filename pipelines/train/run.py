@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from pipelines.config import RunConfig, parse_config, save_resolved
+from featstore.documents import read_json
+from pipelines.config import RunConfig, parse_config, read_mapping, save_resolved
 from pipelines.data.run_annotations import RunAnnotations
 from pipelines.shared.console import log, set_quiet
 from pipelines.shared.files import write_text
@@ -25,7 +24,7 @@ from pipelines.shared.run_folder import located
 from pipelines.train.checkpoint import list_checkpoints
 from pipelines.train.resume import require_same_annotations, settings_to_go_on_with
 from tal.encoders import self_contained
-from tal.errors import ConfigError
+from tal.errors import CheckpointError, ConfigError
 from tal.video import resolve_reader
 
 if TYPE_CHECKING:
@@ -91,7 +90,9 @@ def train(
     if accelerator.is_main_process and begun:
         save_resolved(config, out)
     accelerator.wait_for_everyone()
-    facts = json.loads((out / "provenance.json").read_text())
+    facts = read_json(out / "provenance.json", CheckpointError)
+    if not isinstance(facts, dict) or not isinstance(facts.get("run_id"), str):
+        raise CheckpointError(f"{out / 'provenance.json'} does not name the run: put back a copy of it")
     require_same_annotations(facts, ready.annotations, out)
     trainer = build_trainer(config, out, accelerator, facts["run_id"], facts, ready.data, ready.encoder)
     if accelerator.is_main_process:
@@ -123,7 +124,7 @@ def saved_config(out: str | Path) -> RunConfig:
     path = Path(out) / "config.yaml"
     if not path.is_file():
         raise ConfigError(f"{out} holds no run to go on with: there is no config.yaml")
-    return parse_config(located(yaml.safe_load(path.read_text(encoding="utf-8")), Path(out)), str(path))
+    return parse_config(located(read_mapping(path), Path(out)), str(path))
 
 
 def _begin(

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.shared.console import log
 from pipelines.shared.files import write_text
-from pipelines.shared.run_folder import record_kind
+from pipelines.shared.run_folder import parse_records, record_kind
 from tal.annotations.clock import clock
 
 
@@ -58,21 +58,15 @@ class RunLog:
 
 def _cut(path: Path, from_step: int) -> None:
     """Keep records up to a step; a line cut short by a crash goes too."""
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if record.get("step", 0) <= from_step:
-            kept.append(line)
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    kept = [line for line, record in parse_records(lines) if record and record["step"] <= from_step]
     write_text(path, "".join(line + "\n" for line in kept), overwrite=True)
 
 
 def read_log(folder: str | Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """Records of a run, of one kind or all."""
-    lines = (Path(folder) / "log.jsonl").read_text(encoding="utf-8").splitlines()
-    records = [json.loads(line) for line in lines]
+    """Records of a run, of one kind or all; damaged lines are left out."""
+    lines = (Path(folder) / "log.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+    records = [record for _, record in parse_records(lines) if record]
     return [r for r in records if kind is None or record_kind(r) == kind]
 
 

@@ -17,6 +17,7 @@ import yaml
 from torch import Tensor
 
 from featstore import FeatureStore
+from featstore.documents import why
 from featstore.spec import PRECISION
 from tal.device import choose_device, set_float32
 from tal.encoders import Encoder, build_encoder, clips_at_once
@@ -27,7 +28,7 @@ from tal.inference.model_folder import ModelFolder, read_model, write_model
 from tal.inference.stored_video import stored_rows
 from tal.inference.videos import VideoDetector, VideoResult, VideoRows
 from tal.localizer import Localizer
-from tal.shared.weights import load_strict
+from tal.shared.weights import load_strict, require_fit
 from tal.video import require_reader
 from tal.video.pool import DecodeTask
 
@@ -100,6 +101,7 @@ class Detector:
             raise CheckpointError(
                 f"{folder.path}: it has no encoder, and provenance.json gives no features.channels"
             )
+        _check_sizes(folder, channels, weights)
         localizer = Localizer(config.localizer, channels, len(folder.labels), config.window_rows)
         if encoder is not None:
             encoder.to(where).eval()
@@ -308,9 +310,25 @@ def _build_encoder(folder: ModelFolder, weights: Mapping[str, Tensor]) -> Encode
     return encoder
 
 
+def _check_sizes(folder: ModelFolder, channels: int, weights: Mapping[str, Tensor]) -> None:
+    """Hold that the weights are of the localizer's shapes before it is made: that may take any memory."""
+    config = folder.config
+    try:
+        with torch.device("meta"):
+            shapes = Localizer(config.localizer, channels, len(folder.labels), config.window_rows)
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+        raise CheckpointError(f"{folder.path / 'config.yaml'}: `localizer`: {why(error)}") from error
+    _named(lambda: require_fit(shapes, weights, f"{folder.path}: the weights", "localizer."))
+
+
 def _load(module: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str, source: Path) -> None:
     """Load the tensors of a prefix strictly; CheckpointError lists what does not fit."""
+    _named(lambda: load_strict(module, weights, f"{source}: the weights", prefix))
+
+
+def _named(work: Callable[[], object]) -> None:
+    """Do something with the folder's weights; CheckpointError where they do not fit."""
     try:
-        load_strict(module, weights, f"{source}: the weights", prefix)
+        work()
     except WeightsError as error:
         raise CheckpointError(f"{error}: the folder was put together from different models") from error

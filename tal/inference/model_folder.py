@@ -12,27 +12,31 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
-from tal.config import Config, with_current_keys, without_removed_keys
+from featstore.documents import open_regular, read_json, read_regular, why
+from featstore.errors import StoreFormatError
+from featstore.spec import check_fields
+from tal.annotations.files import check_name
+from tal.config import Config, error_place, with_current_keys, without_removed_keys
 from tal.encoders import Encoder, EncoderConfig
-from tal.errors import CheckpointError, ConfigError
+from tal.errors import AnnotationError, CheckpointError, ConfigError, WeightsError
 from tal.inference.localize import InferenceConfig
-from tal.inference.thresholds import read_thresholds
+from tal.inference.thresholds import check_thresholds
 from tal.localizer import LocalizerConfig
 from tal.localizer.old_names import with_new_names
 from tal.shared.defaults import PrecisionName, ReaderName
+from tal.shared.documents import parse_yaml
 from tal.shared.files import put_in_place
-from tal.shared.weights import contiguous
+from tal.shared.weights import contiguous, load_plain
 
 FILES = ("config.yaml", "model.safetensors", "labels.json", "thresholds.json", "provenance.json")
 
@@ -101,9 +105,10 @@ class ModelFolder:
         """The tensors under today's names; CheckpointError when the file is damaged."""
         path = self.path / "model.safetensors"
         try:
-            return with_new_names(load_file(path))
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path} is damaged ({error}): copy the model folder again") from error
+            os.close(open_regular(path))
+            return with_new_names(load_plain(path))
+        except (WeightsError, OSError) as error:
+            raise CheckpointError(f"{path} is damaged ({why(error)}): copy the model folder again") from error
 
     def fingerprint(self) -> str:
         """sha256 over the files that decide predictions."""
@@ -154,16 +159,20 @@ def read_model(path: str | os.PathLike[str]) -> ModelFolder:
     """
     folder = find_model(path)
     tree = _yaml(folder / "config.yaml")
-    labels = _json(folder / "labels.json")
-    if not (isinstance(labels, list) and labels and all(isinstance(x, str) for x in labels)):
-        raise CheckpointError(f"{folder / 'labels.json'}: must be a list of class names")
-    thresholds = read_thresholds(folder / "thresholds.json")
-    provenance = _json(folder / "provenance.json")
-    if not isinstance(provenance, dict):
-        raise CheckpointError(f"{folder / 'provenance.json'}: must be a mapping")
-    channels = (provenance.get("features") or {}).get("channels", 0)
-    config = _detector_config(tree, channels, folder / "config.yaml")
-    return ModelFolder(folder, tree, config, tuple(labels), thresholds, provenance)
+    labels = _labels(folder / "labels.json")
+    thresholds = check_thresholds(
+        read_json(folder / "thresholds.json", CheckpointError), folder / "thresholds.json"
+    )
+    provenance = read_json(folder / "provenance.json", CheckpointError)
+    features = (provenance.get("features") or {}) if isinstance(provenance, dict) else None
+    if not isinstance(features, dict):
+        raise CheckpointError(f"{folder / 'provenance.json'}: it, and `features` in it, must be mappings")
+    try:
+        check_fields(features)
+    except StoreFormatError as error:
+        raise CheckpointError(f"{folder / 'provenance.json'}: `features`: {error}") from error
+    config = _detector_config(tree, features.get("channels", 0), folder / "config.yaml")
+    return ModelFolder(folder, tree, config, labels, thresholds, provenance)
 
 
 def write_model(
@@ -237,6 +246,9 @@ def _detector_config(tree: Mapping[str, Any], channels: int, source: Path) -> De
         tree = without_removed_keys(with_current_keys(read, str(source)), str(source))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
+    for name in sections:
+        if not isinstance(tree.get(name) or {}, dict):
+            raise CheckpointError(f"{source}: `{name}` must be a section of keys")
     data, window, training = (tree.get(name) or {} for name in ("data", "window", "train"))
     encoder = tree.get("encoder")
     values = {
@@ -255,7 +267,7 @@ def _detector_config(tree: Mapping[str, Any], channels: int, source: Path) -> De
         return DetectorConfig.model_validate({k: v for k, v in values.items() if v is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(error_place(first))
         raise CheckpointError(
             f"{source}: `{where}`: {first['msg']}; the model is of another version of longtal or was edited"
         ) from None
@@ -263,16 +275,24 @@ def _detector_config(tree: Mapping[str, Any], channels: int, source: Path) -> De
 
 def _yaml(path: Path) -> Mapping[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        data = read_regular(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {why(error)}") from error
+    tree = parse_yaml(data, str(path), CheckpointError)
     if not isinstance(tree, dict):
         raise CheckpointError(f"{path}: must be a mapping of sections")
     return tree
 
 
-def _json(path: Path) -> Any:
+def _labels(path: Path) -> tuple[str, ...]:
+    labels = read_json(path, CheckpointError)
+    if not (isinstance(labels, list) and labels and all(isinstance(x, str) for x in labels)):
+        raise CheckpointError(f"{path}: must be a list of class names")
+    if twice := [label for label, count in Counter(labels).items() if count > 1]:
+        raise CheckpointError(f"{path}: {twice[0]!r:.80} is there twice")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+        for label in labels:
+            check_name(label, str(path))
+    except AnnotationError as error:
+        raise CheckpointError(str(error)) from error
+    return tuple(labels)

@@ -6,10 +6,11 @@ manifest of a folder of predictions. Neither torch nor a model is needed to read
 
 from __future__ import annotations
 
-import json
+import math
 from pathlib import Path
 from typing import Any
 
+from featstore.documents import parse_json
 from tal.errors import CheckpointError
 
 
@@ -22,9 +23,14 @@ def read_thresholds(path: Path) -> dict[str, float]:
         the file cannot be read or is something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
+    return check_thresholds(parse_json(text, str(path), CheckpointError), path)
+
+
+def check_thresholds(content: Any, path: Path) -> dict[str, float]:
+    """`read_thresholds` of what a file holds."""
     table = thresholds_in(content)
     if table is None:
         raise CheckpointError(f"{path}: not a thresholds file: it must give a score for each class name")
@@ -34,6 +40,12 @@ def read_thresholds(path: Path) -> dict[str, float]:
 def thresholds_in(content: Any) -> dict[str, float] | None:
     """The table in the content of a JSON file; None where there is no such table."""
     table = content.get("thresholds", content) if isinstance(content, dict) else None
-    if not isinstance(table, dict) or not all(isinstance(v, int | float) for v in table.values()):
+    if not isinstance(table, dict) or not all(map(_is_score, table.values())):
         return None
     return {str(label): float(value) for label, value in table.items()}
+
+
+def _is_score(value: Any) -> bool:
+    """A number; infinity keeps a class out, NaN would let none or all of it through."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and (abs(value) <= 1e9 or math.isinf(value))

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from featstore.documents import read_json
 from pipelines.demo.synth.actions import LABELS
 from pipelines.demo.synth.config import SynthConfig
 from pipelines.demo.synth.render import render
@@ -70,7 +71,7 @@ def synthesize(
     truth = describe(config, plans)
     if not annotations.exists():
         write_annotations(truth, annotations)
-    if not (hidden := out / "synth.json").exists() or "videos" not in json.loads(hidden.read_text()):
+    if not (hidden := out / "synth.json").exists() or "videos" not in read_json(hidden, OutputExistsError):
         write_text(hidden, json.dumps(_provenance(config, plans), indent=1), overwrite=True)
     return SynthReport(
         folder=out,
@@ -107,8 +108,8 @@ def _claim(out: Path, config: SynthConfig) -> None:
     settings = {"generator": GENERATOR, "settings": config.model_dump()}
     if path.exists():
         try:
-            earlier = json.loads(path.read_text())
-        except ValueError:
+            earlier = read_json(path, OutputExistsError)
+        except OutputExistsError:
             earlier = None
         if not isinstance(earlier, dict) or {k: earlier.get(k) for k in settings} != settings:
             raise OutputExistsError(
