@@ -109,12 +109,17 @@ def main() -> None:
     except LongtalError as error:
         if "--debug" in sys.argv:
             raise
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {_on_one_line(str(error))}", err=True)
         code = 2
     except BrokenPipeError:  # `longtal … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _on_one_line(text: str) -> str:
+    """A message as one line: what a name in a file may hold beside letters is escaped, as in ``\\x1b``."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _any_name_fits(stream: object) -> None:

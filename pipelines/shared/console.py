@@ -34,12 +34,19 @@ log = logging.getLogger("longtal")
 _ENDLESS = 1_000_000  # characters: lines of a pipe are never folded
 
 
+class _Printable(logging.Formatter):
+    """Messages in which names from files can do a terminal nothing."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
 def set_quiet(quiet: bool) -> None:
     """Set up the log; quiet leaves warnings and errors only, and no progress bars."""
     err.quiet = False
-    log.handlers = [
-        RichHandler(console=err, show_path=False, show_time=not quiet, log_time_format="%H:%M:%S")
-    ]
+    handler = RichHandler(console=err, show_path=False, show_time=not quiet, log_time_format="%H:%M:%S")
+    handler.setFormatter(_Printable())
+    log.handlers = [handler]
     log.setLevel(logging.WARNING if quiet else logging.INFO)
     log.propagate = False
 
