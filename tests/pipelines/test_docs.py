@@ -63,6 +63,7 @@ BENCHMARKS = {
     "decoders": ["--size", "small", "--decoders", "", "--loop-seconds", "0.2"],
     "evaluate": ["--videos", "40", "--predictions", "3000", "--labels", "10", "--sample", "10"],
     "extract": ["--videos", "1", "--seconds", "2", "--rounds", "1", "--workers", "1"],
+    "fuzz": ["--examples", "2"],
     "report": ["--videos", "4", "--detections", "400", "--moves", "4"],
 }
 COMMANDS = [command for command in told() if command.page != "tutorial.md" or command.inline]
