@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from featstore.documents import open_regular, why
+from featstore.documents import open_regular, read_json, why
 from featstore.errors import StoreFormatError
 from featstore.files import FileOps
 from featstore.promises import check_places
@@ -113,6 +113,8 @@ class FlatArray:
             # A page beyond the end of a mapped file is a bus error, not an exception.
             self._check_size(path, os.fstat(fd).st_size)
             pages = mmap.mmap(fd, self.chunk_bytes, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ)
+        except OSError as error:
+            raise StoreFormatError(f"chunk file {path} cannot be mapped: {why(error)}") from error
         finally:
             os.close(fd)
         return np.frombuffer(pages, dtype=self.dtype).reshape(self.chunk, *self.item_shape)
@@ -242,7 +244,14 @@ class FlatArray:
         self._close_fds()
 
     def mend(self, items: int) -> list[int]:
-        """Give every chunk file of items [0, items) its full size; the numbers of those that had another."""
+        """Give every chunk file of items [0, items) its full size; the numbers of those that had another.
+
+        Raises
+        ------
+        StoreFormatError
+            The store and the array say different full sizes: files could be blown up.
+        """
+        self._check_chunk_shape()
         mended = []
         for number in range(-(-items // self.chunk)):
             path = self.chunk_path(number)
@@ -262,6 +271,20 @@ class FlatArray:
             self._dirty.add(number)
             mended.append(number)
         return mended
+
+    def _check_chunk_shape(self) -> None:
+        path = self.folder / "zarr.json"
+        document = read_json(path, StoreFormatError)
+        try:
+            shape = document["chunk_grid"]["configuration"]["chunk_shape"]
+        except (KeyError, TypeError) as error:
+            raise StoreFormatError(
+                f"{path} does not say the chunks' shape: restore it from a copy"
+            ) from error
+        if shape != [self.chunk, *self.item_shape]:
+            raise StoreFormatError(
+                f"{path} has chunks of {shape!r:.60}, the store of {[self.chunk, *self.item_shape]}: restore it from a copy"
+            )
 
     def drop_maps(self) -> None:
         self._maps.clear()

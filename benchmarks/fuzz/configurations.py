@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from benchmarks.fuzz.attacks import VALUES, damage, several
 from benchmarks.fuzz.tally import Attack, Target
-from pipelines.config import RunConfig, load_config, nested, resolved_text
+from pipelines.config import RunConfig, load_config, nested, portable_text
 from pipelines.presets import list_presets
 
 _LAUGHS = "a: &a [x, x]\n" + "".join(
@@ -46,7 +46,7 @@ _TEXTS = [
 
 def make(folder: Path) -> None:
     config = load_config(next(iter(list_presets())))
-    (folder / "longtal.yaml").write_text(resolved_text(config), encoding="utf-8")
+    (folder / "longtal.yaml").write_text(portable_text(config), encoding="utf-8")
     (folder / "loop.yaml").write_text("extends: longtal.yaml\n")
 
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from benchmarks.fuzz.attacks import NAMES, VALUES, change_json, cut, damage, displace, pickle_bomb, several
 from benchmarks.fuzz.tally import Attack, Target
 from featstore import FeatureSpec, FeatureStore
-from pipelines.config import nested, parse_config, resolved_text
+from pipelines.config import nested, parse_config, portable_text
 from tal.inference.detector import Detector
 from tal.inference.model_folder import write_model
 from tal.localizer import Localizer
@@ -50,7 +50,7 @@ def make(folder: Path) -> None:
     localizer = Localizer(config.localizer, _CHANNELS, len(_LABELS), config.window.num_rows)
     state = {f"localizer.{name}": value for name, value in localizer.state_dict().items()}
     facts = {"features": _SPEC.to_dict(), "step": 3}
-    write_model(folder / _MODEL, state, resolved_text(config), _LABELS, {"jump": 0.25, "run": 0.5}, facts)
+    write_model(folder / _MODEL, state, portable_text(config), _LABELS, {"jump": 0.25, "run": 0.5}, facts)
     with FeatureStore.create(folder / "s.zarr", _SPEC, chunk_bytes=4096) as store:
         store.add_video("v", num_rows=40, fps=8.0, duration_s=20.0)
         store.write("v", 0, np.random.default_rng(0).normal(size=(40, _CHANNELS)), 0)
@@ -195,7 +195,7 @@ def _of_another_model() -> SearchStrategy[Attack]:
             other = folder / "other"
             facts = {"features": {**_SPEC.to_dict(), "channels": 5}}
             named = {f"localizer.{key}": value for key, value in state.items()}
-            write_model(other, named, resolved_text(config), ("a", "b", "c"), {}, facts)
+            write_model(other, named, portable_text(config), ("a", "b", "c"), {}, facts)
             shutil.copy(other / name, folder / _MODEL / name)
 
         return Attack(f"{name} of another model", do)

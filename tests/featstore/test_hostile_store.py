@@ -115,6 +115,18 @@ def test_an_id_that_leads_out_is_refused_at_opening(memory, video_id):
         FeatureStore.open(memory / "s.zarr")
 
 
+def test_repair_does_not_blow_files_up(path):
+    """The size of a chunk is that of the array's own metadata too."""
+    header = json.loads((path / "zarr.json").read_text())
+    header["attributes"]["longtal"]["chunks"]["features"] = 1 << 30
+    (path / "zarr.json").write_text(json.dumps(header))
+    chunk = path / "features" / "c" / "0" / "0"
+    size = chunk.stat().st_size
+    with FeatureStore.open(path, "r+") as store, pytest.raises(StoreFormatError, match="has chunks of"):
+        store.mend_chunks()
+    assert chunk.stat().st_size == size
+
+
 def test_a_pipe_keeps_nobody_waiting(path):
     (path / "commit.json").unlink()
     os.mkfifo(path / "commit.json")

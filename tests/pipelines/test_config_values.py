@@ -1,8 +1,8 @@
 """Every key of a configuration with values of other kinds: an error that names the key, never a guess."""
 
 import pytest
-from benchmarks.fuzz.configurations import leaves, wrong_values
 
+from benchmarks.fuzz.configurations import leaves, wrong_values
 from pipelines.config import RunConfig, load_config, nested, parse_config, save_resolved
 from tal.errors import ConfigError
 

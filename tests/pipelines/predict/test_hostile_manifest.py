@@ -5,8 +5,8 @@ import json
 import os
 
 import pytest
-from benchmarks.fuzz.models import make
 
+from benchmarks.fuzz.models import make
 from featstore import FeatureStore
 from pipelines.predict.run import predict
 from pipelines.shared.files import OutputExistsError
