@@ -281,9 +281,10 @@ class FlatArray:
             raise StoreFormatError(
                 f"{path} does not say the chunks' shape: restore it from a copy"
             ) from error
-        if shape != [self.chunk, *self.item_shape]:
+        mine = [self.chunk, *self.item_shape]
+        if shape != mine:
             raise StoreFormatError(
-                f"{path} has chunks of {shape!r:.60}, the store of {[self.chunk, *self.item_shape]}: restore it from a copy"
+                f"{path} has chunks of {shape!r:.60}, the store of {mine}: restore it from a copy"
             )
 
     def drop_maps(self) -> None:
