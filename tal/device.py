@@ -1,13 +1,21 @@
-"""Which device to compute on, and how precisely."""
+"""Which device to compute on, how precisely, and how small things get there without anyone waiting."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache, wraps
+from typing import TypeVar
 
 import torch
+from torch import Tensor
 
 from tal.errors import ConfigError
+
+_ALIGN = 16  # bytes; a multiple of every type's size, so that each tensor of a packed copy may be viewed
+_KEPT = 64  # constants of so many shapes; a run has one for each length that windows are cut to
+
+BuildT = TypeVar("BuildT", bound=Callable[..., object])
 
 
 def choose_device(name: str, apple: bool = False) -> torch.device:
@@ -45,3 +53,70 @@ def computing_in(precision: str, device: torch.device) -> Iterator[None]:
     reduced = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision)
     with torch.autocast(device.type, dtype=reduced, enabled=reduced is not None):
         yield
+
+
+def upload(tensors: Sequence[Tensor], device: torch.device | str) -> list[Tensor]:
+    """Small tensors of the host on a device, the same ones where they are there already.
+
+    On CUDA they go in one copy from pinned memory, which nobody waits for: a copy of its own for each, from
+    memory that is not pinned, would stop the host until the device has done all that it was given before.
+    """
+    device = torch.device(device)
+    if device.type != "cuda":
+        return [tensor.to(device) for tensor in tensors]
+    sizes = [-(-t.numel() * t.element_size() // _ALIGN) * _ALIGN for t in tensors]
+    packed = torch.empty(sum(sizes), dtype=torch.uint8, pin_memory=True)
+    for part, tensor in zip(_parts(packed, sizes, tensors), tensors, strict=True):
+        part.copy_(tensor)
+    return _parts(packed.to(device, non_blocking=True), sizes, tensors)
+
+
+def _parts(packed: Tensor, sizes: Sequence[int], like: Sequence[Tensor]) -> list[Tensor]:
+    """Views of packed bytes with the types and shapes of other tensors."""
+    pieces = packed.split(list(sizes))
+    return [
+        piece[: tensor.numel() * tensor.element_size()].view(tensor.dtype).view(tensor.shape)
+        for piece, tensor in zip(pieces, like, strict=True)
+    ]
+
+
+def kept(build: BuildT) -> BuildT:
+    """Remember what a function builds from hashable arguments: constants of a shape and a device.
+
+    They are built outside inference mode, whoever asks first: tensors made inside could not be learnt
+    through. A compiled graph takes them as they are. The function's result must never be changed.
+    """
+
+    @torch.compiler.disable
+    @lru_cache(maxsize=_KEPT)
+    @wraps(build)
+    def remembered(*args: object) -> object:
+        with torch.inference_mode(False):
+            return build(*args)
+
+    return remembered
+
+
+class HostCopy:
+    """A device's tensor on its way to the host; from CUDA into pinned memory, which nobody waits for.
+
+    Attributes
+    ----------
+    values
+        the numbers, to be read after `wait`; of a tensor of the host its own memory.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._done: torch.cuda.Event | None = None
+        copy = tensor.detach()
+        if tensor.is_cuda:
+            copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            copy.copy_(tensor.detach(), non_blocking=True)
+            self._done = torch.cuda.Event()
+            self._done.record(torch.cuda.current_stream(tensor.device))
+        self.values = copy.numpy()
+
+    def wait(self) -> None:
+        """Return when the numbers are there."""
+        if self._done is not None:
+            self._done.synchronize()

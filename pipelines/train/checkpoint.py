@@ -43,6 +43,8 @@ class TrainState:
         of the memory; None: the run has none.
     nonfinite
         steps that had a loss or gradient that was not finite.
+    overflows
+        steps left out because fp16's loss scale was too high; they are not among the former.
     trunk
         digest of the encoder weights that checkpoints leave out because adapters alone learn; empty: none.
     best
@@ -55,6 +57,7 @@ class TrainState:
     generation: int | None = None
     run_id: str = ""
     nonfinite: int = 0
+    overflows: int = 0
     trunk: str = ""
     best: list[dict[str, Any]] = field(default_factory=list)
 

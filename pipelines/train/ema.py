@@ -25,11 +25,15 @@ class WeightAverage:
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the weights after optimizer step ``step``."""
         decay = min(self.decay, (1 + step) / (10 + step))
+        averaged: tuple[list[Tensor], list[Tensor]] = ([], [])
+        copied: tuple[list[Tensor], list[Tensor]] = ([], [])
         for name, value in model.state_dict().items():
-            if name in self._parameters and value.is_floating_point():
-                self.state[name].lerp_(value, 1 - decay)
-            else:
-                self.state[name].copy_(value)
+            learnt = name in self._parameters and value.is_floating_point()
+            for pair, tensor in zip(averaged if learnt else copied, (self.state[name], value), strict=True):
+                pair.append(tensor)
+        torch._foreach_lerp_(*averaged, 1 - decay)  # a few launches on a device, not one for each weight
+        if copied[0]:
+            torch._foreach_copy_(*copied)
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipelines.train.step import StepRecord
+from pipelines.train.step_record import StepRecord
 from tal.memory.sampler import TrainingVideo
 from tal.memory.store_reader import RowStore
 
@@ -22,6 +22,7 @@ class EpochTotals:
 
     steps: int = 0
     nonfinite: int = 0
+    overflows: int = 0
     losses: dict[str, float] = field(default_factory=dict)
     drift: list[float] = field(default_factory=list)
     fresh_rows: int = 0
@@ -38,7 +39,8 @@ class EpochTotals:
         self.decode_s += record.decode_s
         self.encode_s += record.encode_s
         if not record.finite:
-            self.nonfinite += 1
+            self.overflows += record.overflow
+            self.nonfinite += not record.overflow
             return
         self.fresh_rows += record.fresh_rows
         self.stored_rows += record.stored_rows
@@ -49,11 +51,12 @@ class EpochTotals:
     def report(self) -> dict[str, Any]:
         """Means of losses over finite steps; seconds that decoding, encoding and waiting took; drift as mean
         and 5 % quantile of cosines."""
-        good = max(1, self.steps - self.nonfinite)
+        good = max(1, self.steps - self.nonfinite - self.overflows)
         values: dict[str, Any] = {name: total / good for name, total in self.losses.items()}
         values |= {
             "steps": self.steps,
             "nonfinite": self.nonfinite,
+            "overflows": self.overflows,
             "fresh_rows": self.fresh_rows,
             "stored_rows": self.stored_rows,
             "decode_s": self.decode_s,

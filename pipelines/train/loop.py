@@ -23,7 +23,8 @@ from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import lr_factor, set_lr
 from pipelines.train.run_log import Pace, RunLog, say_step
 from pipelines.train.snapshots import AgeSnapshots
-from pipelines.train.step import StepRecord, TrainStep
+from pipelines.train.step import TrainStep
+from pipelines.train.step_record import StepRecord
 from pipelines.train.stores import commit_together
 from pipelines.train.validate import Validator
 from tal.errors import LongtalError, VideoError
@@ -127,6 +128,7 @@ class Trainer:
         steps, totals = self.sampler.windows.steps_per_epoch, EpochTotals()
         first = self.state.step - self.state.step_in_epoch
         self.sampler.start(epoch, self.state.step_in_epoch, self._ages(epoch, first))
+        self.train_step.network.train()
         start, waited = time.perf_counter(), self.write_back.waited_s if self.write_back else 0.0
         for batches, wait_s in self.batches():
             factor = lr_factor(self.state.step, steps, self.config.train.epochs, self.config.optim)
@@ -172,6 +174,9 @@ class Trainer:
             if self.average is not None:
                 self.average.update(self.network, self.state.step)
             return
+        if record.overflow:
+            self._lower_scale()
+            return
         self.state.nonfinite += 1
         limit = self.config.train.max_nonfinite
         log.warning(
@@ -187,6 +192,26 @@ class Trainer:
                 f"stopped at step {self.state.step}: {self.state.nonfinite} steps had a loss or gradient "
                 f"that is not finite (train.max_nonfinite {limit}); lower optim.lr, lengthen "
                 f"optim.warmup_epochs, or set train.precision=fp32"
+            )
+
+    def _lower_scale(self) -> None:
+        """Note a step that fp16's loss scale overflowed, as it does at first and when it tries a higher one.
+
+        Raises
+        ------
+        TrainingStopped
+            a scale below 1 overflows too: gradients are not finite for another reason.
+        """
+        self.state.overflows += 1
+        scale = self.accelerator.scaler.get_scale()
+        log.info(
+            "step %d left out: the gradient overflowed in fp16; loss scale now %g", self.state.step, scale
+        )
+        if scale < 1:
+            raise TrainingStopped(
+                f"stopped at step {self.state.step}: gradients are not finite in fp16 at a loss scale of "
+                f"{2 * scale:g}; set train.precision=bf16 or fp32, lower optim.lr, or lengthen "
+                "optim.warmup_epochs"
             )
 
     def _log_step(self, epoch: int, steps: int, record: StepRecord, wait_s: float, pace: Pace) -> None:

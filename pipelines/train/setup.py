@@ -27,12 +27,13 @@ from pipelines.train.ema import WeightAverage
 from pipelines.train.encode import loader_workers
 from pipelines.train.loop import Trainer
 from pipelines.train.models import ModelKeeper
-from pipelines.train.optim import build_optimizer
+from pipelines.train.optim import build_optimizer, load_optimizer
 from pipelines.train.run_log import RunLog
 from pipelines.train.snapshots import AgeSnapshots
 from pipelines.train.step import TrainStep
 from pipelines.train.stores import open_stores, share_out
 from pipelines.train.validate import Validator
+from tal.decoders.pyramid.config import PyramidConfig
 from tal.device import set_float32
 from tal.encoders import Encoder
 from tal.errors import CheckpointError, ConfigError
@@ -49,7 +50,11 @@ _PATIENCE = timedelta(hours=12)
 
 
 def build_accelerator(config: RunConfig) -> Accelerator:
-    """Device, precision and processes. Every parameter need not take part in every step (empty windows)."""
+    """Device, precision and processes.
+
+    With stored rows alone every parameter takes part in every step; an encoder rests in some epochs, and may
+    have parts that give no rows.
+    """
     precision = {"fp32": "no", "tf32": "no"}.get(config.train.precision, config.train.precision)
     set_float32(config.train.precision)
     if config.train.deterministic:
@@ -59,7 +64,9 @@ def build_accelerator(config: RunConfig) -> Accelerator:
         cpu=config.train.device == "cpu",
         mixed_precision=precision,
         kwargs_handlers=[
-            DistributedDataParallelKwargs(find_unused_parameters=True),
+            DistributedDataParallelKwargs(
+                find_unused_parameters=config.end_to_end or _one_level(config), gradient_as_bucket_view=True
+            ),
             InitProcessGroupKwargs(timeout=_PATIENCE),
         ],
     )
@@ -83,6 +90,12 @@ def require_shares(config: RunConfig, processes: int) -> None:
             f"train.batch_size {config.train.batch_size} is not a multiple of {processes} "
             f"processes x train.accumulate {config.train.accumulate}"
         )
+
+
+def _one_level(config: RunConfig) -> bool:
+    """A pyramid of one level has no neighbours, and nothing for the parts that look at them."""
+    decoder = config.localizer.decoder
+    return isinstance(decoder, PyramidConfig) and decoder.levels == 1
 
 
 def build_network(
@@ -118,11 +131,14 @@ def build_trainer(
     if config.train.compile:
         network.localizer.compile()
     adapters = config.encoder.adapter_lr_multiplier if config.encoder is not None else 1.0
-    optimizer = build_optimizer(network, config.optim, adapters)
+    device = accelerator.device.type
+    optimizer = build_optimizer(network, config.optim, adapters, device)
     checkpoint = choose_checkpoint(out / "checkpoints", stores.memory.generation if stores.memory else None)
     average = WeightAverage(network, config.train.ema_decay) if config.train.ema_decay else None
     state = checkpoint.state if checkpoint else TrainState(run_id=run_id, trunk=trunk_sha256(network))
-    scaler_state = _restore(checkpoint, network, optimizer, average) if checkpoint is not None else None
+    scaler_state = (
+        _restore(checkpoint, network, optimizer, average, device) if checkpoint is not None else None
+    )
     sampler, loader = _loader(config, accelerator, data, encoder)
     if stores.memory is not None and accelerator.num_processes > 1:
         share_out(stores.memory, sampler, accelerator, resumed=checkpoint is not None)
@@ -163,6 +179,7 @@ def _restore(
     network: MemoryNetwork,
     optimizer: torch.optim.Optimizer,
     average: WeightAverage | None,
+    device: str,
 ) -> dict[str, Any] | None:
     """Load a checkpoint's weights and optimizer; returns the state of fp16's loss scaler, if it has one."""
     weights, averaged, saved = load_weights(checkpoint.path)
@@ -173,7 +190,7 @@ def _restore(
             f"{then or '(none)'}; those of encoder.weights have {now or '(none)'} now: bring the same weights"
         )
     network.load_state_dict(network.completed(weights))
-    optimizer.load_state_dict(saved["optimizer"])
+    load_optimizer(optimizer, saved["optimizer"], device)
     if average is not None and averaged is not None:
         average.state = network.completed(averaged)
     log.info("going on from step %d (%s)", checkpoint.state.step, checkpoint.path.name)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from accelerate import Accelerator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipelines.config import RunConfig
+from pipelines.train.step_record import Readout, StepRecord
 from tal.decoders.base import StepTotals, Targets
+from tal.device import HostCopy, upload
 from tal.memory.clip_loader import Batch
-from tal.memory.mixing import StoredRows
+from tal.memory.mixing import Layout, StoredRows
 from tal.memory.network import MemoryNetwork, StepOutput
 from tal.memory.sampler import Sample
 from tal.memory.store_reader import RowStore, read_batch
@@ -23,48 +27,25 @@ from tal.memory.writeback import RowsToWrite, WriteBack
 _HALF_MAX = 65504.0  # largest float16
 
 
-@dataclass
-class StepRecord:
-    """What a step did.
+@dataclass(frozen=True)
+class _Part:
+    """What a micro-batch left on the device to be read, and the rows to be written.
 
     Attributes
     ----------
-    finite
-        False: it moved neither weights nor memory.
-    grad_norm, encoder_grad_norm
-        L2 norm of all gradients and of the encoder's, before clipping.
-    fresh_rows, stored_rows, age_mean
-        rows that were encoded and that were read, with the mean age of the latter in steps.
-    drift
-        cosine of each stored row and the fresh row that replaces it.
-    decode_s, encode_s
-        seconds.
+    names
+        of the losses.
+    layout, batch, encode_s
+        what the host knew before.
+    rows
+        float32 [M, R, C]; None: nothing was encoded.
     """
 
-    finite: bool
-    losses: dict[str, float]
-    grad_norm: float = 0.0
-    encoder_grad_norm: float = 0.0
-    fresh_rows: int = 0
-    stored_rows: int = 0
-    age_mean: float = 0.0
-    drift: list[float] = field(default_factory=list)
-    decode_s: float = 0.0
-    encode_s: float = 0.0
-
-    def log_values(self) -> dict[str, Any]:
-        """The numbers that the log has of a step: losses by name, and the rest but for drift."""
-        return {
-            **self.losses,
-            "grad_norm": self.grad_norm,
-            "encoder_grad_norm": self.encoder_grad_norm,
-            "finite": self.finite,
-            "fresh_rows": self.fresh_rows,
-            "stored_rows": self.stored_rows,
-            "age_mean": self.age_mean,
-            "decode_s": self.decode_s,
-            "encode_s": self.encode_s,
-        }
+    names: list[str]
+    layout: Layout
+    batch: Batch
+    encode_s: float
+    rows: Tensor | None
 
 
 class TrainStep:
@@ -85,18 +66,20 @@ class TrainStep:
         self.store, self.write_back, self.half_store = store, write_back, half_store
         self.plain: MemoryNetwork = accelerator.unwrap_model(network)
         self.downsample = self.plain.localizer.downsample
+        network.train()
+        self._buffers: dict[Tensor, Tensor] | None = None
+        self._encoder_learns = False
 
     def run(self, number: int, batches: Sequence[Batch]) -> StepRecord:
         """Take optimizer step ``number``, counted from 1, on its micro-batches."""
         torch.manual_seed(step_seed(self.config.train.seed, number, self.accelerator.process_index))
-        buffers = {name: b.clone() for name, b in self.plain.named_buffers() if b.is_floating_point()}
-        self.network.train()
+        self._keep_buffers()
         self.optimizer.zero_grad(set_to_none=True)
-        record = StepRecord(True, {})
-        writes: list[RowsToWrite] = []
+        readout = Readout()
         # no row changes within a step
         rows = [self._stored(batch, number) for batch in batches]
         sums = self._sums(batches, rows) if len(batches) > 1 else None
+        parts: list[_Part] = []
         for index, (batch, stored) in enumerate(zip(batches, rows, strict=True)):
             last = index == len(batches) - 1
             totals = None
@@ -104,24 +87,23 @@ class TrainStep:
                 totals = StepTotals(sums, len(batches) * self.accelerator.num_processes, last)
             with nullcontext() if last else self.accelerator.no_sync(self.network):
                 output = self._forward_backward(batch, stored, len(batches), totals)
-            self._account(record, batch, stored, output, writes, len(batches))
-        if self.accelerator.num_processes > 1:
-            self._combine(record)
-        record.grad_norm, record.encoder_grad_norm = self._clip()
-        # the norm is of all processes' gradients; NaN fails too
-        record.finite &= record.grad_norm < float("inf")
+            parts.append(self._note(readout, batch, stored, output))
+        self._clip(readout)
+        readout.read()
+        record = self._record(readout, parts)
         if record.finite:
             self.optimizer.step()
-            if self.write_back is not None and writes:
-                self.write_back.submit(number, writes)
+            if self.write_back is not None:
+                self._hand_over(number, parts)
         else:
-            self._undo(buffers)
+            self._refuse(record.overflow)
         return record
 
     def _stored(self, batch: Batch, number: int) -> StoredRows:
         """Stored rows as all earlier steps left them."""
         if self.store is None:
-            return empty_rows(batch.samples, self.plain.localizer.in_channels).to(self.accelerator.device)
+            rows = empty_rows(batch.samples, self.plain.localizer.in_channels)
+            return rows.to(self.accelerator.device)
         if self.write_back is not None:
             self.write_back.wait_for(sample.video.id for sample in batch.samples)
         return read_batch(self.store, batch.samples, number).to(self.accelerator.device)
@@ -134,11 +116,12 @@ class TrainStep:
             if part is None:  # this decoder's losses are means over samples
                 return None
             sums.append(part)
-        return self.accelerator.reduce(torch.stack(sums).sum(0), "sum")
+        (total,) = upload([torch.stack(sums).sum(0)], self.accelerator.device)
+        return self.accelerator.reduce(total, "sum")
 
     def _targets(self, batch: Batch) -> list[Targets]:
-        """Ground truth in the decoder's grid, on the device."""
-        return [sample_targets(sample, self.downsample, self.accelerator.device) for sample in batch.samples]
+        """Ground truth in the decoder's grid."""
+        return [sample_targets(sample, self.downsample) for sample in batch.samples]
 
     def _forward_backward(
         self, batch: Batch, stored: StoredRows, parts: int, totals: StepTotals | None
@@ -149,45 +132,61 @@ class TrainStep:
         self.accelerator.backward(output.losses["loss"] / parts)
         return output
 
-    def _account(
-        self,
-        record: StepRecord,
-        batch: Batch,
-        stored: StoredRows,
-        output: StepOutput,
-        writes: list[RowsToWrite],
-        parts: int,
-    ) -> None:
-        for name, value in output.losses.items():
-            record.losses[name] = record.losses.get(name, 0.0) + float(value.detach()) / parts
-        record.finite &= bool(torch.isfinite(output.losses["loss"].detach()))
-        old = output.mixed.mask[:, 0] & ~output.mixed.fresh
-        record.fresh_rows += int(output.mixed.fresh.sum())
-        before, count = record.stored_rows, int(old.sum())
-        record.stored_rows += count
-        if count:
-            total = record.age_mean * before + float(output.mixed.age[old].sum())
-            record.age_mean = total / record.stored_rows
-        record.decode_s += batch.decode_s
-        record.encode_s += self.plain.encode_s
-        if output.to_write is None or batch.clips is None:
-            return
-        limit = _HALF_MAX if self.half_store else torch.finfo(torch.float32).max
-        record.finite &= bool((output.to_write.abs() <= limit).all())
-        record.drift += drift(output.to_write, stored, batch)
-        if self.write_back is not None:
-            writes += rows_to_write(output.to_write, batch)
+    def _note(self, readout: Readout, batch: Batch, stored: StoredRows, output: StepOutput) -> _Part:
+        """Note the losses, and of fresh rows whether the store can hold them and how far they moved."""
+        readout.note(*output.losses.values())
+        rows = output.to_write
+        if rows is not None:
+            limit = _HALF_MAX if self.half_store else torch.finfo(torch.float32).max
+            readout.note((rows.abs() <= limit).all(), drift(rows, stored.rows, output.layout))
+        return _Part(list(output.losses), output.layout, batch, self.plain.encode_s, rows)
 
-    def _clip(self) -> tuple[float, float]:
-        """L2 norm of all gradients and of the encoder's, before clipping to the limit (if there is one)."""
+    def _clip(self, readout: Readout) -> None:
+        """Clip the gradients, if there is a limit; note their L2 norm before, and the encoder's after it."""
         limit = self.config.optim.clip_norm or float("inf")
-        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), limit)
-        total = float(norm) if norm is not None else 0.0
-        if self.plain.encoder is None:
-            return total, 0.0
-        gradients = [p.grad for p in self.plain.encoder.parameters() if p.grad is not None]
-        clipped = float(torch.nn.utils.get_total_norm(gradients)) if gradients else 0.0
-        return total, clipped * max(1.0, total / limit)
+        readout.note(self.accelerator.clip_grad_norm_(self.network.parameters(), limit))
+        encoder = self.plain.encoder
+        gradients = (
+            [p.grad for p in encoder.parameters() if p.grad is not None] if encoder is not None else []
+        )
+        self._encoder_learns = bool(gradients)
+        if gradients:
+            readout.note(torch.nn.utils.get_total_norm(gradients))
+
+    def _record(self, readout: Readout, parts: Sequence[_Part]) -> StepRecord:
+        """What the step did, in all processes."""
+        record = StepRecord(True, {})
+        for part in parts:
+            losses = dict(zip(part.names, readout.take(len(part.names)), strict=True))
+            record.add_losses(losses, len(parts))
+            record.finite &= math.isfinite(losses["loss"])
+            record.add_rows(part.layout, part.batch, part.encode_s)
+            if part.rows is not None:
+                record.finite &= bool(readout.take(1)[0])
+                record.drift += readout.take(int(part.layout.replaced.sum()))
+        if self.accelerator.num_processes > 1:
+            self._combine(record)
+        # the norm is of all processes' gradients; NaN fails too
+        (record.grad_norm,) = readout.take(1)
+        clipped = readout.take(1)[0] if self._encoder_learns else 0.0
+        limit = self.config.optim.clip_norm or float("inf")
+        record.encoder_grad_norm = clipped * max(1.0, record.grad_norm / limit)
+        scaled = self.accelerator.scaler is not None
+        record.overflow = record.finite and scaled and not math.isfinite(record.grad_norm)
+        record.finite &= math.isfinite(record.grad_norm)
+        return record
+
+    def _hand_over(self, number: int, parts: Sequence[_Part]) -> None:
+        """Give the step's rows to the thread that writes them; it waits for their copy, this one does not."""
+        writes: list[RowsToWrite] = []
+        copies: list[HostCopy] = []
+        for part in parts:
+            if part.rows is not None:
+                copies.append(HostCopy(part.rows))
+                writes += rows_to_write(copies[-1].values, part.batch)
+        if writes:
+            assert self.write_back is not None
+            self.write_back.submit(number, writes, copies)
 
     def _combine(self, record: StepRecord) -> None:
         """The record of all processes: mean losses and times, summed rows, finite only if all are."""
@@ -203,19 +202,28 @@ class TrainStep:
         record.decode_s, record.encode_s = total[4] / processes, total[5] / processes
         record.losses = {name: value / processes for name, value in zip(names, total[6:], strict=True)}
 
-    def _undo(self, buffers: dict[str, Tensor]) -> None:
-        """Statistics and loss normalisers that the forward moved go back; gradients are dropped."""
-        self._restore(buffers)
+    def _refuse(self, overflow: bool) -> None:
+        """Statistics and loss normalisers that the forward moved go back; gradients are dropped.
+
+        fp16's loss scale is lowered when it was too high for the gradients, and else stays what it was: the
+        optimizer must not be asked, which would step by whatever gradients are finite.
+        """
+        if self._buffers:
+            torch._foreach_copy_(list(self._buffers), list(self._buffers.values()))
         scaler = self.accelerator.scaler
         if scaler is not None:
-            self.optimizer.step()  # skipped by the scaler, which then lowers its scale
+            scaler.update(None if overflow else scaler.get_scale())
         self.optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
-    def _restore(self, buffers: dict[str, Tensor]) -> None:
-        for name, buffer in self.plain.named_buffers():
-            if name in buffers:
-                buffer.copy_(buffers[name])
+    def _keep_buffers(self) -> None:
+        """Copy what a forward moves without the optimizer, to be able to go back."""
+        if self._buffers is None:
+            # statistics and counters; larger tables of whole numbers are constants
+            buffers = [b for b in self.plain.buffers() if b.is_floating_point() or b.dim() == 0]
+            self._buffers = {buffer: buffer.clone() for buffer in buffers}
+        elif self._buffers:
+            torch._foreach_copy_(list(self._buffers.values()), list(self._buffers))
 
 
 def step_seed(seed: int, number: int, process: int) -> int:
@@ -223,12 +231,9 @@ def step_seed(seed: int, number: int, process: int) -> int:
     return (seed * 1_000_003 + number) * 4099 + process
 
 
-def sample_targets(sample: Sample, downsample: int, device: torch.device | str) -> Targets:
-    """Ground truth of a window in the decoder's grid."""
-    return Targets(
-        segments=torch.from_numpy(sample.segments / downsample).float().to(device),
-        labels=torch.from_numpy(sample.labels).to(device),
-    )
+def sample_targets(sample: Sample, downsample: int) -> Targets:
+    """Ground truth of a window in the decoder's grid, on the host."""
+    return Targets(torch.from_numpy(sample.segments / downsample).float(), torch.from_numpy(sample.labels))
 
 
 def empty_rows(samples: Sequence[Sample], channels: int) -> StoredRows:
@@ -238,10 +243,9 @@ def empty_rows(samples: Sequence[Sample], channels: int) -> StoredRows:
     return StoredRows(torch.zeros(*valid.shape, channels), valid, nothing, torch.zeros(valid.shape).long())
 
 
-def rows_to_write(rows: Tensor, batch: Batch) -> list[RowsToWrite]:
-    """Fresh rows [M, R, C] cut to their videos."""
+def rows_to_write(values: NDArray[np.float32], batch: Batch) -> list[RowsToWrite]:
+    """Fresh rows [M, R, C] cut to their videos: views, whose numbers may come later."""
     assert batch.clips is not None
-    values = rows.cpu().numpy()
     places = batch.clips.places
     writes = []
     for clip, (index, position) in enumerate(
@@ -255,13 +259,8 @@ def rows_to_write(rows: Tensor, batch: Batch) -> list[RowsToWrite]:
     return writes
 
 
-def drift(rows: Tensor, stored: StoredRows, batch: Batch) -> list[float]:
-    """Cosine between each fresh row [M, R, C] and the stored row that it replaces."""
-    assert batch.clips is not None
-    places = batch.clips.places.to(rows.device)
-    at = places.rows(rows.shape[1])
-    inside = (at >= 0) & (at < stored.rows.shape[1])
-    sample = places.sample[:, None].expand_as(at)[inside]
-    both = (stored.written & stored.valid)[sample, at[inside]]
-    old, new = stored.rows[sample, at[inside]][both], rows[inside][both]
-    return torch.cosine_similarity(old, new, dim=1).tolist()
+def drift(rows: Tensor, stored: Tensor, layout: Layout) -> Tensor:
+    """Cosine [n] between each fresh row [M, R, C] and the row [B, W, C] of the store that it replaces."""
+    old = layout.replaced
+    sample, position, row = upload([layout.sample[old], layout.position[old], layout.row[old]], rows.device)
+    return torch.cosine_similarity(stored[sample, position], rows.flatten(0, 1)[row], dim=1)

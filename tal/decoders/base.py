@@ -28,12 +28,20 @@ class Targets:
     labels
         long [N].
     video_label
-        class of the whole video, for video-level classifiers; None: the first segment's label.
+        class of the whole video, for video-level classifiers; -1: none, the window shows no action; None: the
+        first segment's label.
     """
 
     segments: Tensor
     labels: Tensor
     video_label: int | None = None
+
+
+def first_label(target: Targets) -> int:
+    """`Targets.video_label` as a number, -1 without any segment; of labels on a device it waits for them."""
+    if target.video_label is not None:
+        return target.video_label
+    return int(target.labels[0]) if len(target.labels) else -1
 
 
 @dataclass(frozen=True)
@@ -139,6 +147,14 @@ class Decoder(nn.Module, ABC):
     # Channels of the encoder's features that `forward` wants besides, as ``video_features`` and
     # ``video_mask`` (before downsampling and consistency module); 0: none.
     video_channels: int = 0
+
+    @property
+    def wants_lengths(self) -> bool:
+        """Whether `forward` also takes ``lengths``, `valid_lengths` of the mask [B], from who knows them.
+
+        Reading them from a mask on a device waits for it.
+        """
+        return False
 
     @abstractmethod
     def forward(self, features: Tensor, mask: Tensor) -> Any:

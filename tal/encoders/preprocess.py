@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tal.device import kept, upload
 from tal.video.clips import crop_square
 
 
@@ -35,7 +36,12 @@ class Preprocess:
 
     def normalise(self, frames: Tensor) -> Tensor:
         """uint8 [B, L, h, w, 3] -> float32 [B, 3, L, h, w] on the tensor's device."""
-        mean = torch.tensor(self.mean, device=frames.device).view(1, 3, 1, 1, 1)
-        std = torch.tensor(self.std, device=frames.device).view(1, 3, 1, 1, 1)
+        mean, std = _channels(self.mean, frames.device), _channels(self.std, frames.device)
         values = frames.permute(0, 4, 1, 2, 3).to(torch.float32).div_(255)
         return values.sub_(mean).div_(std)
+
+
+@kept
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """A number of each channel, to be laid over [B, 3, L, h, w]."""
+    return upload([torch.tensor(values).view(1, 3, 1, 1, 1)], device)[0]

@@ -13,6 +13,7 @@ from tal.config import Config
 from tal.decoders import DecoderConfig, build_decoder
 from tal.decoders.actionformer import ActionFormerConfig
 from tal.decoders.base import Candidates, StepTotals, Targets
+from tal.decoders.layers.masks import valid_lengths
 from tal.errors import ConfigError
 from tal.localizer.age import AgeEmbedding
 from tal.localizer.consistency import ConsistencyModule, TcmConfig
@@ -84,14 +85,21 @@ class Localizer(nn.Module):
         if config.row_loss:
             self.row_classifier = RowClassifier(in_channels, self.decoder.num_classes)
 
-    def forward(self, features: Tensor, mask: Tensor, age: Tensor | None = None) -> tuple[Any, Tensor]:
+    def forward(
+        self, features: Tensor, mask: Tensor, age: Tensor | None = None, host_mask: Tensor | None = None
+    ) -> tuple[Any, Tensor]:
         """``age`` [B, T] in optimizer steps, 0 for rows encoded now; None: all rows are.
 
-        Returns the decoder's outputs and the mask on its grid [B, 1, T / downsample].
+        ``host_mask``: the mask again, on the host, from who has it there; lengths are then not asked of a
+        device. Returns the decoder's outputs and the mask on its grid [B, 1, T / downsample].
         """
         if self.age is not None:
             features = self.age(features, age)
-        extra = {"video_features": features, "video_mask": mask} if self.decoder.video_channels else {}
+        extra: dict[str, Any] = {}
+        if self.decoder.video_channels:
+            extra = {"video_features": features, "video_mask": mask}
+        if self.decoder.wants_lengths and host_mask is not None:
+            extra["lengths"] = valid_lengths(host_mask[..., :: self.downsample])
         if self.downsampling is not None:
             features, mask = self.downsampling(features, mask)
         if self.tcm is not None:
@@ -116,7 +124,14 @@ class Localizer(nn.Module):
         """Ground truth in the decoder's classes: with ``one_class`` every label is 0."""
         if not self.config.one_class:
             return targets
-        return [Targets(t.segments, torch.zeros_like(t.labels)) for t in targets]
+        return [
+            Targets(
+                t.segments,
+                torch.zeros_like(t.labels),
+                None if t.video_label is None else min(0, t.video_label),
+            )
+            for t in targets
+        ]
 
     def candidates(self, outputs: tuple[Any, Tensor]) -> list[Candidates]:
         """Detections of each sample before suppression, in the decoder's grid."""

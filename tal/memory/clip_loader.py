@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -92,6 +92,10 @@ class Batch:
     clips: ClipFrames | None
     decode_s: float
     error: str = ""
+
+    def pin_memory(self) -> Batch:
+        """With its pictures in pinned memory (`ClipFrames.pin_memory`)."""
+        return self if self.clips is None else replace(self, clips=self.clips.pin_memory())
 
 
 class ClipDataset(Dataset[SampleFrames]):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from tal.decoders.base import StepTotals, Targets
+from tal.decoders.base import StepTotals, Targets, first_label
+from tal.device import upload
 from tal.encoders import Encoder
 from tal.encoders.adapters.low_rank import merged
 from tal.encoders.streaming import encode_clips
 from tal.localizer import Localizer
-from tal.memory.mixing import ClipPlaces, MixedRows, StoredRows, mix
+from tal.memory.mixing import ClipPlaces, Layout, StoredRows, lay_out, mix
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class ClipFrames:
     frames, clean
         uint8 [M, L, H, W, 3], black beyond the video; the same without augmentation.
     places
-        where their rows belong.
+        where their rows belong; on the host.
     learn
-        bool [M]: whether the gradient goes through the clip.
+        bool [M], on the host: whether the gradient goes through the clip.
     """
 
     frames: Tensor
@@ -38,12 +39,16 @@ class ClipFrames:
     clean: Tensor | None = None
 
     def to(self, device: torch.device | str) -> ClipFrames:
-        return ClipFrames(
-            self.frames.to(device, non_blocking=True),
-            self.places.to(device),
-            self.learn.to(device),
-            None if self.clean is None else self.clean.to(device, non_blocking=True),
-        )
+        """With the pictures on a device; from pinned memory the host does not wait for them."""
+        return self._with(lambda pictures: pictures.to(device, non_blocking=True))
+
+    def pin_memory(self) -> ClipFrames:
+        """With the pictures in pinned memory, from which they travel beside the computation."""
+        return self._with(lambda pictures: pictures.pin_memory())
+
+    def _with(self, move: Callable[[Tensor], Tensor]) -> ClipFrames:
+        clean = None if self.clean is None else move(self.clean)
+        return ClipFrames(move(self.frames), self.places, self.learn, clean)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class StepOutput:
 
     losses: dict[str, Tensor]
     to_write: Tensor | None
-    mixed: MixedRows
+    layout: Layout
 
 
 class MemoryNetwork(nn.Module):
@@ -75,18 +80,29 @@ class MemoryNetwork(nn.Module):
         targets: Sequence[Targets],
         totals: StepTotals | None = None,
     ) -> StepOutput:
-        """``targets`` are in the decoder's grid (`Localizer`); ``totals`` for a part of a step."""
+        """``targets`` are in the decoder's grid (`Localizer`), on the host; ``totals`` of part of a step."""
         fresh = to_write = None
-        places = places_of(clips)
         start = time.perf_counter()
         if clips is not None and len(clips.frames):
             fresh = self._encode(clips)
             to_write = fresh.detach().float() if clips.clean is None else self._encode_clean(clips)
         self.encode_s = time.perf_counter() - start
-        mixed = mix(stored, fresh, places, self.fresh_only)
-        length = used_length(mixed.mask, self.localizer.downsample)
-        features, mask = mixed.features[..., :length], mixed.mask[..., :length]
-        outputs = self.localizer(features, mask, mixed.age[:, :length])
+        layout = lay_out(
+            stored, places_of(clips), fresh.shape[1] if fresh is not None else 0, self.fresh_only
+        )
+        length = used_length(layout.mask, self.localizer.downsample)
+        segments, labels = [t.segments for t in targets], [t.labels for t in targets]
+        mask, age, sample, position, row, *truth = upload(
+            [layout.mask, layout.age, layout.sample, layout.position, layout.row, *segments, *labels],
+            stored.rows.device,
+        )
+        targets = [
+            Targets(s, n, first_label(target))
+            for target, s, n in zip(targets, truth[: len(targets)], truth[len(targets) :], strict=True)
+        ]
+        features = mix(stored.rows, mask, fresh, sample, position, row)[..., :length]
+        mask = mask[..., :length]
+        outputs = self.localizer(features, mask, age[:, :length], layout.mask[..., :length])
         losses = self.localizer.losses(outputs, targets, totals)
         if self.localizer.row_classifier is not None:
             row_targets = self.localizer.decoder_targets(targets)
@@ -94,7 +110,7 @@ class MemoryNetwork(nn.Module):
                 features, mask, row_targets, self.localizer.downsample
             )
             losses["loss"] = losses["loss"] + self.localizer.config.row_loss * losses["row"]
-        return StepOutput(losses, to_write, mixed)
+        return StepOutput(losses, to_write, layout)
 
     @property
     def resting(self) -> frozenset[str]:
@@ -126,15 +142,10 @@ class MemoryNetwork(nn.Module):
     ) -> Tensor | None:
         """`Decoder.totals` of a part of a step, before its `forward`.
 
-        Nothing is encoded: only the mask is looked at, for which zeros do in the place of the clips' rows.
-        ``clips`` may be on another device than ``stored``.
+        Nothing is encoded, and nothing leaves the host: only the mask is looked at.
         """
-        device, blank = stored.rows.device, None
-        if clips is not None and len(clips.frames):
-            assert self.encoder is not None
-            rows = self.encoder.grid.rows_per_clip
-            blank = torch.zeros(len(clips.frames), rows, self.localizer.in_channels, device=device)
-        mask = mix(stored, blank, places_of(clips).to(device), self.fresh_only).mask
+        rows_per_clip = self.encoder.grid.rows_per_clip if self.encoder is not None else 0
+        mask = lay_out(stored, places_of(clips), rows_per_clip, self.fresh_only).mask
         return self.localizer.totals(mask[..., : used_length(mask, self.localizer.downsample)], targets)
 
     def _encode(self, clips: ClipFrames) -> Tensor:
@@ -142,15 +153,15 @@ class MemoryNetwork(nn.Module):
         assert self.encoder is not None
         if bool(clips.learn.all()):
             return encode_clips(self.encoder, clips.frames)
+        learnt, other = (torch.nonzero(clips.learn == learn).squeeze(1) for learn in (True, False))
+        back = torch.argsort(torch.cat([learnt, other]))
+        learnt, other, back = upload([learnt, other, back], clips.frames.device)
         parts: list[Tensor] = []
-        order: list[Tensor] = []
-        for learn in (True, False):
-            index = torch.nonzero(clips.learn == learn).squeeze(1)
+        for index in (learnt, other):
             if len(index):
-                with nullcontext() if learn else torch.no_grad():
+                with nullcontext() if index is learnt else torch.no_grad():
                     parts.append(encode_clips(self.encoder, clips.frames[index]))
-                order.append(index)
-        return torch.cat(parts)[torch.argsort(torch.cat(order))]
+        return torch.cat(parts)[back]
 
     @torch.no_grad()
     def _encode_clean(self, clips: ClipFrames) -> Tensor:

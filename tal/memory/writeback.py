@@ -6,12 +6,13 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tal.device import HostCopy
 from tal.memory.store_reader import RowStore
 
 
@@ -35,21 +36,26 @@ class WriteBack:
     def __init__(self, store: RowStore, capacity: int = 4) -> None:
         self.waited_s = 0.0
         self._store = store
-        self._queue: queue.Queue[tuple[int, list[RowsToWrite]] | None] = queue.Queue(capacity)
+        self._queue: queue.Queue[tuple[int, list[RowsToWrite], Sequence[HostCopy]] | None] = queue.Queue(
+            capacity
+        )
         self._pending: Counter[str] = Counter()
         self._changed = threading.Condition()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="write-back", daemon=True)
         self._thread.start()
 
-    def submit(self, step: int, items: Iterable[RowsToWrite]) -> None:
-        """Hand over the rows of a finite step; the arrays must not change afterwards."""
+    def submit(self, step: int, items: Iterable[RowsToWrite], copies: Sequence[HostCopy] = ()) -> None:
+        """Hand over the rows of a finite step; the arrays must not change afterwards.
+
+        ``copies`` from a device that bring the numbers: the thread waits for them, not the caller.
+        """
         self._raise()
         batch = list(items)
         with self._changed:
             self._pending.update(item.video_id for item in batch)
         start = time.perf_counter()
-        self._queue.put((step, batch))
+        self._queue.put((step, batch, copies))
         self.waited_s += time.perf_counter() - start
 
     def wait_for(self, video_ids: Iterable[str]) -> None:
@@ -81,7 +87,9 @@ class WriteBack:
 
     def _run(self) -> None:
         while (entry := self._queue.get()) is not None:
-            step, batch = entry
+            step, batch, copies = entry
+            for copy in copies:
+                copy.wait()
             for item in batch:
                 if self._error is None:
                     try:

@@ -129,7 +129,7 @@ def without_position(video: TrainingVideo, window: WindowConfig, localizer: Loca
             length = shown.stop_row - shown.start_row  # what follows is padding, where nothing learns
             mask = torch.ones(1, 1, length, dtype=torch.bool)
             sample = Sample(video, shown, (), segments, video.labels[kept], ())
-            (places,) = localizer.positives(mask, [sample_targets(sample, localizer.downsample, "cpu")])
+            (places,) = localizer.positives(mask, [sample_targets(sample, localizer.downsample)])
             lost[kept[places.numpy() > 0]] = False
     return lost
 

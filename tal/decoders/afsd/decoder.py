@@ -23,10 +23,11 @@ from tal.decoders.afsd.network import (
     start_end_scores,
 )
 from tal.decoders.afsd.pooling import boundary_max_pool
-from tal.decoders.base import Candidates, Decoder, StepTotals, Targets, as_own_classes
+from tal.decoders.base import Candidates, Decoder, StepTotals, Targets, as_own_classes, first_label
 from tal.decoders.layers.conv_pyramid import FPN, ConvPyramid
 from tal.decoders.layers.masks import strided_masks
 from tal.decoders.padded_targets import PaddedTargets, clamp_to_valid
+from tal.device import upload
 from tal.errors import ConfigError
 from tal.losses import giou_offsets, iou
 
@@ -264,7 +265,7 @@ class AFSD(Decoder):
     @torch.no_grad()
     def positives(self, mask: Tensor, targets: Sequence[Targets]) -> list[Tensor]:
         masks = strided_masks(mask, self.config.num_levels)
-        lengths = [level.shape[-1] for level in masks]
+        lengths = tuple(level.shape[-1] for level in masks)
         assigned = parts.assign_points(
             points_of_levels(lengths, mask.device),
             self.config.regression_ranges,
@@ -287,7 +288,7 @@ class AFSD(Decoder):
 
     def _video_loss(self, logits: Tensor, targets: Sequence[Targets]) -> Tensor:
         """Class k is index k + 1; a window without any action is background, index 0."""
-        classes = torch.tensor([_video_class(target) + 1 for target in targets], device=logits.device)
+        (classes,) = upload([torch.tensor([first_label(target) + 1 for target in targets])], logits.device)
         if self.config.video_loss == "cross_entropy":
             return F.cross_entropy(logits, classes)
         return parts.softmax_focal(logits, classes).mean()
@@ -321,10 +322,3 @@ class AFSD(Decoder):
                 Candidates(segments[sample, location], scores[sample][chosen], labels[sample][chosen])
             )
         return candidates
-
-
-def _video_class(target: Targets) -> int:
-    """The video's class: as given, else its first segment's, else -1 (none)."""
-    if target.video_label is not None:
-        return target.video_label
-    return int(target.labels[0]) if len(target.labels) else -1

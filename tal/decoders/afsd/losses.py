@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tal.decoders.padded_targets import PaddedTargets
+from tal.device import kept, upload
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,7 @@ def assign_points(
 
     points [N, 2], valid bool [B, N]; ``ranges`` (lower, upper] and number of locations of each level.
     """
-    bounds = torch.tensor(ranges, device=points.device, dtype=points.dtype)
-    bounds = bounds.repeat_interleave(torch.tensor(lengths, device=points.device), dim=0)  # [N, 2]
+    bounds = _bounds(tuple(ranges), tuple(lengths), points.device, points.dtype)  # [N, 2]
     place = points[None, :, None, 0]
     before = place - targets.segments[:, None, :, 0]  # [B, N, G]
     after = targets.segments[:, None, :, 1] - place
@@ -51,6 +51,18 @@ def assign_points(
     shortest, index = (before + after).masked_fill(~fits, torch.inf).min(dim=2)
     segment = targets.segments.gather(1, index[..., None].expand(-1, -1, 2))
     return PointTargets(shortest.isfinite(), targets.labels.gather(1, index), segment)
+
+
+@kept
+def _bounds(
+    ranges: tuple[tuple[float, float], ...],
+    lengths: tuple[int, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Range of each location's level, [N, 2]."""
+    bounds = torch.tensor(ranges, dtype=dtype).repeat_interleave(torch.tensor(lengths), dim=0)
+    return upload([bounds], device)[0]
 
 
 def softmax_focal(logits: Tensor, classes: Tensor, alpha: float = 0.75, gamma: float = 2.0) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +11,11 @@ from tal.decoders.afsd.pooling import boundary_max_pool
 from tal.decoders.layers.convolution import ConvBlock, ConvStack
 from tal.decoders.layers.masks import masked
 from tal.decoders.layers.norms import NormKind
+from tal.device import kept
 
 
-def points_of_levels(lengths: Sequence[int], device: torch.device | None = None) -> Tensor:
+@kept
+def points_of_levels(lengths: tuple[int, ...], device: torch.device | None = None) -> Tensor:
     """[N, 2]: place in grid units and stride of every location, level by level.
 
     Location j of level l is the middle of the 2^l input positions it stands over.

@@ -151,7 +151,7 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
                 outputs,
                 assigned,
                 logits,
-                lambda out, where: by_level(self.level_distances, out, where),
+                lambda out, pairs: by_level(self.level_distances, out, pairs),
                 config.refined_cls_loss,
                 first,
                 iou_power=config.iou_weight_power if self._weighs_by_iou else None,
@@ -162,7 +162,7 @@ class CltdrGmg(TridentDecoder[CltdrGmgConfig]):
             outputs,
             assigned,
             joined(outputs.logits),
-            lambda out, where: by_level(self.plain_distances, out, where),
+            lambda out, pairs: by_level(self.plain_distances, out, pairs),
             config.cls_loss,
             normaliser,
         )

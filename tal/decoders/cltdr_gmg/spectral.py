@@ -8,7 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tal.device import kept, upload
+
 _SHRINK = 0.001
+
+
+@kept
+def _equal_lengths(lengths: tuple[int, ...], device: torch.device) -> list[tuple[int, Tensor]]:
+    """Each length above 0, ascending, with the samples that have it, long [n]."""
+    distinct = sorted({n for n in lengths if n > 0})
+    samples = [torch.tensor([i for i, n in enumerate(lengths) if n == length]) for length in distinct]
+    return list(zip(distinct, upload(samples, device), strict=True))
 
 
 class SpectralMixer(nn.Module):
@@ -30,10 +40,7 @@ class SpectralMixer(nn.Module):
             if lengths is None or all(n == x.shape[2] for n in lengths):
                 return self._mix(x).to(u.dtype)
             out = torch.zeros_like(x)
-            for length in sorted(set(lengths)):
-                if length == 0:
-                    continue
-                rows = [i for i, n in enumerate(lengths) if n == length]
+            for length, rows in _equal_lengths(tuple(lengths), x.device):
                 out[rows, :, :length] = self._mix(x[rows, :, :length])
             return out.to(u.dtype)
 

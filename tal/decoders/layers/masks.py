@@ -48,3 +48,9 @@ def max_pool(x: Tensor, mask: Tensor, stride: int, strict: bool) -> Tensor:
     lowest = torch.finfo(x.dtype).min
     pooled = F.max_pool1d(x.masked_fill(~mask, lowest), stride + 1, stride, (stride + 1) // 2)
     return pooled.masked_fill(~strided(mask, stride), 0.0)
+
+
+def valid_lengths(mask: Tensor) -> list[int]:
+    """Positions up to the last valid one of each sample of mask [B, 1, T]."""
+    place = torch.arange(1, mask.shape[2] + 1, device=mask.device)
+    return (mask[:, 0] * place).amax(1).tolist()

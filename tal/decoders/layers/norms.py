@@ -31,7 +31,8 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x [B, C, T], mask bool [B, 1, T] -> [B, C, T]."""
+        """x [B, C, T], mask bool [B, 1, T] -> [B, C, T], in float32 at least."""
+        x = _at_least_float32(x)
         centred = x - x.mean(dim=1, keepdim=True)
         variance = centred.square().mean(dim=1, keepdim=True)
         normal = centred / torch.sqrt(variance + self.eps) * self.weight[:, None] + self.bias[:, None]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from tal.device import kept, upload
 from tal.losses import diou_offsets, sigmoid_focal
 
 # Actions whose lengths differ by less are both the shortest (grid units).
@@ -30,6 +32,8 @@ class Points:
         range of the larger distance that a point answers for, both ends included.
     level
         index of the point's level.
+    num_levels
+        how many there are.
     """
 
     time: Tensor
@@ -37,6 +41,7 @@ class Points:
     low: Tensor
     high: Tensor
     level: Tensor
+    num_levels: int
 
     @classmethod
     def build(
@@ -47,16 +52,25 @@ class Points:
         device: torch.device,
     ) -> Points:
         """Points of all levels one after another: point j of a level lies at j times its stride."""
-        time = torch.cat(
-            [torch.arange(n, device=device) * s for n, s in zip(lengths, strides, strict=True)]
-        ).float()
-        count = torch.tensor(list(lengths), device=device)
-        stride, low, high = (
-            torch.tensor(values, dtype=torch.float32, device=device).repeat_interleave(count)
-            for values in (list(strides), [pair[0] for pair in ranges], [pair[1] for pair in ranges])
-        )
-        level = torch.arange(len(lengths), device=device).repeat_interleave(count)
-        return cls(time, stride, low, high, level)
+        return _points(tuple(lengths), tuple(strides), tuple((low, high) for low, high in ranges), device)
+
+
+@kept
+def _points(
+    lengths: tuple[int, ...],
+    strides: tuple[int, ...],
+    ranges: tuple[tuple[float, float], ...],
+    device: torch.device,
+) -> Points:
+    time = torch.cat([torch.arange(n) * s for n, s in zip(lengths, strides, strict=True)]).float()
+    count = torch.tensor(lengths)
+    stride, low, high = (
+        torch.tensor(values, dtype=torch.float32).repeat_interleave(count)
+        for values in (strides, [pair[0] for pair in ranges], [pair[1] for pair in ranges])
+    )
+    level = torch.arange(len(lengths)).repeat_interleave(count)
+    time, stride, low, high, level = upload([time, stride, low, high, level], device)
+    return Points(time, stride, low, high, level, len(lengths))
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,37 @@ class Assignment:
     classes: Tensor
     offsets: Tensor
     weight: Tensor
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Positives of a batch; how many they are is data, so that on CUDA the host waits to know.
+
+    Attributes
+    ----------
+    sample, point, label, level
+        of each, [n]; points are counted through all levels.
+    num_levels
+        of the pyramid.
+    """
+
+    sample: Tensor
+    point: Tensor
+    label: Tensor
+    level: Tensor
+    num_levels: int
+
+    @property
+    def where(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Indices into [B, P, C]."""
+        return self.sample, self.point, self.label
+
+    @cached_property
+    def of_levels(self) -> tuple[Tensor, ...]:
+        """Which pairs are of each level, ascending; one more wait, whatever their number."""
+        levels = torch.arange(self.num_levels, device=self.level.device)
+        counts = (self.level[:, None] == levels).sum(0).tolist()
+        return torch.argsort(self.level, stable=True).split(counts)
 
 
 @dataclass(frozen=True)
@@ -104,16 +149,19 @@ class BatchAssignment:
         """Sum of the weights of positive points."""
         return (self.weight * self.positive).sum()
 
-    def pairs(self, per_class: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Sample, point and class [n] of each positive.
+    @cached_property
+    def pairs_of_classes(self) -> Pairs:
+        """Each positive once for each of its classes."""
+        return self._pairs(*(self.classes * self.positive[..., None]).nonzero(as_tuple=True))
 
-        ``per_class``: a point comes once for each of its classes; else once, with the first of them.
-        """
-        if per_class:
-            sample, point, label = (self.classes * self.positive[..., None]).nonzero(as_tuple=True)
-            return sample, point, label
+    @cached_property
+    def pairs_of_points(self) -> Pairs:
+        """Each positive once, with the first of its classes."""
         sample, point = self.positive.nonzero(as_tuple=True)
-        return sample, point, self.classes[sample, point].argmax(-1)
+        return self._pairs(sample, point, self.classes[sample, point].argmax(-1))
+
+    def _pairs(self, sample: Tensor, point: Tensor, label: Tensor) -> Pairs:
+        return Pairs(sample, point, label, self.points.level[point], self.points.num_levels)
 
 
 def _distances(points: Points, segments: Tensor) -> Tensor:

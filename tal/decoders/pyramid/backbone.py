@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tal.decoders.layers.convolution import MaskedConv1d
-from tal.decoders.layers.masks import masked, strided
+from tal.decoders.layers.masks import masked, strided, valid_lengths
 from tal.decoders.layers.norms import ChannelNorm, NoNorm
 from tal.decoders.layers.positions import sinusoids
 from tal.decoders.pyramid.config import PyramidConfig
@@ -58,8 +58,13 @@ class Backbone(nn.Module):
         depth = config.first_level + config.levels - 1
         self.branch = nn.ModuleList(branch_block(level, 2, config.drop_path) for level in range(1, depth + 1))
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Maps and masks of all levels, finest first."""
+    def forward(
+        self, x: Tensor, mask: Tensor, lengths: Sequence[int] | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Maps and masks of all levels, finest first.
+
+        ``lengths`` are the mask's `valid_lengths`, where the caller knows them; else they are read from it.
+        """
         config = self.config
         if self.projections is not None:
             parts = x.split([n for n, _ in config.input_groups], dim=1)
@@ -68,13 +73,15 @@ class Backbone(nn.Module):
             x = F.relu(norm(conv(x, mask), mask))
         if config.absolute_position:
             x = x + masked(self._positions(x), mask)
-        lengths = valid_lengths(mask) if self.needs_lengths else None
+        valid: list[int] | None = None
+        if self.needs_lengths:
+            valid = valid_lengths(mask) if lengths is None else list(lengths)
         for block in self.stem:
-            x = block(x, mask, lengths)
+            x = block(x, mask, valid)
         maps, masks = [x], [mask]
         for block in self.branch:
-            x, mask = block(x, mask, lengths), strided(mask, 2)
-            lengths = lengths and [(n + 1) // 2 for n in lengths]
+            x, mask = block(x, mask, valid), strided(mask, 2)
+            valid = valid and [(n + 1) // 2 for n in valid]
             maps.append(x)
             masks.append(mask)
         return maps, masks
@@ -91,12 +98,6 @@ class Backbone(nn.Module):
             else:
                 table = F.interpolate(table[None], length, mode="linear", align_corners=False)[0]
         return table[None, :, :length].to(x.dtype)
-
-
-def valid_lengths(mask: Tensor) -> list[int]:
-    """Positions up to the last valid one of each sample of mask [B, 1, T]."""
-    place = torch.arange(1, mask.shape[2] + 1, device=mask.device)
-    return (mask[:, 0] * place).amax(1).tolist()
 
 
 class LevelNorms(nn.Module):

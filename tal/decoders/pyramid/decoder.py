@@ -24,7 +24,14 @@ from tal.decoders.base import (
 )
 from tal.decoders.layers.masks import masked, strided
 from tal.decoders.layers.norms import ChannelNorm, GroupNorm, NoNorm
-from tal.decoders.pyramid.assign import Assignment, BatchAssignment, Points, assign_by_center, assign_sim_ota
+from tal.decoders.pyramid.assign import (
+    Assignment,
+    BatchAssignment,
+    Pairs,
+    Points,
+    assign_by_center,
+    assign_sim_ota,
+)
 from tal.decoders.pyramid.backbone import Backbone, LevelNorms
 from tal.decoders.pyramid.config import PyramidConfig
 from tal.decoders.pyramid.heads import ClassHead, LevelLayout, OffsetHead, Tower
@@ -38,7 +45,7 @@ ConfigT = TypeVar("ConfigT", bound=PyramidConfig)
 NORMALISER_MOMENTUM = 0.9
 # Sample, point and class of some predictions, [n] each.
 Where = tuple[Tensor, Tensor, Tensor]
-DistanceDecoder = Callable[[PyramidOutput, Where], Tensor]
+DistanceDecoder = Callable[[PyramidOutput, Pairs], Tensor]
 
 
 class PyramidDecoder(Decoder, Generic[ConfigT]):
@@ -123,13 +130,17 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
 
     # -- forward
 
-    def forward(self, features: Tensor, mask: Tensor) -> PyramidOutput:
-        return self.heads(self.pyramid(features, mask), features.shape[2])
+    @property
+    def wants_lengths(self) -> bool:
+        return self.backbone.needs_lengths
 
-    def pyramid(self, features: Tensor, mask: Tensor) -> Pyramid:
+    def forward(self, features: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> PyramidOutput:
+        return self.heads(self.pyramid(features, mask, lengths), features.shape[2])
+
+    def pyramid(self, features: Tensor, mask: Tensor, lengths: Sequence[int] | None = None) -> Pyramid:
         """Everything before the heads."""
         features, mask = self._padded(features, mask)
-        backbone, backbone_masks = self.backbone(features, mask)
+        backbone, backbone_masks = self.backbone(features, mask, lengths)
         maps, masks = self.neck(backbone, backbone_masks)
         return self.decouple(backbone, backbone_masks, maps, masks)
 
@@ -266,13 +277,13 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
     ) -> tuple[Tensor, Tensor]:
         """Classification and regression loss of one set of predictions.
 
-        logits [B, P, C]; ``decode`` gives the distances of (sample, point, class) triples. With
+        logits [B, P, C]; ``decode`` gives the distances of pairs. With
         ``iou_power`` the classification loss of positives is multiplied by IoU^power, ``iou_gradient``
         says whether that factor teaches the distances too.
         """
         config = self.config
-        where = assigned.pairs(per_class=self.offsets_per_class)
-        predicted = decode(outputs, where)
+        pairs = assigned.pairs_of_classes if self.offsets_per_class else assigned.pairs_of_points
+        predicted, where = decode(outputs, pairs), pairs.where
         target = assigned.offsets[where[0], where[1]]
         overlap_loss = diou_offsets if config.regression_loss == "diou" else giou_offsets
         point_weight = assigned.weight[where[0], where[1]]
@@ -353,12 +364,12 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
 
     # -- decoding
 
-    def distances(self, outputs: PyramidOutput, where: Where) -> Tensor:
-        """Distances [n, 2] in strides of (sample, point, class) triples, points counted over all levels."""
-        return joined(outputs.offsets)[where[0], where[1]]
+    def distances(self, outputs: PyramidOutput, pairs: Pairs) -> Tensor:
+        """Distances [n, 2] in strides of pairs of all levels."""
+        return joined(outputs.offsets)[pairs.sample, pairs.point]
 
     def level_distances(self, outputs: PyramidOutput, level: int, where: Where) -> Tensor:
-        """`distances` of one level, points counted within it."""
+        """`distances` of one level's (sample, point, class) triples, points counted within it."""
         return outputs.offsets[level][where[0], :, where[1]]
 
     def level_scores(self, outputs: PyramidOutput, level: int) -> Tensor:

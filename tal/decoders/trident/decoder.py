@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from tal.decoders.pyramid.assign import Pairs
 from tal.decoders.pyramid.decoder import PyramidDecoder, Where
 from tal.decoders.pyramid.heads import LevelLayout
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
@@ -58,10 +59,10 @@ class TridentDecoder(PyramidDecoder[TridentConfigT], ABC):
         maps = maps.detach() if self.config.boundary_input == "detached" else maps
         return self.start_head(maps, layout), self.end_head(maps, layout)
 
-    def distances(self, outputs: PyramidOutput, where: Where) -> Tensor:
+    def distances(self, outputs: PyramidOutput, pairs: Pairs) -> Tensor:
         if not self.config.trident:
-            return super().distances(outputs, where)
-        return by_level(self.level_distances, outputs, where)
+            return super().distances(outputs, pairs)
+        return by_level(self.level_distances, outputs, pairs)
 
     def level_distances(self, outputs: PyramidOutput, level: int, where: Where) -> Tensor:
         if outputs.start is None or outputs.end is None:
@@ -73,15 +74,12 @@ class TridentDecoder(PyramidDecoder[TridentConfigT], ABC):
 
 
 def by_level(
-    decode: Callable[[PyramidOutput, int, Where], Tensor], outputs: PyramidOutput, where: Where
+    decode: Callable[[PyramidOutput, int, Where], Tensor], outputs: PyramidOutput, pairs: Pairs
 ) -> Tensor:
-    """``decode(outputs, level, where)`` of points counted through all levels, in the order given."""
-    sample, point, label = where
-    distances, order, first = [], [], 0
-    for level, logits in enumerate(outputs.logits):
-        last = first + logits.shape[2]
-        chosen = torch.nonzero((point >= first) & (point < last)).squeeze(1)
-        distances.append(decode(outputs, level, (sample[chosen], point[chosen] - first, label[chosen])))
-        order.append(chosen)
-        first = last
-    return torch.cat(distances)[torch.argsort(torch.cat(order))]
+    """``decode(outputs, level, where)`` of the pairs of each level, in the order that all of them have."""
+    distances, first = [], 0
+    for level, (logits, chosen) in enumerate(zip(outputs.logits, pairs.of_levels, strict=True)):
+        sample, point, label = (index[chosen] for index in pairs.where)
+        distances.append(decode(outputs, level, (sample, point - first, label)))
+        first += logits.shape[2]
+    return torch.cat(distances)[torch.argsort(torch.cat(pairs.of_levels))]

@@ -217,7 +217,7 @@ def test_one_step(name):
     network = MemoryNetwork(encoder, localizer, config.memory.baseline == "fresh_only").train()
     optimizer = build_optimizer(network, config.optim)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    targets = [sample_targets(sample, localizer.downsample, "cpu") for sample in samples]
+    targets = [sample_targets(sample, localizer.downsample) for sample in samples]
     output = network(memory, batch.clips, targets)
     output.losses["loss"].backward()
     optimizer.step()
@@ -228,7 +228,7 @@ def test_one_step(name):
         if not torch.equal(before[key], value)
     }
     assert changed == ({"encoder", "localizer"} if config.memory.ratio else {"localizer"})
-    assert torch.equal(output.mixed.mask[:, 0], valid)
+    assert torch.equal(output.layout.mask[:, 0], valid)
 
     inference = config.inference.with_window(config.window.num_rows)
     length = min(config.window.num_rows, 128) if config.window.mode == "whole" else config.window.num_rows + 8

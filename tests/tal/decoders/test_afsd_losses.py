@@ -58,7 +58,7 @@ def test_default_sizes_are_the_releases():
 
 
 def test_assignment_by_hand():
-    points = points_of_levels([8, 4])
+    points = points_of_levels((8, 4))
     truth = padded(targets([1.5, 4.5], [0.0, 7.0], labels=[2, 1]))
     result = parts.assign_points(
         points, ((0, 2), (3, 100)), (8, 4), torch.ones(1, 12, dtype=torch.bool), truth
@@ -74,7 +74,7 @@ def test_assignment_by_hand():
 
 
 def test_shortest_segment_wins_and_padding_is_not_assigned():
-    points = points_of_levels([6])
+    points = points_of_levels((6,))
     valid = torch.tensor([[True, True, True, True, False, False]])
     truth = padded(targets([-0.5, 5.5], [0.5, 3.5], labels=[0, 1]))
     result = parts.assign_points(points, ((0, 100),), (6,), valid, truth)

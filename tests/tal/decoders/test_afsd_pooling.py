@@ -76,7 +76,7 @@ def test_boundary_pooling_equals_a_loop_over_valid_positions(length, seed):
 
 
 def test_points_stand_in_the_middle_of_what_they_cover():
-    points = points_of_levels([4, 2, 1])
+    points = points_of_levels((4, 2, 1))
     assert points[:, 0].tolist() == [0.0, 1.0, 2.0, 3.0, 0.5, 2.5, 1.5]
     assert points[:, 1].tolist() == [1.0] * 4 + [2.0] * 2 + [4.0]
 

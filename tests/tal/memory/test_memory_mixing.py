@@ -8,7 +8,7 @@ from tal.decoders import Targets, list_decoders
 from tal.encoders.streaming import encode_clips
 from tal.localizer import Localizer, LocalizerConfig
 from tal.localizer.age import AgeEmbedding
-from tal.memory.mixing import ClipPlaces, StoredRows, mix
+from tal.memory.mixing import ClipPlaces, StoredRows, lay_out, mix
 from tal.memory.network import ClipFrames, MemoryNetwork, used_length
 
 CHANNELS, CLIP, ROWS, WINDOW = 8, 4, 2, 32  # two frames a row, two rows a clip, 16 clips a window
@@ -156,14 +156,17 @@ def test_mix_puts_rows_by_position_masks_and_ages():
     fresh = torch.tensor([[100.0, 101.0, 102.0, 103.0], [200.0, 201.0, 202.0, 203.0]])[..., None]
     # the second clip sticks out of the window at both ends of what is valid
     places = ClipPlaces(torch.tensor([0, 1]), torch.tensor([1, 4]))
-    mixed = mix(before, fresh, places)
-    assert mixed.features[0, 0].tolist() == [0, 100, 101, 102, 103, 0]  # never written, not fresh: nothing
-    assert mixed.features[1, 0].tolist() == [6, 7, 8, 9, 200, 0]
-    assert mixed.mask[0, 0].tolist() == [True] * 5 + [False]
-    assert mixed.mask[1, 0].tolist() == [True] * 5 + [False]
-    assert mixed.age[0].tolist() == [3, 0, 0, 0, 0, 3]
-    assert mixed.fresh[1].tolist() == [False] * 4 + [True, False]
-    alone = mix(before, fresh, places, fresh_only=True)
+    layout = lay_out(before, places, 4)
+    features = mix(rows, layout.mask, fresh, layout.sample, layout.position, layout.row)
+    assert features[0, 0].tolist() == [0, 100, 101, 102, 103, 0]  # never written, not fresh: nothing
+    assert features[1, 0].tolist() == [6, 7, 8, 9, 200, 0]
+    assert layout.mask[0, 0].tolist() == [True] * 5 + [False]
+    assert layout.mask[1, 0].tolist() == [True] * 5 + [False]
+    assert layout.age[0].tolist() == [3, 0, 0, 0, 0, 3]
+    assert layout.fresh[1].tolist() == [False] * 4 + [True, False]
+    assert layout.stored[0].tolist() == [True] + [False] * 5
+    assert layout.replaced.tolist() == [True] * 5 + [False]  # behind the video's end there was nothing
+    alone = lay_out(before, places, 4, fresh_only=True)
     assert alone.mask[1, 0].tolist() == [False] * 4 + [True, False]
 
 
