@@ -58,11 +58,19 @@ def config_of(decoder: str) -> RunConfig:
     )
 
 
+@pytest.fixture(autouse=True)
+def _own_accelerator() -> Iterator[None]:
+    """accelerate holds one precision a process: it forgets it before and after."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
 def steps(config: RunConfig, precision: str, device: torch.device) -> Iterator[StepRecord]:
     """Optimizer steps on made-up clips; an accelerator that names the device in the place of its own."""
     encoder = build_encoder(config.encoder, seed=0)  # type: ignore[arg-type]
     network = build_network(config, 3, encoder.channels, encoder)
-    AcceleratorState._reset_state()  # it holds one precision a process
+    AcceleratorState._reset_state()
     accelerator = Accelerator(cpu=True, mixed_precision={"fp32": "no"}.get(precision, precision))
     with mock.patch.object(Accelerator, "device", device):
         optimizer = build_optimizer(network, config.optim, device=device.type)
