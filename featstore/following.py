@@ -123,10 +123,10 @@ class CommitFollower:
         raise StoreFormatError(f"{self.path}: commits follow each other faster than they can be read")
 
     def _read_stamp(self) -> tuple[int, int]:
-        """Which commit.json is there: its inode and time."""
+        """Which commit.json is there: its inode and time; zeros where none can be looked at."""
         try:
             status = os.stat(self._commit_path)
-        except FileNotFoundError:
+        except OSError:  # `read_commit` says why
             return (0, 0)
         return status.st_ino, status.st_mtime_ns
 

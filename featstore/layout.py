@@ -272,12 +272,11 @@ def _write_folder(path: Path, header: Header, files: FileOps) -> None:
 def write_shape(files: FileOps, folder: Path, length: int) -> None:
     """Tell Zarr readers how long an array is."""
     document = read_json(folder / "zarr.json", StoreFormatError)
-    try:
-        before = document["shape"][0]
-    except (KeyError, TypeError, IndexError) as error:
-        raise StoreFormatError(f"{folder}/zarr.json has no shape: restore it from a copy") from error
-    if before != length:
-        document["shape"][0] = length
+    shape = document.get("shape") if isinstance(document, dict) else None
+    if not (isinstance(shape, list) and shape):
+        raise StoreFormatError(f"{folder}/zarr.json has no shape: restore it from a copy")
+    if shape[0] != length:
+        shape[0] = length
         write_atomically(files, folder / "zarr.json", json.dumps(document, indent=2).encode())
 
 

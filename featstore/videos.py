@@ -190,7 +190,10 @@ class VideoTable:
         self._count = max(self._count, needed)
 
     def change(self, change: Change) -> None:
-        """Bring a logged change into the table."""
+        """Bring a logged change into the table; StoreFormatError where it leaves videos out."""
+        new = np.sort(change.indices[change.indices >= self._count])
+        if len(new) and (change.owners_only or (new != self._count + np.arange(len(new))).any()):
+            raise StoreFormatError(f"a log changes videos that there are not: {FROM_A_COPY}")
         if change.owners_only:
             self._records["owner"][change.indices] = change.records["owner"]
             return

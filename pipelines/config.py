@@ -263,7 +263,9 @@ def _yaml_text(tree: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
 
 
-def read_tree(path: Path, _children: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read_tree(
+    path: Path, _children: tuple[Path, ...] = (), _known: dict[Path, dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """YAML mapping of a file, laid over the files or presets that its ``extends`` names.
 
     Relative paths of a file are those beside it; of a preset they are those in the current folder.
@@ -277,15 +279,20 @@ def read_tree(path: Path, _children: tuple[Path, ...] = ()) -> dict[str, Any]:
         for a file that cannot be read or is not a mapping, for a parent that does not exist (the nearest
         presets and parts are named), and when a file extends itself, directly or not.
     """
-    if path in _children:
+    known = {} if _known is None else _known  # each file once: two names in each of thirty files are billions
+    place = path.resolve()
+    if place in _children:
         raise ConfigError(f"{path}: `extends` goes round in a circle")
+    if place in known:
+        return known[place]
     tree = with_current_keys(read_mapping(path), str(path))
     if not path.is_relative_to(PRESETS):
         tree = with_located_paths(tree, path.parent, str(path))
     base: dict[str, Any] = {}
     for parent in _parents(tree.pop("extends", None) or [], path):
-        base = merge(base, read_tree(parent, (*_children, path)))
-    return merge(base, tree)
+        base = merge(base, read_tree(parent, (*_children, place), known))
+    known[place] = merge(base, tree)
+    return known[place]
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

@@ -142,7 +142,8 @@ def _predictions(run: Path) -> Path | None:
         and (chosen := validation_predictions(run, step)).is_file()
     ):
         return chosen
-    return max((run / "validation").glob("*predictions.json"), default=None)
+    found = (run / "validation").glob("*predictions.json")
+    return max((path for path in found if path.is_file()), default=None)
 
 
 def _read_json(path: Path) -> Any:

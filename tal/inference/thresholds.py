@@ -48,4 +48,4 @@ def thresholds_in(content: Any) -> dict[str, float] | None:
 def _is_score(value: Any) -> bool:
     """A number; infinity keeps a class out, NaN would let none or all of it through."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and (abs(value) <= 1e9 or math.isinf(value))
+    return number and (abs(value) <= 1e9 or abs(value) == math.inf)

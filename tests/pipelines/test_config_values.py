@@ -54,6 +54,22 @@ def test_texts_stay_texts():
     assert (config.description, config.data.train_subset) == ("nan", "infinity")
 
 
+def test_a_circle_by_another_name_is_one(tmp_path):
+    file = tmp_path / "work" / "a.yaml"
+    file.parent.mkdir()
+    file.write_text("extends: ../work/a.yaml\n")
+    with pytest.raises(ConfigError, match="circle"):
+        load_config(file)
+
+
+def test_each_file_is_read_once(tmp_path):
+    """Forty files that name the next one twice would be read 2^40 times."""
+    for number in range(40):
+        (tmp_path / f"{number}.yaml").write_text(f"extends: [{number + 1}.yaml, {number + 1}.yaml]\n")
+    (tmp_path / "40.yaml").write_text("train: {epochs: 7}\n")
+    assert load_config(tmp_path / "0.yaml").train.epochs == 7
+
+
 def test_a_key_twice_is_named_with_its_line(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("train:\n  epochs: 1\n  seed: 3\n  epochs: 2\n")
