@@ -78,8 +78,11 @@ def load_plain(path: Path) -> Any:
     Raises
     ------
     WeightsError
-        the file is damaged, would run code, or promises more than it holds.
+        the file is damaged, would run code, or promises more than it holds; or it is a folder, or a pipe,
+        which would keep its reader waiting.
     """
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -132,3 +132,10 @@ def test_a_pipe_keeps_nobody_waiting(path):
     os.mkfifo(path / "commit.json")
     with pytest.raises(StoreFormatError, match="not a regular file"):
         FeatureStore.open(path)
+
+
+def test_a_link_to_itself_is_no_commit(path):
+    (path / "commit.json").unlink()
+    (path / "commit.json").symlink_to("commit.json")
+    with pytest.raises(StoreFormatError, match="link"):
+        FeatureStore.open(path)
