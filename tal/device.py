@@ -1,7 +1,8 @@
-"""Which device to compute on, how precisely, and how small things get there without anyone waiting."""
+"""Which device to compute on, how precisely and how much at once, and how small things get there unwaited."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, wraps
@@ -10,7 +11,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from tal.errors import ConfigError
+from tal.errors import ConfigError, DeviceMemoryError
+
+T = TypeVar("T")
+log = logging.getLogger("longtal.device")
+
+# What torch's allocators say, in small letters: CUDA's and Apple's, and that of the CPU.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "defaultcpuallocator")
 
 _ALIGN = 16  # bytes; a multiple of every type's size, so that each tensor of a packed copy may be viewed
 _KEPT = 64  # constants of so many shapes; a run has one for each length that windows are cut to
@@ -120,3 +127,78 @@ class HostCopy:
         """Return when the numbers are there."""
         if self._done is not None:
             self._done.synchronize()
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether work failed because it got no memory; torch says so in several ways."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error).casefold() for words in _NO_MEMORY)
+
+
+class AtOnce:
+    """How many things go through a network at once: halved whenever they do not fit in the device's memory.
+
+    Attributes
+    ----------
+    most
+        as many, from the next time on.
+    what
+        their name, in the plural, for messages.
+    """
+
+    def __init__(self, most: int, what: str) -> None:
+        self.most, self.what = most, what
+
+    def run(self, count: int, work: Callable[[slice], T]) -> list[T]:
+        """The results of parts of ``count`` things, in order; one part as long as all fit.
+
+        Raises
+        ------
+        DeviceMemoryError
+            not even one fits.
+        """
+        results: list[T] = []
+        start = 0
+        while start < count:
+            part = slice(start, min(start + self.most, count))
+            try:
+                results.append(work(part))
+                start = part.stop
+                continue
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+            # here, when the error no longer holds the tensors that filled the memory
+            self._halve(part.stop - part.start)
+        return results
+
+    def _halve(self, tried: int) -> None:
+        if tried == 1:
+            raise DeviceMemoryError(
+                f"out of memory with one of the {self.what} at once: nothing smaller can be tried. Free the "
+                f"device, or choose another precision (bf16), a smaller encoder, or smaller pictures"
+            )
+        self.most = tried // 2
+        log.warning("out of memory with %d %s at once: going on with %d", tried, self.what, self.most)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def best_size(start: int, most: int, seconds_of: Callable[[int], float | None], gain: float = 1.05) -> int:
+    """The size of batches that pays: doubled from ``start`` up to ``most``.
+
+    Parameters
+    ----------
+    seconds_of
+        what a batch of a size takes; None: it does not fit.
+    gain
+        how much more a second a doubled batch has to give.
+    """
+    size, seconds = start, seconds_of(start)
+    while seconds is not None and 2 * size <= most:
+        doubled = seconds_of(2 * size)
+        if doubled is None or 2 * seconds < gain * doubled:
+            break
+        size, seconds = 2 * size, doubled
+    return size

@@ -6,6 +6,7 @@ __all__ = [
     "AnnotationError",
     "CheckpointError",
     "ConfigError",
+    "DeviceMemoryError",
     "EvaluationError",
     "LongtalError",
     "OutputError",
@@ -24,6 +25,10 @@ class CheckpointError(LongtalError, ValueError):
 
 class ConfigError(LongtalError, ValueError):
     """A configuration value or key that makes no sense."""
+
+
+class DeviceMemoryError(LongtalError, MemoryError):
+    """A network that does not fit in the device's memory with the least of input."""
 
 
 class EvaluationError(LongtalError, ValueError):

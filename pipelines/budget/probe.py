@@ -24,13 +24,14 @@ from pipelines.train.epoch_log import peak_memory_mib
 from pipelines.train.optim import build_optimizer
 from pipelines.train.setup import build_accelerator, build_network
 from pipelines.train.step import TrainStep
+from tal.device import out_of_memory
 from tal.encoders import Encoder, build_encoder
 from tal.grid import ClipGrid
 from tal.memory.clip_loader import Batch, ClipDataset, ClipReading, SampleFrames
 from tal.memory.sampler import Sample, TrainingVideo, WindowSampler
 
-# What torch's allocators say, in small letters: CUDA's and Apple's, and that of the CPU.
-_NO_MEMORY = ("out of memory", "can't allocate memory", "defaultcpuallocator")
+# The most that a CUDA context and the libraries' work space take.
+_CONTEXT_BYTES = 2 << 30
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,20 @@ def measure(
         train_step.run(number, [batch])
 
     tries_s = time_tries(step, accelerator.device, steps - 1, patience_s)
-    return {"peak_bytes": peak_memory_mib(accelerator.device) * 2**20, "tries_s": tries_s}
+    return {"peak_bytes": peak_bytes(accelerator.device), "tries_s": tries_s}
+
+
+def peak_bytes(device: torch.device) -> float:
+    """Memory that the steps needed of the machine; on CUDA of the card.
+
+    There it is what torch reserved, more than it allocated, and what CUDA itself holds beside that: context,
+    kernels, libraries' work space. Other programs on the card cannot be told from it, hence a bound.
+    """
+    if device.type != "cuda":
+        return peak_memory_mib(device) * 2**20
+    free, total = torch.cuda.mem_get_info(device)
+    beside = total - free - torch.cuda.memory_reserved(device)
+    return torch.cuda.max_memory_reserved(device) + min(max(beside, 0), _CONTEXT_BYTES)
 
 
 def _batches(config: RunConfig, encoder: Encoder | None, steps: int) -> list[Batch]:
@@ -148,13 +162,6 @@ def _limit(device: str, num_bytes: int | None) -> None:
         # what libraries map and never touch counts too
         most = min(most, int(1.5 * num_bytes) + 2**30)
     resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether a candidate failed because it got no memory; torch says so in several ways."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error).casefold() for words in _NO_MEMORY)
 
 
 def main() -> None:

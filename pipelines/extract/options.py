@@ -49,7 +49,7 @@ class ExtractOptions:
     precision
         of the encoder's arithmetic; None: ``train.precision`` of the run.
     batch_clips
-        clips encoded at once; 0: 4 on a CPU, 16 elsewhere, more if under 8 frames.
+        clips encoded at once; 0: 4 on a CPU, more if under 8 frames; on CUDA as many as are fastest.
     workers
         decoding processes; 0: none of their own, -1: by cores.
     repair

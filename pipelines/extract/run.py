@@ -19,7 +19,7 @@ from pipelines.extract.report import ExtractReport, require_some
 from pipelines.extract.spool import Spool
 from pipelines.shared import console
 from tal.device import choose_device
-from tal.encoders import Encoder, EncoderConfig, build_encoder, clips_at_once, feature_spec
+from tal.encoders import Encoder, EncoderConfig, build_encoder, fastest_batch, feature_spec
 from tal.encoders.stream import ClipEncoder, EncodedClip, encode_stream
 from tal.errors import ConfigError
 from tal.grid import FrameGrid
@@ -80,7 +80,9 @@ def extract(run: RunConfig, how: ExtractOptions | None = None) -> ExtractReport:
     data = run.data
     spec = feature_spec(encoder, data.fps, data.max_frames, how.dtype, data.reader, precision)
     report = ExtractReport(store_path, missing=list(sources.missing))
-    batch_clips = how.batch_clips or clips_at_once(encoder, device)
+    batch_clips = how.batch_clips or fastest_batch(encoder, device, precision)
+    if device.type == "cuda":
+        console.log.info("%d clips at once, in %s", batch_clips, precision)
     clips = ClipEncoder(encoder, device, batch_clips, precision)
     with open_store(store_path, spec) as store, Crew(store_path) as crew:
         _Extraction(run.data, how, store, crew, as_stored(sources, store), clips, report).run()

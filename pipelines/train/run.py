@@ -23,8 +23,9 @@ from pipelines.shared.provenance import provenance
 from pipelines.shared.run_folder import located
 from pipelines.train.checkpoint import list_checkpoints
 from pipelines.train.resume import require_same_annotations, settings_to_go_on_with
+from tal.device import out_of_memory
 from tal.encoders import self_contained
-from tal.errors import CheckpointError, ConfigError
+from tal.errors import CheckpointError, ConfigError, DeviceMemoryError, LongtalError
 from tal.video import resolve_reader
 
 if TYPE_CHECKING:
@@ -101,6 +102,14 @@ def train(
         log.info("%d parameters, %s", _count(trainer.network), accelerator.device)
     try:
         state = trainer.run()
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, LongtalError) or not out_of_memory(error):
+            raise
+        raise DeviceMemoryError(
+            f"out of memory behind step {trainer.state.step}: lower memory.ratio or raise train.accumulate "
+            f"(`longtal plan` measures what fits), then begin again; "
+            f"{str(error).splitlines()[0] if str(error) else 'no more is known'}"
+        ) from error
     finally:
         if trainer.write_back is not None:
             trainer.write_back.close()

@@ -7,7 +7,7 @@ from tal.encoders.hf import self_contained
 from tal.encoders.preprocess import Preprocess
 from tal.encoders.registry import list_encoders
 from tal.encoders.spec import feature_spec
-from tal.encoders.streaming import clips_at_once, encode_video
+from tal.encoders.streaming import clips_at_once, encode_video, fastest_batch
 
 __all__ = [
     "Encoder",
@@ -17,6 +17,7 @@ __all__ = [
     "build_encoder",
     "clips_at_once",
     "encode_video",
+    "fastest_batch",
     "feature_spec",
     "list_encoders",
     "self_contained",

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tal.device import AtOnce
 from tal.encoders.base import Encoder
 from tal.encoders.streaming import infer_clips
 from tal.video.pool import Begun, Decoded, DecodeTask, Finished, decode_all
@@ -42,7 +43,8 @@ class ClipEncoder:
     """Collects clips into batches of a fixed size and encodes them; on CUDA the next batch fills meanwhile.
 
     The batch size never changes, the last batch is filled up with black clips: kernels may round differently
-    for another size, and a resumed extraction must give the same bits.
+    for another size, and a resumed extraction must give the same bits. Only where a batch does not fit in the
+    device's memory it goes through in halves from then on, which is said: better than a run that is lost.
 
     Attributes
     ----------
@@ -54,6 +56,7 @@ class ClipEncoder:
         self.encoder = encoder.to(device).eval()
         self.device = device
         self.precision = precision
+        self._at_once = AtOnce(batch_clips, "clips")
         shape = (batch_clips, *encoder.clip_shape.shape)
         self.late = self._pinned = device.type == "cuda"
         self._idle = [
@@ -78,7 +81,7 @@ class ClipEncoder:
 
     def _launch(self) -> Iterator[EncodedClip]:
         batch = self._filling
-        rows = infer_clips(self.encoder, batch.frames, self.device, self.precision)
+        rows = self._rows(batch.frames)
         if self.late:
             batch.rows = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=self._pinned)
             batch.rows.copy_(rows, non_blocking=True)
@@ -93,6 +96,14 @@ class ClipEncoder:
         self._flying = batch
         if not self.late:
             yield from self._land()
+
+    def _rows(self, frames: torch.Tensor) -> torch.Tensor:
+        """[B, R, C] on the device."""
+        parts = self._at_once.run(
+            len(frames),
+            lambda part: infer_clips(self.encoder, frames[part], self.device, self.precision),
+        )
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _land(self) -> Iterator[EncodedClip]:
         batch, self._flying = self._flying, None

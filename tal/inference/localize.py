@@ -20,6 +20,7 @@ from torch import Tensor
 
 from tal.config import Config
 from tal.decoders.base import Candidates, joined_candidates, on_host
+from tal.device import AtOnce
 from tal.encoders.streaming import row_buffer
 from tal.errors import ConfigError
 from tal.grid import FeatureGrid
@@ -231,6 +232,7 @@ def _in_windows(
     multiple = localizer.downsample
     length = -(-length // multiple) * multiple
     starts = window_starts(total, length, config.overlap, multiple)
+    at_once = AtOnce(config.batch_windows, "windows")
     for first in range(0, len(starts), config.batch_windows):
         chosen = starts[first : first + config.batch_windows]
         features = torch.zeros(len(chosen), localizer.in_channels, length)
@@ -240,8 +242,14 @@ def _in_windows(
             features[index, :, : len(part)] = part.t()
             written = True if valid is None else torch.as_tensor(valid[start : start + length])
             mask[index, 0, : len(part)] = written
-        outputs = localizer((features * mask).to(device), mask.to(device))
-        for start, candidates in zip(chosen, on_host(localizer.candidates(outputs)), strict=True):
+        features *= mask
+
+        def work(part: slice, features: Tensor = features, mask: Tensor = mask) -> list[Candidates]:
+            outputs = localizer(features[part].to(device), mask[part].to(device))
+            return on_host(localizer.candidates(outputs))
+
+        found = [candidates for part in at_once.run(len(chosen), work) for candidates in part]
+        for start, candidates in zip(chosen, found, strict=True):
             yield _best(candidates, start / multiple, config)
 
 
