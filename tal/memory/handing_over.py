@@ -7,23 +7,35 @@ room it loses the batch, and the training process waits for it for ever: so room
 from __future__ import annotations
 
 import logging
-import pickle
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from tal.memory.clip_loader import Batch, ClipDataset, SampleFrames
+from tal.memory.mixing import ClipPlaces
+from tal.memory.network import ClipFrames
 
 _log = logging.getLogger("longtal")
 
 
 @dataclass(frozen=True)
 class PipedBatch:
-    """A batch for which a worker had no shared memory, pickled with its pictures."""
+    """A batch for which a worker had no shared memory.
 
-    content: bytes
+    As numpy arrays its tensors go through the loader's pipe. ``rest``: the batch without its clips;
+    ``arrays``: those of the clips, in the order of `_tensors`.
+    """
+
+    rest: Batch
+    arrays: tuple[NDArray, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(array.nbytes for array in self.arrays)
 
 
 @dataclass(frozen=True)
@@ -38,13 +50,14 @@ class Collate:
 
 def hand_over(batch: Batch) -> Batch | PipedBatch:
     """The batch as its worker should return it; in the training process itself as it is."""
-    if get_worker_info() is None:
+    if get_worker_info() is None or batch.clips is None:
         return batch
+    tensors = _tensors(batch.clips)
     try:
-        for tensor in _tensors(batch):
+        for tensor in tensors:
             tensor.share_memory_()
     except RuntimeError:  # torch's for a full /dev/shm
-        return PipedBatch(pickle.dumps(batch))
+        return PipedBatch(replace(batch, clips=None), tuple(tensor.numpy() for tensor in tensors))
     return batch
 
 
@@ -63,16 +76,14 @@ class Receiver:
             _log.warning(
                 "no shared memory for a batch of %.1f MB: loader workers send it through a pipe, which is "
                 "slower; lower train.workers, or give the container more (docker run --shm-size=1g)",
-                len(batch.content) / 1e6,
+                batch.num_bytes / 1e6,
             )
-        opened = pickle.loads(batch.content)  # of this run's own worker
-        assert isinstance(opened, Batch)
-        return opened
+        frames, sample, position, learn, *clean = map(torch.from_numpy, batch.arrays)
+        clips = ClipFrames(frames, ClipPlaces(sample, position), learn, clean[0] if clean else None)
+        return replace(batch.rest, clips=clips)
 
 
-def _tensors(batch: Batch) -> Iterator[Tensor]:
-    if batch.clips is not None:
-        clips = batch.clips
-        yield from (clips.frames, clips.places.sample, clips.places.position, clips.learn)
-        if clips.clean is not None:
-            yield clips.clean
+def _tensors(clips: ClipFrames) -> list[Tensor]:
+    """All tensors of clips; the clean pictures, where there are some, come last."""
+    tensors = [clips.frames, clips.places.sample, clips.places.position, clips.learn]
+    return tensors if clips.clean is None else [*tensors, clips.clean]
