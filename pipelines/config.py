@@ -187,6 +187,12 @@ class RunConfig(Config):
         return f"localizer.decoder.{reason}" if reason else ""
 
     @property
+    def adapter_lr_multiplier(self) -> float:
+        """Learning rate of the encoder's adapters as a share of the optimizer's; 1 without any."""
+        adapter = self.encoder.adapter if self.encoder is not None else None
+        return adapter.lr_multiplier if adapter is not None else 1.0
+
+    @property
     def learns_one_class(self) -> bool:
         """Whether all labels are learnt as one and nothing names them."""
         return self.localizer.one_class and not self.inference.video_scores
@@ -213,10 +219,7 @@ def load_config(path_or_preset: str | Path, sets: Iterable[str] = ()) -> RunConf
         raise ConfigError(
             f"{path_or_preset} is a part of presets, not a configuration: name it in a file's `extends`"
         )
-    tree = read_tree(path)
-    for key, value in parse_sets(sets):
-        tree = _assign(tree, key, value)
-    return parse_config(tree, str(path_or_preset))
+    return parse_config(_with_sets(read_tree(path), sets), str(path_or_preset))
 
 
 def with_settings(config: RunConfig, sets: Iterable[str]) -> RunConfig:
@@ -227,10 +230,7 @@ def with_settings(config: RunConfig, sets: Iterable[str]) -> RunConfig:
     ConfigError
         a setting does not fit.
     """
-    tree: dict[str, Any] = config.model_dump(mode="json")
-    for key, value in parse_sets(sets):
-        tree = _assign(tree, key, value)
-    return parse_config(tree, "--set")
+    return parse_config(_with_sets(config.model_dump(mode="json"), sets), "--set")
 
 
 def parse_config(tree: Mapping[str, Any], source: str = "configuration") -> RunConfig:
@@ -374,6 +374,12 @@ def _parse_set(text: str) -> tuple[str, Any]:
         raise ConfigError(f"--set {text!r}: write key=value, such as train.epochs=20")
     parsed = parse_yaml(value, f"--set {text!r:.200}: the value", ConfigError) if value else ""
     return current_key(key.strip(), "--set"), parsed
+
+
+def _with_sets(tree: dict[str, Any], sets: Iterable[str]) -> dict[str, Any]:
+    for key, value in parse_sets(sets):
+        tree = _assign(tree, key, value)
+    return tree
 
 
 def _assign(tree: Mapping[str, Any], key: str, value: object) -> dict[str, Any]:

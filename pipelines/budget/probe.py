@@ -79,8 +79,8 @@ def measure(
         encoder = build_encoder(settings, seed=0)
         channels = encoder.channels
     network = build_network(config, num_classes, channels, encoder)
-    adapters = config.encoder.adapter_lr_multiplier if config.encoder is not None else 1.0
-    wrapped, optimizer = accelerator.prepare(network, build_optimizer(network, config.optim, adapters))
+    optimizer = build_optimizer(network, config.optim, config.adapter_lr_multiplier)
+    wrapped, optimizer = accelerator.prepare(network, optimizer)
     train_step = TrainStep(config, accelerator, wrapped, optimizer, NoStore(channels), None, half_store=False)
     batches = enumerate(_batches(config, encoder, steps), 1)
 

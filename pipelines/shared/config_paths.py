@@ -78,7 +78,7 @@ def _located(key: str, value: str, folder: Path, source: str, before: Path | Non
     if path.is_absolute():
         return str(path)
     beside, here = _tidy(folder / path), path
-    if _same(beside, here):
+    if same_path(beside, here):
         return str(here)
     if beside.exists():
         if here.exists():
@@ -94,7 +94,8 @@ def _located(key: str, value: str, folder: Path, source: str, before: Path | Non
     return str(beside)
 
 
-def _same(one: Path, two: Path) -> bool:
+def same_path(one: Path, two: Path) -> bool:
+    """Whether two paths mean one place, links aside."""
     return _absolute(one) == _absolute(two)
 
 

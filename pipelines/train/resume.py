@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pipelines.config import AUTO, RunConfig
 from pipelines.data.run_annotations import RunAnnotations
-from pipelines.shared.config_paths import PATH_KEYS
+from pipelines.shared.config_paths import PATH_KEYS, same_path
 from pipelines.shared.console import log
 from tal.errors import ConfigError
 
@@ -95,9 +94,6 @@ def _alike(key: str, saved: object, given: object) -> bool:
         return given == AUTO
     if key == "encoder.settings":
         return given is None
-    both_paths = key in PATH_KEYS and isinstance(saved, str) and isinstance(given, str)
-    return both_paths and bool(saved) == bool(given) and _absolute(saved) == _absolute(given)
-
-
-def _absolute(path: object) -> str:
-    return os.path.abspath(str(path))
+    if not (key in PATH_KEYS and isinstance(saved, str) and isinstance(given, str)):
+        return False
+    return bool(saved) == bool(given) and same_path(Path(saved), Path(given))

@@ -130,9 +130,8 @@ def build_trainer(
     network = build_network(config, len(data.labels), channels, encoder)
     if config.train.compile:
         network.localizer.compile()
-    adapters = config.encoder.adapter_lr_multiplier if config.encoder is not None else 1.0
     device = accelerator.device.type
-    optimizer = build_optimizer(network, config.optim, adapters, device)
+    optimizer = build_optimizer(network, config.optim, config.adapter_lr_multiplier, device)
     checkpoint = choose_checkpoint(out / "checkpoints", stores.memory.generation if stores.memory else None)
     average = WeightAverage(network, config.train.ema_decay) if config.train.ema_decay else None
     state = checkpoint.state if checkpoint else TrainState(run_id=run_id, trunk=trunk_sha256(network))

@@ -81,11 +81,6 @@ class EncoderConfig(Config):
         return self
 
     @property
-    def adapter_lr_multiplier(self) -> float:
-        """Learning rate of the adapters as a share of the optimizer's; 1 without any."""
-        return self.adapter.lr_multiplier if self.adapter else 1.0
-
-    @property
     def grid(self) -> ClipGrid:
         """Frames, rows and clips as this encoder has them."""
         return ClipGrid(self.clip_frames, self.frame_stride)

@@ -295,16 +295,16 @@ def _build_encoder(folder: ModelFolder, weights: Mapping[str, Tensor]) -> Encode
         return encoder
     beside = folder.path / "trunk.safetensors"
     source = str(beside) if beside.is_file() else trunk.weights
-    help_ = (
+    what_to_bring = (
         f"{folder.path} holds what was trained on top of the weights of {trunk.encoder} ({trunk.weights}, "
         f"sha256 {trunk.sha256}): bring them there, or as {beside}"
     )
     try:
         encoder = build_encoder(config.model_copy(update={"weights": source}))
     except WeightsError as error:
-        raise CheckpointError(f"{help_}; {error}") from error
+        raise CheckpointError(f"{what_to_bring}; {error}") from error
     if encoder.weights_sha256 != trunk.sha256:
-        raise CheckpointError(f"{help_}; {source} has sha256 {encoder.weights_sha256}")
+        raise CheckpointError(f"{what_to_bring}; {source} has sha256 {encoder.weights_sha256}")
     own = {f"encoder.{k}": v for k, v in encoder.state_dict().items()}
     _load(encoder, {**own, **weights}, "encoder.", folder.path)
     return encoder

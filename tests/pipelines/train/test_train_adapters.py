@@ -153,7 +153,7 @@ def test_learning_rates_by_part(data: Path, weights: Path) -> None:
     assert config.encoder is not None
     encoder = build_encoder(config.encoder)
     network = build_network(config, 2, encoder.channels, encoder)
-    groups = parameter_groups(network, config.optim, config.encoder.adapter_lr_multiplier)
+    groups = parameter_groups(network, config.optim, config.adapter_lr_multiplier)
     rates = {group["name"].removesuffix(", no decay"): group["base_lr"] for group in groups}
     assert rates == pytest.approx({"localizer": 1e-2, "encoder": 1e-3, "adapters": 2e-2})
     count = sum(len(group["params"]) for group in groups)
