@@ -7,7 +7,7 @@ computed from it. A tensor of the host that meets one of the card is an error, a
 Waits are what CUDA waits for: a number or a Python value read from the card, an operation whose result's size
 is data (``nonzero``, an index by bools), a copy from the card, and a copy to it from memory that is not
 pinned or that is asked to block. Copies between pinned memory and the card that do not block are no waits.
-Streams are not simulated: see `tests.late_copies`.
+Streams are not simulated: see `tests.late_copies` and `tests.tal.encoders.late`.
 """
 
 from __future__ import annotations

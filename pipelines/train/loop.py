@@ -19,6 +19,7 @@ from pipelines.train.checkpoint import TrainState, optimizer_state, prune, save_
 from pipelines.train.ema import WeightAverage
 from pipelines.train.epoch_log import EpochTotals, memory_report, peak_memory_mib
 from pipelines.train.finetune_localizer import encode_memory, take_average
+from pipelines.train.look_ahead import LookAhead
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import lr_factor, set_lr
 from pipelines.train.run_log import Pace, RunLog, say_step
@@ -27,7 +28,7 @@ from pipelines.train.step import TrainStep
 from pipelines.train.step_record import StepRecord
 from pipelines.train.stores import commit_together
 from pipelines.train.validate import Validator
-from tal.errors import LongtalError, VideoError
+from tal.errors import LongtalError
 from tal.memory.clip_loader import Batch
 from tal.memory.handing_over import Receiver
 from tal.memory.network import MemoryNetwork
@@ -130,10 +131,11 @@ class Trainer:
         self.sampler.start(epoch, self.state.step_in_epoch, self._ages(epoch, first))
         self.train_step.network.train()
         start, waited = time.perf_counter(), self.write_back.waited_s if self.write_back else 0.0
-        for batches, wait_s in self.batches():
+        source = LookAhead(self.batches())
+        for batches, wait_s in source:
             factor = lr_factor(self.state.step, steps, self.config.train.epochs, self.config.optim)
             set_lr(self.optimizer, factor)
-            record = self.train_step.run(self.state.step + 1, batches)
+            record = self.train_step.run(self.state.step + 1, batches, source.next_batches)
             self.state.step += 1
             self.state.step_in_epoch += 1
             self._after_step(record)
@@ -164,9 +166,6 @@ class Trainer:
         for _ in range(len(self.sampler) // parts):
             start = time.perf_counter()
             batches = [self.receiver.take(next(source)) for _ in range(parts)]
-            for batch in batches:
-                if batch.error:
-                    raise VideoError(batch.error)
             yield batches, time.perf_counter() - start
 
     def _after_step(self, record: StepRecord) -> None:

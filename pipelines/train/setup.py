@@ -200,7 +200,7 @@ def _loader(
     config: RunConfig, accelerator: Accelerator, data: RunData, encoder: Encoder | None
 ) -> tuple[BatchSampler, DataLoader]:
     """Sampler and loader of this process's share of the windows."""
-    reading = None
+    reading, on_cuda = None, accelerator.device.type == "cuda"
     if config.end_to_end and encoder is not None and config.encoder is not None:
         reading = ClipReading(
             grid=encoder.grid,
@@ -209,6 +209,7 @@ def _loader(
             reader=config.data.reader,
             every_clip=config.memory.baseline == "stochastic_backprop",
             clean=config.memory.write_back == "canonical",
+            later=on_cuda,
         )
     rows_per_clip = reading.grid.rows_per_clip if reading is not None else 0
     batch = config.train.batch_size
@@ -228,6 +229,7 @@ def _loader(
         # fork copies the locks of threads that decoders and stores keep: workers then hang
         multiprocessing_context="spawn" if workers else None,
         persistent_workers=workers > 0,
+        pin_memory=on_cuda,
     )
     return sampler, loader
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from tal.memory.clip_loader import Batch
 from tal.memory.mixing import Layout, StoredRows
 from tal.memory.network import MemoryNetwork, StepOutput
 from tal.memory.sampler import Sample
-from tal.memory.store_reader import RowStore, read_batch
+from tal.memory.store_reader import RowStore, WindowRows, read_batch, read_window
 from tal.memory.writeback import RowsToWrite, WriteBack
 
 _HALF_MAX = 65504.0  # largest float16
@@ -69,15 +69,25 @@ class TrainStep:
         network.train()
         self._buffers: dict[Tensor, Tensor] | None = None
         self._encoder_learns = False
+        # rows read beside the last step, by the sample's id; with it, so that the id stays its own
+        self._ahead: dict[int, tuple[Sample, WindowRows]] = {}
 
-    def run(self, number: int, batches: Sequence[Batch]) -> StepRecord:
-        """Take optimizer step ``number``, counted from 1, on its micro-batches."""
+    def run(
+        self, number: int, batches: Sequence[Batch], meanwhile: Callable[[], Sequence[Batch]] | None = None
+    ) -> StepRecord:
+        """Take optimizer step ``number``, counted from 1, on its micro-batches.
+
+        ``meanwhile`` gives the next step's micro-batches. It is called when a device has got everything that
+        the step computes; their rows are then read beside the computation, but for those of videos that this
+        step writes.
+        """
         torch.manual_seed(step_seed(self.config.train.seed, number, self.accelerator.process_index))
         self._keep_buffers()
         self.optimizer.zero_grad(set_to_none=True)
         readout = Readout()
         # no row changes within a step
-        rows = [self._stored(batch, number) for batch in batches]
+        ahead, self._ahead = self._ahead, {}
+        rows = [self._stored(batch, number, ahead) for batch in batches]
         sums = self._sums(batches, rows) if len(batches) > 1 else None
         parts: list[_Part] = []
         for index, (batch, stored) in enumerate(zip(batches, rows, strict=True)):
@@ -89,6 +99,8 @@ class TrainStep:
                 output = self._forward_backward(batch, stored, len(batches), totals)
             parts.append(self._note(readout, batch, stored, output))
         self._clip(readout)
+        if meanwhile is not None:
+            self._read_ahead(meanwhile(), batches)
         readout.read()
         record = self._record(readout, parts)
         if record.finite:
@@ -99,14 +111,31 @@ class TrainStep:
             self._refuse(record.overflow)
         return record
 
-    def _stored(self, batch: Batch, number: int) -> StoredRows:
-        """Stored rows as all earlier steps left them."""
+    def _read_ahead(self, batches: Sequence[Batch], now: Sequence[Batch]) -> None:
+        """Read the rows of windows to come, but for those of videos that this step may write."""
+        if self.store is None:
+            return
+        samples = [sample for batch in batches for sample in batch.samples]
+        if self.write_back is not None:
+            written = {sample.video.id for batch in now for sample in batch.samples}
+            samples = [sample for sample in samples if sample.video.id not in written]
+            self.write_back.wait_for(sample.video.id for sample in samples)
+        self._ahead = {
+            id(sample): (sample, read_window(self.store, sample.video.id, sample.window))
+            for sample in samples
+        }
+
+    def _stored(
+        self, batch: Batch, number: int, ahead: Mapping[int, tuple[Sample, WindowRows]]
+    ) -> StoredRows:
+        """Stored rows as all earlier steps left them; ``ahead``: what was read of samples, by `id`."""
         if self.store is None:
             rows = empty_rows(batch.samples, self.plain.localizer.in_channels)
             return rows.to(self.accelerator.device)
         if self.write_back is not None:
             self.write_back.wait_for(sample.video.id for sample in batch.samples)
-        return read_batch(self.store, batch.samples, number).to(self.accelerator.device)
+        known = [ahead[id(s)][1] if id(s) in ahead else None for s in batch.samples]
+        return read_batch(self.store, batch.samples, number, known).to(self.accelerator.device)
 
     def _sums(self, batches: Sequence[Batch], rows: Sequence[StoredRows]) -> Tensor | None:
         """What the losses of all micro-batches of all processes are divided by, float [n]."""
@@ -126,7 +155,7 @@ class TrainStep:
     def _forward_backward(
         self, batch: Batch, stored: StoredRows, parts: int, totals: StepTotals | None
     ) -> StepOutput:
-        clips = batch.clips.to(self.accelerator.device) if batch.clips is not None else None
+        clips = batch.clips_on(self.accelerator.device)
         with self.accelerator.autocast():
             output: StepOutput = self.network(stored, clips, self._targets(batch), totals)
         self.accelerator.backward(output.losses["loss"] / parts)

@@ -8,6 +8,7 @@ through HSV.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tal.config import Config
+from tal.device import upload
 from tal.video.clips import crop_square
 
 # RGB -> luma and two chroma axes (YIQ); hue is a rotation of the chroma plane, saturation its scale.
@@ -90,13 +92,29 @@ def _draw_colour(rng: np.random.Generator, shuffle: float) -> tuple[NDArray[np.f
 
 def apply_augmentation(frames: NDArray[np.uint8], crop: int, draw: Draw) -> Tensor:
     """Pictures uint8 [n, H, W, 3] with H, W >= crop -> uint8 tensor [n, crop, crop, 3]."""
+    return change(cut(frames, crop, draw), draw, colour_tensors(draw))
+
+
+def cut(frames: NDArray[np.uint8], crop: int, draw: Draw) -> Tensor:
+    """The first part of an augmentation: a square of the pictures, resized where the draw says so."""
     _, height, width, _ = frames.shape
     side = crop if draw.scale is None else max(1, round(draw.scale * min(height, width)))
     pictures = torch.from_numpy(np.ascontiguousarray(crop_square(frames, side, draw.top, draw.left)))
-    if side != crop:
-        pictures = _resize(pictures, crop)
-    if draw.colour is not None:
-        matrix, offset = (torch.from_numpy(a).float() for a in draw.colour)
+    return pictures if side == crop else _resize(pictures, crop)
+
+
+def colour_tensors(draw: Draw) -> list[Tensor]:
+    """Matrix [3, 3] and offset [3] of a draw, float32 on the host; none where colours stay."""
+    return [] if draw.colour is None else [torch.from_numpy(a).float() for a in draw.colour]
+
+
+def change(pictures: Tensor, draw: Draw, colour: Sequence[Tensor]) -> Tensor:
+    """The second part, on the pictures' device: colours, rotation, mirror; uint8 [n, crop, crop, 3].
+
+    ``colour``: `colour_tensors` on that device. Devices round apart by a grey level now and then.
+    """
+    if colour:
+        matrix, offset = colour
         pictures = (pictures.float() @ matrix.t() + offset).round_().clamp_(0, 255).to(torch.uint8)
     if draw.angle_deg:
         pictures = _rotate(pictures, draw.angle_deg)
@@ -113,9 +131,9 @@ def _resize(pictures: Tensor, side: int) -> Tensor:
 def _rotate(pictures: Tensor, angle_deg: float) -> Tensor:
     """Bilinear rotation about the middle; beyond the border the picture is mirrored."""
     c, s = math.cos(math.radians(angle_deg)), math.sin(math.radians(angle_deg))
-    theta = torch.tensor([[c, -s, 0.0], [s, c, 0.0]]).expand(len(pictures), 2, 3)
+    (theta,) = upload([torch.tensor([[c, -s, 0.0], [s, c, 0.0]])], pictures.device)
     planes = pictures.permute(0, 3, 1, 2).float()  # [n, 3, H, W]
-    grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
+    grid = F.affine_grid(theta.expand(len(pictures), 2, 3), list(planes.shape), align_corners=False)
     turned = F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     return _pictures(turned)
 

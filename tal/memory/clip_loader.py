@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 from tal.encoders import Preprocess
 from tal.errors import VideoError
 from tal.grid import ClipGrid
-from tal.memory.augment import AugmentConfig, apply_augmentation, draw_augmentation
+from tal.memory.augment import AugmentConfig, apply_augmentation, cut, draw_augmentation
+from tal.memory.augment_later import Change, change_clips
 from tal.memory.mixing import ClipPlaces
 from tal.memory.network import ClipFrames
 from tal.memory.sampler import Sample
@@ -40,6 +41,8 @@ class ClipReading:
         decode all of the window's clips, learn from the sampled ones.
     clean
         also give the clips without augmentation, for canonical write-back.
+    later
+        cut the pictures only; what else augmentation does is left to the device (`Change`).
     """
 
     grid: ClipGrid
@@ -48,6 +51,7 @@ class ClipReading:
     reader: str
     every_clip: bool = False
     clean: bool = False
+    later: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class SampleFrames:
         seconds spent.
     error
         why the video could not be decoded; empty: it could.
+    change
+        what is still to be done to ``frames``; None: nothing.
     """
 
     sample: Sample
@@ -72,6 +78,7 @@ class SampleFrames:
     clean: Tensor | None
     decode_s: float
     error: str = ""
+    change: Change | None = None
 
 
 @dataclass(frozen=True)
@@ -86,16 +93,26 @@ class Batch:
         seconds that decoding took.
     error
         which video could not be decoded, and why: an exception would lose its message between processes.
+    changes
+        what is still to be done to the pictures, by window (`change_clips`); none: nothing.
     """
 
     samples: list[Sample]
     clips: ClipFrames | None
     decode_s: float
     error: str = ""
+    changes: tuple[Change, ...] = ()
 
     def pin_memory(self) -> Batch:
         """With its pictures in pinned memory (`ClipFrames.pin_memory`)."""
         return self if self.clips is None else replace(self, clips=self.clips.pin_memory())
+
+    def clips_on(self, device: torch.device) -> ClipFrames | None:
+        """The clips on a device as the encoder takes them; None: nothing is encoded."""
+        if self.clips is None:
+            return None
+        clips = self.clips.to(device)
+        return replace(clips, frames=change_clips(clips.frames, self.changes)) if self.changes else clips
 
 
 class ClipDataset(Dataset[SampleFrames]):
@@ -132,7 +149,8 @@ class ClipDataset(Dataset[SampleFrames]):
             learn=torch.tensor(learn),
             clean=torch.cat(clean) if self.reading.clean else None,
         )
-        return Batch(samples, clips, sum(d.decode_s for d in decoded))
+        changes = tuple(d.change for d in filled if d.change is not None)
+        return Batch(samples, clips, sum(d.decode_s for d in decoded), changes=changes)
 
 
 def read_clips(sample: Sample, reading: ClipReading) -> SampleFrames:
@@ -146,9 +164,13 @@ def read_clips(sample: Sample, reading: ClipReading) -> SampleFrames:
         return SampleFrames(sample, torch.zeros(shape, dtype=torch.uint8), (), None, 0.0)
     with open_video(sample.video.path, reading.reader) as video:
         pictures, valid = video.frames(np.concatenate(frames_of), sample.video.fps, size=prepare.size)
-    draw = draw_augmentation(np.random.default_rng(sample.seed), reading.augment)
-    frames = apply_augmentation(pictures, prepare.crop, draw)
-    # beyond the video: black, as in extraction, whatever the colours became
-    frames[torch.from_numpy(~valid)] = 0
+    draw, change = draw_augmentation(np.random.default_rng(sample.seed), reading.augment), None
+    if reading.later:
+        frames, change = cut(pictures, prepare.crop, draw), Change(draw, valid.reshape(shape[:2]))
+    else:
+        frames = apply_augmentation(pictures, prepare.crop, draw)
+        # beyond the video: black, as in extraction, whatever the colours became
+        frames[torch.from_numpy(~valid)] = 0
     clean = prepare.center(pictures).reshape(shape) if reading.clean else None
-    return SampleFrames(sample, frames.reshape(shape), clips, clean, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return SampleFrames(sample, frames.reshape(shape), clips, clean, seconds, change=change)

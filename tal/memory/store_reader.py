@@ -23,9 +23,11 @@ class RowStore(Protocol):
     def close(self) -> None: ...
 
 
-def read_window(
-    store: RowStore, video_id: str, window: Window
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]:
+# of a window: rows float32 [W, C], whether each was written bool [W], and by which step int64 [W]
+WindowRows = tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.int64]]
+
+
+def read_window(store: RowStore, video_id: str, window: Window) -> WindowRows:
     """A window's (rows float32 [W, C], written bool [W], step int64 [W]); zeros, False, -1 where none is."""
     first, stop = window.first_row, window.stop_row
     at = slice(first - window.start_row, stop - window.start_row)
@@ -37,9 +39,17 @@ def read_window(
     return rows, step >= 0, step
 
 
-def read_batch(store: RowStore, samples: Sequence[Sample], now_step: int) -> StoredRows:
-    """Stored rows of a batch of windows, as `mix` takes them."""
-    parts = [read_window(store, sample.video.id, sample.window) for sample in samples]
+def read_batch(
+    store: RowStore, samples: Sequence[Sample], now_step: int, ahead: Sequence[WindowRows | None] = ()
+) -> StoredRows:
+    """Stored rows of a batch of windows, as `mix` takes them.
+
+    ``ahead``: what `read_window` gave for each sample earlier, None where it was not asked.
+    """
+    parts = [
+        read_window(store, sample.video.id, sample.window) if known is None else known
+        for sample, known in zip(samples, ahead or [None] * len(samples), strict=True)
+    ]
     step = np.stack([p[2] for p in parts])
     return StoredRows(
         rows=torch.from_numpy(np.stack([p[0] for p in parts])),
