@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
-from torch.utils.data import DataLoader
 
 from featstore import FeatureStore
 from pipelines.config import RunConfig
@@ -24,7 +23,7 @@ from pipelines.train.checkpoint import (
 )
 from pipelines.train.data import RunData
 from pipelines.train.ema import WeightAverage
-from pipelines.train.encode import loader_workers
+from pipelines.train.loader import build_loader
 from pipelines.train.loop import Trainer
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import build_optimizer, load_optimizer
@@ -38,15 +37,15 @@ from tal.device import set_float32
 from tal.encoders import Encoder
 from tal.errors import CheckpointError, ConfigError
 from tal.localizer import Localizer
-from tal.memory.clip_loader import ClipDataset, ClipReading
-from tal.memory.handing_over import Collate
 from tal.memory.network import MemoryNetwork
-from tal.memory.sampler import BatchSampler, WindowSampler
+from tal.memory.sampler import BatchSampler
 from tal.memory.writeback import WriteBack
 
 # Processes wait for the one that validates the longest videos, and for the first while it copies the store.
 # torch's limit for GPUs, ten minutes, would end healthy runs; a process that dies is noticed by torchrun.
 _PATIENCE = timedelta(hours=12)
+# Sixteen lengths, in training and in inference, full batches and the last one.
+_COMPILED_SHAPES = 64
 
 
 def build_accelerator(config: RunConfig) -> Accelerator:
@@ -112,6 +111,16 @@ def build_network(
     return MemoryNetwork(encoder, localizer, config.memory.baseline == "fresh_only")
 
 
+def compile_localizer(localizer: Localizer) -> None:
+    """Compile it, for every length that a batch is cut to (`used_length`: sixteenths of the window).
+
+    torch gives up on a function after eight shapes, and computes it uncompiled from then on.
+    """
+    dynamo = torch._dynamo.config
+    dynamo.recompile_limit = max(dynamo.recompile_limit, _COMPILED_SHAPES)
+    localizer.compile()
+
+
 def build_trainer(
     config: RunConfig,
     out: Path,
@@ -129,7 +138,7 @@ def build_trainer(
     channels = stores.rows.spec.channels if stores.rows is not None else (encoder.channels if encoder else 0)
     network = build_network(config, len(data.labels), channels, encoder)
     if config.train.compile:
-        network.localizer.compile()
+        compile_localizer(network.localizer)
     device = accelerator.device.type
     optimizer = build_optimizer(network, config.optim, config.adapter_lr_multiplier, device)
     checkpoint = choose_checkpoint(out / "checkpoints", stores.memory.generation if stores.memory else None)
@@ -138,7 +147,7 @@ def build_trainer(
     scaler_state = (
         _restore(checkpoint, network, optimizer, average, device) if checkpoint is not None else None
     )
-    sampler, loader = _loader(config, accelerator, data, encoder)
+    sampler, loader = build_loader(config, accelerator, data, encoder)
     if stores.memory is not None and accelerator.num_processes > 1:
         share_out(stores.memory, sampler, accelerator, resumed=checkpoint is not None)
     wrapped, optimizer = accelerator.prepare(network, optimizer)
@@ -194,44 +203,6 @@ def _restore(
         average.state = network.completed(averaged)
     log.info("going on from step %d (%s)", checkpoint.state.step, checkpoint.path.name)
     return saved.get("scaler")
-
-
-def _loader(
-    config: RunConfig, accelerator: Accelerator, data: RunData, encoder: Encoder | None
-) -> tuple[BatchSampler, DataLoader]:
-    """Sampler and loader of this process's share of the windows."""
-    reading, on_cuda = None, accelerator.device.type == "cuda"
-    if config.end_to_end and encoder is not None and config.encoder is not None:
-        reading = ClipReading(
-            grid=encoder.grid,
-            preprocess=encoder.preprocess,
-            augment=config.augment,
-            reader=config.data.reader,
-            every_clip=config.memory.baseline == "stochastic_backprop",
-            clean=config.memory.write_back == "canonical",
-            later=on_cuda,
-        )
-    rows_per_clip = reading.grid.rows_per_clip if reading is not None else 0
-    batch = config.train.batch_size
-    windows = WindowSampler(
-        data.train, batch, config.window, config.memory, config.train.seed, rows_per_clip, config.train.epochs
-    )
-    share = batch // accelerator.num_processes
-    slots = range(accelerator.process_index * share, (accelerator.process_index + 1) * share)
-    sampler = BatchSampler(windows, slots, config.train.accumulate)
-    dataset = ClipDataset(reading)
-    workers = loader_workers(config, accelerator) if reading is not None else 0
-    loader = DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        collate_fn=Collate(dataset),
-        num_workers=workers,
-        # fork copies the locks of threads that decoders and stores keep: workers then hang
-        multiprocessing_context="spawn" if workers else None,
-        persistent_workers=workers > 0,
-        pin_memory=on_cuda,
-    )
-    return sampler, loader
 
 
 def _ages(

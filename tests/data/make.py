@@ -92,10 +92,10 @@ def make_run() -> list[list[float]]:
     """
     step = TrainStep.run
 
-    def copying(self: TrainStep, number: int, batches: Any) -> Any:
+    def copying(self: TrainStep, number: int, batches: Any, meanwhile: Any) -> Any:
         if number == KILLED_AT:
             shutil.copytree("whole", "run")
-        return step(self, number, batches)
+        return step(self, number, batches, meanwhile)
 
     TrainStep.run = copying  # type: ignore[method-assign]
     train(run_config(), "whole", command=["tests/data/make.py"])

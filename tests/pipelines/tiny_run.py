@@ -118,10 +118,10 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """The process dies at the begin of a step: nothing is closed or flushed in order."""
     real = TrainStep.run
 
-    def dying(self, number, batches):
+    def dying(self, number, batches, meanwhile):
         if number == step:
             raise Killed
-        return real(self, number, batches)
+        return real(self, number, batches, meanwhile)
 
     monkeypatch.setattr(TrainStep, "run", dying)
 

@@ -137,7 +137,7 @@ def test_a_training_without_memory_says_what_would_fit(tmp_path: Path, monkeypat
     make_data(tmp_path, train=2, validation=1)
     make_store(tmp_path)
 
-    def full(self, number, batches):
+    def full(self, number, batches, meanwhile):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
     monkeypatch.setattr(TrainStep, "run", full)

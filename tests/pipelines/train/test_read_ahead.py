@@ -88,9 +88,7 @@ def made_up(names: list[str], encoder: Any, config: Any, number: int) -> Batch:
     nothing = np.zeros((0, 2)), np.zeros(0, np.int64)
     grid = encoder.grid
     training = [TrainingVideo(n, 40, 8.0, grid.rows_at(8.0), *nothing, "", 10.0) for n in names]
-    sampler = WindowSampler(
-        training, len(training), config.window, config.memory, number, grid.rows_per_clip
-    )
+    sampler = WindowSampler(training, len(training), config.window, config.memory, number, grid.rows_per_clip)
     samples = list(sampler.samples(0, 0))
     rng = np.random.default_rng(number)
     dataset = ClipDataset(ClipReading(grid, encoder.preprocess, config.augment, "auto"))
@@ -155,10 +153,18 @@ def _parts(entries: list[str], between: str) -> list[list[str]]:
 
 def test_an_undecoded_video_of_the_next_step_is_said_at_its_turn() -> None:
     good, bad = Batch([], None, 0.0), Batch([], None, 0.0, "b.mp4 is cut")
-    source = LookAhead(iter([([good], 0.1), ([bad], 0.2)]))
-    seen = []
+    source = iter(LookAhead(iter([([good], 0.1), ([bad], 0.2)])))
+    assert next(source) == ([good], 0.1)
     with pytest.raises(VideoError, match="is cut"):
-        for batches, wait_s in source:
-            seen.append((batches, wait_s))
-            assert source.next_batches() == [bad] == source.next_batches()
-    assert seen == [([good], 0.1)]
+        next(source)
+
+
+def test_the_next_step_is_asked_for_once() -> None:
+    good, later = Batch([], None, 0.0), Batch([], None, 0.5)
+    source = LookAhead(iter([([good], 0.1), ([later], 0.2)]))
+    turns = iter(source)
+    assert next(turns) == ([good], 0.1)
+    assert source.next_batches() == [later] == source.next_batches()
+    assert next(turns) == ([later], 0.2)
+    assert source.next_batches() == ()
+    assert next(turns, None) is None

@@ -166,7 +166,7 @@ def test_a_step_that_is_no_number_moves_neither_weights_nor_memory(data, tmp_pat
     config = tiny_config(data, train={"max_nonfinite": 1})
     step, unmoved = TrainStep.run, {}
 
-    def poisoned(self, number, batches):
+    def poisoned(self, number, batches, meanwhile):
         network = self.plain
         if number == 3:  # the loss is no number
             hook = network.encoder.register_forward_hook(lambda module, args, rows: rows * float("nan"))
@@ -174,9 +174,9 @@ def test_a_step_that_is_no_number_moves_neither_weights_nor_memory(data, tmp_pat
             weight = network.localizer.decoder.class_head.parameters()
             hook = next(weight).register_hook(lambda gradient: gradient * float("inf"))
         else:
-            return step(self, number, batches)
+            return step(self, number, batches, meanwhile)
         before = {k: v.clone() for k, v in network.state_dict().items()}
-        record = step(self, number, batches)
+        record = step(self, number, batches, meanwhile)
         hook.remove()
         assert not record.finite
         unmoved[number] = all(torch.equal(before[k], v) for k, v in network.state_dict().items())
