@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, cast
 
 from torch import Tensor, nn
@@ -23,11 +24,14 @@ class SwinEncoder(VideoEncoder):
     """Tokens are averaged over space only, time is kept: a row every 2 frames (TALLFormer §3.2)."""
 
     def __init__(self, config: EncoderConfig, name: str) -> None:
+        from torchvision.models import get_model_builder
         from torchvision.ops import StochasticDepth
+
+        from tal.encoders.window_attention import fused_block
 
         network = TorchvisionNetwork(name, _DEFAULTS[name], classifier="head.")
         super().__init__(config, 2, *network.statistics())
-        model = network.load(config)
+        model = network.load(config, partial(get_model_builder(name), block=fused_block))
         model.head = nn.Identity()
         set_drop_path((m for m in model.modules() if isinstance(m, StochasticDepth)), config.drop_path)
         self.model: Any = model
