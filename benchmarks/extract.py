@@ -37,19 +37,21 @@ HEAVY_GPU = EncoderConfig(name="swin3d_b", clip_frames=32, frame_stride=2, size=
 
 
 def make_videos(folder: Path, count: int, seconds: int) -> list[Path]:
-    """Noise that moves over a gradient, 320 x 240 at 25 a second: costs a decoder what real pictures cost."""
-    rng = np.random.default_rng(0)
-    paths = []
-    for number in range(count):
-        path = folder / f"{number}.mp4"
-        texture = rng.integers(0, 256, (480, 640, 3), dtype=np.uint8)
-        texture = np.repeat(np.repeat(texture[::4, ::4], 4, 0), 4, 1)
-        with VideoWriter(path, 25.0, gop=50) as writer:
-            for i in range(seconds * 25):
-                top, left = i % 240, (2 * i) % 320
-                writer.add(np.ascontiguousarray(texture[top : top + 240, left : left + 320]))
-        paths.append(path)
+    """``count`` videos of `make_video`, each of its own noise."""
+    paths = [folder / f"{number}.mp4" for number in range(count)]
+    for number, path in enumerate(paths):
+        make_video(path, seconds, number)
     return paths
+
+
+def make_video(path: Path, seconds: int, seed: int) -> None:
+    """Noise that moves over a gradient, 320 x 240 at 25 a second: costs a decoder what real pictures cost."""
+    texture = np.random.default_rng(seed).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    texture = np.repeat(np.repeat(texture[::4, ::4], 4, 0), 4, 1)
+    with VideoWriter(path, 25.0, gop=50) as writer:
+        for i in range(seconds * 25):
+            top, left = i % 240, (2 * i) % 320
+            writer.add(np.ascontiguousarray(texture[top : top + 240, left : left + 320]))
 
 
 class Decoders:

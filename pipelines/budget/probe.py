@@ -72,6 +72,30 @@ def measure(
     dict
         ``peak_bytes`` over all steps, and ``tries_s``: the seconds of each but the first.
     """
+    train_step, encoder = build_step(config, channels, num_classes)
+    batches = enumerate(made_batches(config, encoder, steps), 1)
+
+    def step() -> None:
+        number, batch = next(batches)
+        train_step.run(number, [batch])
+
+    device = train_step.accelerator.device
+    tries_s = time_tries(step, device, steps - 1, patience_s)
+    return {"peak_bytes": peak_bytes(device), "tries_s": tries_s}
+
+
+def build_step(
+    config: RunConfig, channels: int, num_classes: int, half_store: bool = False
+) -> tuple[TrainStep, Encoder | None]:
+    """A training step with random weights on the configured device, and its encoder where it learns one.
+
+    Parameters
+    ----------
+    channels
+        of stored rows, where no encoder has its own.
+    half_store
+        rows are checked as a store of 16 bits needs it.
+    """
     accelerator = build_accelerator(config)
     encoder = None
     if config.encoder is not None and config.end_to_end:
@@ -79,17 +103,10 @@ def measure(
         encoder = build_encoder(settings, seed=0)
         channels = encoder.channels
     network = build_network(config, num_classes, channels, encoder)
-    optimizer = build_optimizer(network, config.optim, config.adapter_lr_multiplier)
+    optimizer = build_optimizer(network, config.optim, config.adapter_lr_multiplier, accelerator.device.type)
     wrapped, optimizer = accelerator.prepare(network, optimizer)
-    train_step = TrainStep(config, accelerator, wrapped, optimizer, NoStore(channels), None, half_store=False)
-    batches = enumerate(_batches(config, encoder, steps), 1)
-
-    def step() -> None:
-        number, batch = next(batches)
-        train_step.run(number, [batch])
-
-    tries_s = time_tries(step, accelerator.device, steps - 1, patience_s)
-    return {"peak_bytes": peak_bytes(accelerator.device), "tries_s": tries_s}
+    store = NoStore(channels)
+    return TrainStep(config, accelerator, wrapped, optimizer, store, None, half_store), encoder
 
 
 def peak_bytes(device: torch.device) -> float:
@@ -105,8 +122,8 @@ def peak_bytes(device: torch.device) -> float:
     return torch.cuda.max_memory_reserved(device) + min(max(beside, 0), _CONTEXT_BYTES)
 
 
-def _batches(config: RunConfig, encoder: Encoder | None, steps: int) -> list[Batch]:
-    """A batch a step, the first of one window."""
+def made_batches(config: RunConfig, encoder: Encoder | None, steps: int) -> list[Batch]:
+    """A batch a step of made-up pictures, the first of one window."""
     rows_per_clip, fps = 0, config.data.fps
     grid = ClipGrid(1, 1)
     reading = None

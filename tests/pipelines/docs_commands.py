@@ -105,6 +105,7 @@ MEANS = [
     ("--seed N", "--seed 1"),
     ("RUN/memory.zarr", "runs/gym/memory.zarr"),
     ("--nproc-per-node 4", "--nproc-per-node 2"),
+    ("--nproc-per-node 8", "--nproc-per-node 2"),
     ("--kills 200", "--kills 3"),
 ]
 
@@ -132,7 +133,12 @@ _STORED = [
     *("localizer.decoder.levels=3", "localizer.decoder.heads=2", "localizer.decoder.window=5"),
     *("train.epochs=1", "train.batch_size=2", "train.device=cpu", "train.seed=0", "train.checkpoint_every=0"),
 ]
-_TINY = [*_STORED, *(f"encoder.{setting}" for setting in _ENCODER), "data.max_frames=0", "memory.ratio=0.25"]
+_TINY = [
+    *_STORED,
+    *(f"encoder.{setting}" for setting in _ENCODER),
+    *("data.max_frames=0", "memory.ratio=0.25"),
+    *("memory.warmup_epochs=0", "memory.finetune_localizer_epochs=0"),  # of one epoch nothing can be left
+]
 
 
 def translated(text: str) -> str:

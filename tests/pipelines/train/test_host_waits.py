@@ -79,7 +79,7 @@ def steps(config: RunConfig, precision: str, device: torch.device) -> Iterator[S
             config, accelerator, wrapped, optimizer, probe.NoStore(encoder.channels), None, half_store=True
         )
         torch.manual_seed(0)  # of the made-up pictures
-        for number, batch in enumerate(probe._batches(config, encoder, STEPS), 1):
+        for number, batch in enumerate(probe.made_batches(config, encoder, STEPS), 1):
             yield step.run(number, [batch.pin_memory() if device == CARD else batch])
 
 

@@ -1,0 +1,101 @@
+"""Section steps: every decoder learns in every precision, through encoder and memory, and hardly waits."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import Counter
+from typing import Any
+
+from benchmarks.gpu.making import MadeSteps, make_steps
+from benchmarks.gpu.results import Workplace
+from benchmarks.gpu.settings import DECODERS, SWIN_T, TOY_ENCODER, decoder_settings, run_config
+from benchmarks.gpu.waits import counted_waits
+from pipelines.config import RunConfig
+from pipelines.train.setup import compile_localizer
+
+MOST_WAITS = 3
+STEPS = 4
+# fp16 begins with a loss scale that may overflow so often before a step is taken.
+_OVERFLOWS = 16
+_COMPILED = "actionformer"
+
+
+def run(work: Workplace) -> None:
+    """Steps of all decoders; on CUDA also fp16, and one of them compiled."""
+    for decoder in DECODERS:
+        for precision in ("fp32", "bf16", "fp16"):
+            if precision != "fp16" or work.on_cuda:
+                _measure(work, decoder, precision, compiled=False)
+    if work.on_cuda:
+        _measure(work, _COMPILED, "bf16", compiled=True)
+    else:
+        work.results.check("steps.fp16", None, needs_cuda=True)
+        work.results.check("steps.compiled", None, needs_cuda=True)
+
+
+def _measure(work: Workplace, decoder: str, precision: str, compiled: bool) -> None:
+    steps = make_steps(config_of(work, decoder, precision), STEPS)
+    if compiled:
+        compile_localizer(steps.train_step.plain.localizer)
+    row = take(steps, work.on_cuda)
+    row = {"decoder": decoder, "precision": precision, "compiled": compiled, **row}
+    work.results.add("steps", row)
+    name = f"steps.{decoder}.{precision}" + (".compiled" if compiled else "")
+    learns = row["finite"] and row["encoder_grad_norm"] > 0
+    work.results.check(name, learns, row["encoder_grad_norm"], note="" if learns else str(row))
+    if not compiled:  # guards of compiled code may ask the device
+        waits = row["waits"]
+        held = waits is not None and waits <= MOST_WAITS
+        work.results.check(f"{name}.waits", held, waits, MOST_WAITS, "a step", needs_cuda=True)
+
+
+def config_of(work: Workplace, decoder: str, precision: str) -> RunConfig:
+    """Everything on that a step can have: consistency module, row classifier, ages, downsampling."""
+    toy = not work.on_cuda
+    width, heads, rows = (16, 2, 32) if toy else (512, 8, 256)
+    return run_config(
+        work,
+        TOY_ENCODER if toy else SWIN_T,
+        memory={"ratio": 0.5 if toy else 0.15},
+        window={"num_rows": rows, "crop_ratio": [0.6, 1.0]},
+        localizer={
+            "row_loss": 1.0,
+            "downsample": 2,
+            "width": width,
+            "age_embedding": True,
+            "tcm": {"layers": 1, "heads": heads},
+            "decoder": decoder_settings(decoder, toy),
+        },
+        train={"batch_size": 3, "device": work.kind, "precision": precision},
+    )
+
+
+def take(steps: MadeSteps, on_cuda: bool) -> dict[str, Any]:
+    """Figures of steps that are taken: the last `STEPS`, after those that fp16's loss scale overflowed.
+
+    ``waits`` are the most of any step but the first, which also makes what is kept; None: not counted.
+    """
+    overflows = 0
+    while steps.take().overflow:
+        overflows += 1
+        if overflows > _OVERFLOWS:
+            break
+    records, seconds = [], []
+    most: Counter[str] = Counter()
+    for _ in range(STEPS):
+        with counted_waits(on_cuda) as waits:
+            begin = time.perf_counter()
+            record = steps.take()
+            seconds.append(time.perf_counter() - begin)
+        records.append(record)
+        most = max(most, waits, key=Counter.total)
+    return {
+        "finite": all(record.finite for record in records),
+        "loss": records[-1].losses["loss"],
+        "encoder_grad_norm": min(record.encoder_grad_norm for record in records),
+        "seconds": statistics.median(seconds),
+        "overflows": overflows,
+        "waits": most.total() if on_cuda else None,
+        "waits_at": dict(most),
+    }
