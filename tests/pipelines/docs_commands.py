@@ -86,6 +86,7 @@ MEANS = [
     ("longtal presets NAME", "longtal presets gym"),
     ("--device cuda ", "--device cpu "),
     ("--precision fp16", "--precision fp32"),
+    ("train.precision=bf16", "train.precision=fp32"),  # accelerate holds one precision a process
     ("YAML|PRESET", "gym"),
     ("--set key=value …", _DATA),
     ("[--store PATH]", "--store gym.zarr"),
