@@ -16,8 +16,7 @@ import pandas as pd
 
 from benchmarks.extract import make_videos
 from pipelines.shared import console
-from tal.video import open_video
-from tal.video.decord_decoder import is_installed
+from tal.video import decord_decoder, open_video, torchcodec_decoder
 
 _SECONDS, _CLIPS, _FPS, _LENGTH = 60, 12, 10.0, 16
 
@@ -35,7 +34,8 @@ def main() -> None:
                     if frame.time is not None and frame.time >= (start + _LENGTH) / _FPS:
                         break
         yardstick_s = (time.perf_counter() - begun) / _CLIPS
-        for reader in ("pyav", "decord") if is_installed() else ("pyav",):
+        others = {"decord": decord_decoder, "torchcodec": torchcodec_decoder}
+        for reader in ("pyav", *(name for name, other in others.items() if not other.why_missing())):
             begun = time.perf_counter()
             open_video(path, reader=reader).close()
             first_s = time.perf_counter() - begun

@@ -1,4 +1,4 @@
-"""PyAV against decord behind the same interface: `python -m benchmarks.video_readers`.
+"""PyAV against decord and torchcodec behind the same interface: `python -m benchmarks.video_readers`.
 
 H.264 at three distances of key frames and two sizes, made on the spot. Extraction reads a video from its
 start to its end; training opens it anew for each random clip of 16 frames. Times are of the processor, which
@@ -21,7 +21,7 @@ from pipelines.shared import console
 from tal.video import open_video
 
 _SECONDS, _FPS, _LENGTH, _CLIPS, _TURNS = 60, 10.0, 16, 16, 3
-_READERS = ("pyav", "decord")
+_READERS = ("pyav", "decord", "torchcodec")
 
 
 def make(path: Path, width: int, height: int, gop: int) -> Path:
@@ -76,7 +76,7 @@ def main() -> None:
                 row: dict[str, object] = {"video": f"{width}x{height}", "GOP": gop}
                 for what in ("sequential", "random"):
                     row |= {f"{what}, {b} (ms)": ms[what, b] for b in _READERS}
-                    row[f"{what}: decord / PyAV"] = ms[what, "decord"] / ms[what, "pyav"]
+                    row |= {f"{what}: {b} / pyav": ms[what, b] / ms[what, "pyav"] for b in _READERS[1:]}
                 rows.append(row)
     title = f"{_SECONDS} s read in order; one random clip of {_LENGTH} frames; {_FPS:g} frames a second"
     console.print_table(pd.DataFrame(rows), title=title, digits=2)

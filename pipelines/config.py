@@ -52,7 +52,7 @@ class DataConfig(Config):
         "action", description="what a label of EPIC-KITCHENS' own CSV files is"
     )
     reader: ReaderName = Field(
-        "auto", description="decodes the videos; auto: pyav. The pictures of decord differ a little"
+        "auto", description="decodes the videos; auto: pyav. The others' pictures differ a little"
     )
     fps: float = Field(5.0, gt=0, description="frames a second that the encoder sees")
     max_frames: int = Field(

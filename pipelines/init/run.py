@@ -55,7 +55,7 @@ class InitOptions:
     hours
         an estimate above this is noted, with what makes it shorter. It changes no setting.
     reader
-        decodes the videos: auto, pyav or decord.
+        decodes the videos: auto, pyav, decord or torchcodec.
     """
 
     videos: Path
@@ -219,7 +219,7 @@ def _data_choices(options: InitOptions, annotations: Path, parts: Split) -> dict
             str((options.out / "features.zarr").resolve()),
             "the long memory: `longtal train` fills it first, or `longtal extract` does",
         ),
-        "data.reader": Choice(options.reader, "auto is pyav; decord's pictures differ a little"),
+        "data.reader": Choice(options.reader, "auto is pyav; the others' pictures differ a little"),
         "data.train_subset": Choice(parts.train, f"the split is {parts.reason}"),
         "data.val_subset": Choice(parts.validation, ""),
     }

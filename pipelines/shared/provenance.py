@@ -11,7 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("longtal", "torch", "torchvision", "timm", "numpy", "zarr", "accelerate", "av", "decord")
+_PACKAGES = (
+    "longtal",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "zarr",
+    "accelerate",
+    "av",
+    "decord",
+    "torchcodec",
+)
 
 
 def provenance(command: Sequence[str] = ()) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,11 @@ _verdicts: OrderedDict[tuple[str, int, int], str] = OrderedDict()
 _lock = threading.Lock()
 
 
-def is_installed() -> bool:
-    """Whether there is a decord for this machine (it has no wheel for Arm)."""
-    return importlib.util.find_spec("decord") is not None
+def why_missing() -> str:
+    """Why there is no decord on this machine; empty where there is one."""
+    if find_spec("decord") is not None:
+        return ""
+    return "decord is not installed here (it has no wheel for Arm): leave the reader at auto, or name pyav"
 
 
 def why_not(index: PacketIndex) -> str:
@@ -110,6 +112,9 @@ class DecordDecoder:
 
     def close(self) -> None:
         self._reader = None
+
+
+open_decoder = DecordDecoder
 
 
 def _decord_error() -> type[Exception]:

@@ -11,9 +11,9 @@ class VideoInfo:
     """A video as it is shown: rotation applied, edit list obeyed, time 0 where players have it.
 
     ``num_frames`` counts pictures, ``fps`` is their average rate, gaps left out; under variable frame rate
-    only the reader's ``times_s`` says when each is on screen. ``reader`` decodes the pictures: "pyav" or
-    "decord". ``notes`` says what was bent or chosen to read the file (parts joined, a late start, an edit
-    list, a long last picture, one of several streams), a phrase each.
+    only the reader's ``times_s`` says when each is on screen. ``reader`` decodes the pictures: "pyav",
+    "decord" or "torchcodec". ``notes`` says what was bent or chosen to read the file (parts joined, a late
+    start, an edit list, a long last picture, one of several streams), a phrase each.
     """
 
     path: Path

@@ -14,18 +14,22 @@ from numpy.typing import NDArray
 from tal.errors import ConfigError, VideoError
 from tal.grid import FrameGrid
 from tal.shared.defaults import READERS
-from tal.video.decord_decoder import DecordDecoder, is_installed, why_not
+from tal.video import decord_decoder, torchcodec_decoder
 from tal.video.index import TIME_SLACK_S, PacketIndex, read_index
 from tal.video.info import VideoInfo
 from tal.video.pyav_decoder import PyavDecoder
 
 
 class Decoder(Protocol):
-    """What PyAV and decord are asked for: pictures by index in the packet index."""
+    """What every reader is asked for: pictures by index in the packet index."""
 
     def pictures(self, wanted: NDArray[np.int64], width: int, height: int) -> Iterator[NDArray[np.uint8]]: ...
 
     def close(self) -> None: ...
+
+
+# Readers beside PyAV, each with `why_missing`, `why_not` (it must not read a file) and `open_decoder`.
+_OTHERS = {"decord": decord_decoder, "torchcodec": torchcodec_decoder}
 
 
 class VideoReader:
@@ -116,13 +120,12 @@ class VideoReader:
             out[place] = picture
 
     def _open_decoder(self) -> Decoder:
-        if self.info.reader == "decord":
-            return DecordDecoder(self._index, self._threads)
-        return PyavDecoder(self._index, self._threads)
+        other = _OTHERS.get(self.info.reader)
+        return (PyavDecoder if other is None else other.open_decoder)(self._index, self._threads)
 
 
 def resolve_reader(reader: str) -> str:
-    """The reader that a name means, "pyav" or "decord": "auto" is PyAV, on every machine.
+    """The reader that a name means, "pyav", "decord" or "torchcodec": "auto" is PyAV, on every machine.
 
     Raises
     ------
@@ -140,13 +143,11 @@ def require_reader(reader: str) -> str:
     Raises
     ------
     ConfigError
-        a name that is not a reader's, or decord where it is not installed.
+        a name that is not a reader's, or of one that is not installed.
     """
     name = resolve_reader(reader)
-    if name == "decord" and not is_installed():
-        raise ConfigError(
-            "decord is not installed here (it has no wheel for Arm): leave the reader at auto, or name pyav"
-        )
+    if name in _OTHERS and (reason := _OTHERS[name].why_missing()):
+        raise ConfigError(reason)
     return name
 
 
@@ -156,23 +157,24 @@ def open_video(path: str | os.PathLike[str], reader: str = "auto", threads: int 
     Parameters
     ----------
     reader
-        "pyav", which "auto" is too, reads everything; "decord" only what it reads as the container has it.
+        "pyav", which "auto" is too, reads everything; "decord" and "torchcodec" only what they read as the
+        container has it.
     threads
         decoding threads; 1 where several workers read at once, 0 lets the library choose.
 
     Raises
     ------
     VideoError
-        the file is missing, empty, truncated, damaged or sound-only, or decord gets it wrong; the message
-        names file and cause.
+        the file is missing, empty, truncated, damaged or sound-only, or the reader named gets it wrong; the
+        message names file and cause.
     ConfigError
-        there is no such reader, or decord is not installed.
+        there is no such reader, or it is not installed.
     """
     name = require_reader(reader)
     index = read_index(Path(path))
-    if name == "decord" and (reason := why_not(index)):
+    if name in _OTHERS and (reason := _OTHERS[name].why_not(index)):
         raise VideoError(
-            f"{path}: cannot be read with decord: {reason}; use --reader pyav, or re-encode it first with "
+            f"{path}: cannot be read with {name}: {reason}; use --reader pyav, or re-encode it first with "
             "`longtal prepare --reader pyav`"
         )
     info = VideoInfo(

@@ -33,10 +33,10 @@ class Stub:
 
     def __init__(self, monkeypatch):
         self.opened = self.decoded = 0
-        monkeypatch.setattr("tal.video.reader.is_installed", lambda: True)
+        monkeypatch.setattr("tal.video.decord_decoder.why_missing", lambda: "")
         monkeypatch.setattr("tal.video.reader.require_reader", self.name)
-        monkeypatch.setattr("tal.video.reader.why_not", self.open)
-        monkeypatch.setattr("tal.video.reader.DecordDecoder", self.decode)
+        monkeypatch.setattr("tal.video.decord_decoder.why_not", self.open)
+        monkeypatch.setattr("tal.video.decord_decoder.open_decoder", self.decode)
         monkeypatch.setattr("tal.video.reader.PyavDecoder", self.refuse)
 
     def name(self, reader):
@@ -170,7 +170,7 @@ def test_rows_and_models_of_another_reader_are_refused(data, monkeypatch):
 
 
 def test_where_decord_is_not_installed_naming_it_ends_the_command(data, monkeypatch):
-    monkeypatch.setattr("tal.video.reader.is_installed", lambda: False)
+    monkeypatch.setattr("tal.video.decord_decoder.find_spec", lambda name: None)
     named = ["--videos", data / "videos", "--annotations", data / "annotations.json", "--reader", "decord"]
     config = write_config(data)
     for words in (

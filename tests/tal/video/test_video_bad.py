@@ -93,7 +93,7 @@ def test_wrong_arguments(tmp_path: Path) -> None:
 
 
 def test_decord_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tal.video.reader.is_installed", lambda: False)
+    monkeypatch.setattr("tal.video.decord_decoder.find_spec", lambda name: None)
     path = make_video(_PLAIN, tmp_path)
     with pytest.raises(ConfigError, match=r"decord is not installed here .*Arm"):
         open_video(path, "decord")

@@ -31,6 +31,15 @@ _REFUSED = {
 }
 
 
+# What torchcodec is refused for; it reads all other makes to the bit: varying rates, turned, open groups.
+_REFUSED_BY_TORCHCODEC = {
+    "h264_ts": "seeks wrongly in mpegts",
+    "h264_b_avi": "do not tell",
+    "mpeg4_b_avi": "do not tell",
+    "mpeg2_mpg": "seeks wrongly in mpeg",
+}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("corpus")
@@ -79,6 +88,21 @@ def test_decord_gives_the_same_or_is_refused_by_name(make: Make, folder: Path) -
     with pytest.raises(VideoError) as refused:
         open_video(path, "decord")
     for part in (str(path), "decord", _REFUSED[make.name], "--reader pyav"):
+        assert part in str(refused.value)
+
+
+@pytest.mark.parametrize("make", CORPUS, ids=lambda m: m.name)
+def test_torchcodec_gives_the_same_or_is_refused_by_name(make: Make, folder: Path) -> None:
+    pytest.importorskip("torchcodec")
+    if not has_encoder(make.codec):
+        pytest.skip(f"this PyAV is built without {make.codec}")
+    path = make_video(make, folder)
+    if make.name not in _REFUSED_BY_TORCHCODEC:
+        _check(path, 7.3, "torchcodec")
+        return
+    with pytest.raises(VideoError) as refused:
+        open_video(path, "torchcodec")
+    for part in (str(path), "torchcodec", _REFUSED_BY_TORCHCODEC[make.name], "--reader pyav"):
         assert part in str(refused.value)
 
 
