@@ -13,7 +13,7 @@ from pathlib import Path
 from tal.errors import ConfigError
 
 FOLDER = Path(__file__).parent
-PARTS = ("data", "decoder", "encoder")
+PARTS = ("data", "decoder", "encoder", "memory")
 
 
 def list_presets() -> dict[str, Path]:

@@ -24,14 +24,7 @@ UNSET = {
         "TrainConfig.workers",
         "WindowConfig.tries",
     },
-    "adapters, which no preset has yet": {
-        "AdapterConfig.blocks",
-        "AdapterConfig.kernel",
-        "AdapterConfig.kind",
-        "AdapterConfig.learning_stages",
-        "AdapterConfig.lr_multiplier",
-        "AdapterConfig.ratio",
-    },
+    "AdaTAD lets no stage of the trunk learn": {"AdapterConfig.learning_stages"},
     "a run writes it into its own configuration": {"EncoderConfig.settings"},
     "converters of released checkpoints set them": {
         "ActionFormerConfig.relative_position",
@@ -47,7 +40,6 @@ UNSET = {
         "PyramidConfig.input_groups",
         "PyramidConfig.min_score",
         "PyramidConfig.neck_groups",
-        "PyramidConfig.stem_layers",
         "SimOtaConfig.ota_class_weight",
         "SimOtaConfig.ota_confused_weight",
         "SimOtaConfig.ota_iou_weight",

@@ -1,4 +1,4 @@
-"""Every TALLFormer preset loads, its notes are true to it, and it trains a step at reduced size."""
+"""Every TALLFormer and AdaTAD preset loads, its notes are true to it, and it trains a step, reduced."""
 
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from tal.memory.mixing import StoredRows
 from tal.memory.network import MemoryNetwork
 from tal.memory.sampler import TrainingVideo, WindowSampler
 
-PRESETS = sorted(name for name in list_presets() if name.startswith("tallformer/"))
+PRESETS = sorted(name for name in list_presets() if name.startswith(("tallformer/", "adatad/")))
 CHANNELS, CLASSES = 16, 3
 # Everything that the paper's Tables 1 to 5 report of TALLFormer and of the baselines it ran itself.
 TABLE_FIGURES = {
@@ -152,6 +152,7 @@ def reduced(config: RunConfig) -> LocalizerConfig:
     small = {
         "daotad": {"channels": 16, "mlp_channels": 16, "fpn_channels": 16},
         "afsd": {"channels": 16},
+        "actionformer": {"embed_dim": 16, "head_dim": 16},
         "cltdr_gmg": {"embed_dim": 16, "head_dim": 16, "mlp_dim": 16, "norm_groups": 4},
     }[localizer.decoder.name]
     if getattr(localizer.decoder, "video_channels", 0):
