@@ -16,7 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -69,48 +69,77 @@ class Decoders:
             self.peak_mb = max(self.peak_mb, *(int(k) / 1024 for k in kilobytes), 0.0)
 
 
-def measure(
-    config: EncoderConfig, paths: list[Path], args: argparse.Namespace, decoders: Decoders
-) -> dict[str, object]:
-    device = torch.device(args.device)
-    clips = ClipEncoder(build_encoder(config), device, args.batch, args.precision)
-    shape = clips.encoder.clip_shape
-    tasks = [DecodeTask(str(p), p, "auto", _FPS) for p in paths]
-    picture = np.random.default_rng(0).integers(0, 256, shape.shape, dtype=np.uint8)
+class Rates:
+    """Clips a second of an extraction's halves, each alone, and of both together.
 
-    def rate(count: int, started: float) -> float:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+    Parameters
+    ----------
+    batch
+        clips at once, those of ``clips``.
+    look
+        called after each batch.
+    """
+
+    def __init__(
+        self,
+        clips: ClipEncoder,
+        tasks: list[DecodeTask],
+        batch: int,
+        workers: int,
+        look: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.clips, self.tasks, self.batch, self.workers, self.look = clips, tasks, batch, workers, look
+        self.shape = clips.encoder.clip_shape
+        self.picture = np.random.default_rng(0).integers(0, 256, self.shape.shape, dtype=np.uint8)
+
+    def decode(self) -> float:
+        """The same workers, clips thrown away."""
+        return self._after_first(decode_all(self.tasks, self.shape, self.workers), Decoded)
+
+    def encode(self, rounds: int) -> float:
+        """So many batches of ready clips."""
+        for _ in range(self.batch):
+            list(self.clips.add("warm", 0, self.picture))
+        list(self.clips.flush())
+        started = time.perf_counter()
+        total = self.batch * rounds
+        for clip in range(total):
+            list(self.clips.add("x", clip, self.picture))
+        list(self.clips.flush())
+        return self._rate(total, started)
+
+    def pipeline(self) -> float:
+        """Decoding and encoding at once."""
+        return self._after_first(encode_stream(self.clips, self.tasks, self.workers), EncodedClip)
+
+    def _rate(self, count: int, started: float) -> float:
+        if self.clips.device.type == "cuda":
+            torch.cuda.synchronize(self.clips.device)
         return count / (time.perf_counter() - started)
 
-    def timed_after_first(events: Iterable[object], kind: type) -> float:
+    def _after_first(self, events: Iterable[object], kind: type) -> float:
         """Clips a second after the first batch: starting processes is paid once, in any extraction."""
         count, started = 0, 0.0
         for event in events:
             if isinstance(event, kind):
                 count += 1
-                if count == args.batch:
+                if count == self.batch:
                     started = time.perf_counter()
-                if count % args.batch == 0:
-                    decoders.look()
-        return rate(count - args.batch, started)
+                if count % self.batch == 0:
+                    self.look()
+        assert count > self.batch, f"{count} clips are no more than one batch of {self.batch}"
+        return self._rate(count - self.batch, started)
 
-    def encode_alone() -> float:
-        for _ in range(args.batch):
-            list(clips.add("warm", 0, picture))
-        list(clips.flush())
-        started = time.perf_counter()
-        total = args.batch * args.rounds
-        for clip in range(total):
-            list(clips.add("x", clip, picture))
-        list(clips.flush())
-        return rate(total, started)
 
+def measure(
+    config: EncoderConfig, paths: list[Path], args: argparse.Namespace, decoders: Decoders
+) -> dict[str, object]:
+    clips = ClipEncoder(build_encoder(config), torch.device(args.device), args.batch, args.precision)
+    tasks = [DecodeTask(str(p), p, "auto", _FPS) for p in paths]
+    rates = Rates(clips, tasks, args.batch, args.workers, decoders.look)
     turns = []
     for _ in range(args.turns):
-        decode = timed_after_first(decode_all(tasks, shape, args.workers), Decoded)
-        encode = encode_alone()
-        pipeline = timed_after_first(encode_stream(clips, tasks, args.workers), EncodedClip)
+        decode, encode, pipeline = rates.decode(), rates.encode(args.rounds), rates.pipeline()
         turns.append((decode, encode, pipeline, pipeline / min(decode, encode)))
     decode, encode, pipeline, share = (statistics.median(column) for column in zip(*turns, strict=True))
     return {

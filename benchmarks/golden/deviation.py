@@ -32,7 +32,7 @@ class Deviation:
             return
         if expected.numel() == 0:
             return
-        computed, expected = computed.detach().double(), expected.double()
+        computed, expected = computed.detach().cpu().double(), expected.cpu().double()
         same = (computed == expected) | (computed.isnan() & expected.isnan())  # infinities too
         difference = torch.where(same, torch.zeros_like(computed), (computed - expected).abs())
         if not bool(difference.isfinite().all()):

@@ -11,6 +11,7 @@ from torch import Tensor
 from benchmarks.golden.deviation import LOSS_RTOL, Deviation
 from benchmarks.golden.reference import Reference
 from tal.decoders import Targets, build_decoder
+from tal.decoders.base import on_host
 from tal.decoders.pyramid.decoder import PyramidDecoder
 from tal.decoders.pyramid.outputs import Pyramid, PyramidOutput
 from tal.released import complete_options, decoder_config, locate, suppression_config, to_state
@@ -23,7 +24,7 @@ def compare_pyramid(system: str, reference: Reference) -> dict[str, Deviation]:
     """Deviations by output: maps, heads, detections, losses and gradient norms."""
     tensors, config = reference.tensors, reference.config
     options = complete_options(system, config["model"])
-    decoder = _decoder(system, options, reference.under("weights/"))
+    decoder = _decoder(system, options, reference.under("weights/")).to(reference.device)
     deviations: dict[str, Deviation] = defaultdict(Deviation)
     for index in reference.samples:
         video = config["video"][index]
@@ -59,7 +60,7 @@ def _compare_outputs(
     deviations: dict[str, Deviation],
 ) -> None:
     features = tensors[f"in/{index}/feats"][None]
-    mask = torch.ones(1, 1, features.shape[2], dtype=torch.bool)
+    mask = torch.ones(1, 1, features.shape[2], dtype=torch.bool, device=features.device)
     pyramid = decoder.pyramid(features, mask)
     outputs = decoder.heads(pyramid, features.shape[2])
     parts = _parts(pyramid, outputs)
@@ -108,13 +109,13 @@ def _compare_final(
     deviation: Deviation,
 ) -> None:
     """Compare detections as sets: each with the nearest of its class, as equal scores have no order."""
-    chosen = decoder.candidates(outputs, mask)[0]
+    (chosen,) = on_host(decoder.candidates(outputs, mask))
     segments, scores, labels = suppress(
         chosen.segments, chosen.scores, chosen.labels, suppression_config(system, options)
     )
     seconds = (segments * video["feat_stride"] + 0.5 * video["feat_num_frames"]) / video["fps"]
     seconds = seconds.clamp(0.0, video["duration"])
-    expected = [tensors[f"{prefix}final/{name}"] for name in ("segments", "scores", "labels")]
+    expected = [tensors[f"{prefix}final/{name}"].cpu() for name in ("segments", "scores", "labels")]
     if len(scores) != len(expected[1]):
         deviation.fail(f"{len(scores)} detections, reference {len(expected[1])}")
         return
@@ -144,7 +145,7 @@ def _compare_training(
     longest = max(f.shape[1] for f in features)
     batch = torch.stack([torch.nn.functional.pad(f, (0, longest - f.shape[1])) for f in features])
     lengths = torch.tensor([f.shape[1] for f in features])
-    mask = (torch.arange(longest) < lengths[:, None])[:, None]
+    mask = (torch.arange(longest) < lengths[:, None])[:, None].to(batch.device)
     targets = [Targets(tensors[f"in/{i}/segments"], tensors[f"in/{i}/labels"].long()) for i in samples]
     decoder.train()
     outputs = decoder(batch, mask)
@@ -169,6 +170,6 @@ def _compare_training(
                 deviations["gradients"].fail(f"{name} is {float(expected)}, has no place here")
             continue
         gradient = parameters[place.name].grad
-        gradient = torch.zeros(1) if gradient is None else gradient
+        gradient = expected.new_zeros(1) if gradient is None else gradient
         gradient = gradient if place.index is None else gradient[place.index]
         deviations["gradients"].add(gradient.norm(), expected)

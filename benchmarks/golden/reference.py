@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import safe_open
 from torch import Tensor
 
@@ -33,6 +34,15 @@ class Reference:
             metadata = handle.metadata() or {}
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
         return cls(tensors, json.loads(metadata["config"]))
+
+    def to(self, device: str) -> Reference:
+        """The same with its tensors on a device."""
+        return Reference({name: value.to(device) for name, value in self.tensors.items()}, self.config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors are."""
+        return next(iter(self.tensors.values())).device
 
     def under(self, prefix: str) -> dict[str, Tensor]:
         """Tensors whose keys begin with ``prefix``, without it."""

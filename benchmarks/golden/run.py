@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Literal
 
 from safetensors import SafetensorError
 
@@ -39,10 +40,12 @@ def system_of(path: Path) -> str | None:
     return None
 
 
-def compare(path: Path, system: str) -> dict[str, Deviation]:
-    """Deviations by output of one reference file, computed in IEEE's 32 bits on every device."""
-    set_float32("fp32")
-    reference = Reference.read(path)
+def compare(
+    path: Path, system: str, device: str = "cpu", precision: Literal["fp32", "tf32"] = "fp32"
+) -> dict[str, Deviation]:
+    """Deviations by output of one reference file; in IEEE's 32 bits unless told otherwise."""
+    set_float32(precision)
+    reference = Reference.read(path).to(device)
     special = COMPARISONS.get(system)
     return special(reference) if special is not None else compare_pyramid(system, reference)
 

@@ -79,7 +79,7 @@ def _renamed(rules: _Rules, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _compare_gradients(module: nn.Module, rules: _Rules, reference: Reference, deviation: Deviation) -> None:
     norms = _renamed(rules, reference.under("gradnorm/"))
     for name, parameter in module.named_parameters():
-        gradient = torch.zeros(1) if parameter.grad is None else parameter.grad
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         deviation.add(gradient.norm(), norms[name])
 
 
@@ -100,6 +100,7 @@ def compare_consistency(reference: Reference) -> dict[str, Deviation]:
         ]
     )
     modules.load_state_dict(_renamed(_TCM, reference.under("weights/")))
+    modules.to(reference.device)
     deviations: dict[str, Deviation] = defaultdict(Deviation)
     for index in reference.samples:
         features = reference.tensors[f"in/{index}/feats"][None]
@@ -120,7 +121,7 @@ def compare_consistency(reference: Reference) -> dict[str, Deviation]:
 def _consistency_outputs(modules: nn.ModuleList, features: Tensor) -> dict[str, Tensor]:
     """[B, width, T] after downsampling, after each layer, and at the end."""
     downsampling, consistency = modules
-    mask = torch.ones(len(features), 1, features.shape[2], dtype=torch.bool)
+    mask = torch.ones(len(features), 1, features.shape[2], dtype=torch.bool, device=features.device)
     x, mask = downsampling(features, mask)
     outputs = {"srm": x}
     y = x.transpose(1, 2)
@@ -166,7 +167,7 @@ def _daotad(reference: Reference) -> DaoTAD:
     )
     decoder = DaoTAD(config, model["in_channels"], model["num_classes"])
     decoder.load_state_dict(_renamed(_DAOTAD, reference.under("weights/")))
-    return decoder.eval()
+    return decoder.to(reference.device).eval()
 
 
 def _by_level(tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
@@ -175,7 +176,7 @@ def _by_level(tensors: Mapping[str, Tensor]) -> Sequence[Tensor]:
 
 def _daotad_outputs(decoder: DaoTAD, features: Tensor) -> tuple[dict[str, Sequence[Tensor]], Tensor]:
     """Outputs of the parts of one sample by level, without the batch axis; anchors [N, 2]."""
-    mask = torch.ones(1, 1, features.shape[2], dtype=torch.bool)
+    mask = torch.ones(1, 1, features.shape[2], dtype=torch.bool, device=features.device)
     maps, masks = decoder.pyramid(features, mask)
     levels = decoder.fpn(maps, masks)
     outputs = decoder(features, mask)
@@ -200,7 +201,7 @@ def _compare_daotad_training(decoder: DaoTAD, reference: Reference, deviations: 
     if reference.config["model"]["conv_norm"] is not None:
         decoder.pyramid.eval()  # the released convolutional pyramid keeps its statistics in training
     features = torch.stack([reference.tensors[f"in/{i}/feats"] for i in reference.samples])
-    mask = torch.ones(len(features), 1, features.shape[2], dtype=torch.bool)
+    mask = torch.ones(len(features), 1, features.shape[2], dtype=torch.bool, device=features.device)
     targets = [
         Targets(reference.tensors[f"in/{i}/segments"], reference.tensors[f"in/{i}/labels"].long())
         for i in reference.samples

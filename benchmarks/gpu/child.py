@@ -19,7 +19,7 @@ def main() -> None:
     device = request["device"]
     choose_device(device)  # what names no device is meant for this one
     results = Results(Path(request["results"]), device != "cpu")
-    work = Workplace(device, Path(request["folder"]), Path(request["golden"]), results)
+    work = Workplace(device, Path(request["folder"]), Path(request["golden"]), results, device == "cpu")
     importlib.import_module(request["module"]).run(work)
 
 

@@ -1,9 +1,10 @@
-"""Training steps on made-up pictures, as a run takes them: from pinned memory, through `TrainStep`."""
+"""Training steps on made-up pictures, as a run takes them, from pinned memory; and whole runs by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from accelerate.state import AcceleratorState
 from benchmarks.gpu.settings import NUM_CLASSES
 from pipelines.budget.probe import build_step, made_batches
 from pipelines.config import RunConfig
+from pipelines.train.loop import Trainer
+from pipelines.train.preflight import make_ready
+from pipelines.train.setup import build_accelerator, build_trainer, new_run_id
 from pipelines.train.step import TrainStep
 from pipelines.train.step_record import StepRecord
 from tal.memory.clip_loader import Batch
@@ -65,3 +69,22 @@ def without_actions(batch: Batch) -> Batch:
     """The batch as of windows that show nothing to learn."""
     nothing, no_label = np.zeros((0, 2)), np.zeros(0, np.int64)
     return replace(batch, samples=[replace(s, segments=nothing, labels=no_label) for s in batch.samples])
+
+
+def make_trainer(config: RunConfig, out: Path) -> Trainer:
+    """A run as `longtal train` makes it, to be stepped by hand; its store must be there."""
+    forget_accelerator()
+    out.mkdir(parents=True, exist_ok=True)
+    ready = make_ready(config, out)
+    accelerator = build_accelerator(config)
+    assert ready.data is not None
+    return build_trainer(config, out, accelerator, new_run_id(), {}, ready.data, ready.encoder)
+
+
+def close_trainer(trainer: Trainer) -> None:
+    """Close what the run has open."""
+    if trainer.write_back is not None:
+        trainer.write_back.close()
+    if trainer.train_step.store is not None:
+        trainer.train_step.store.close()
+    trainer.log.close()

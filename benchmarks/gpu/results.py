@@ -87,12 +87,15 @@ class Workplace:
         that sections share: the videos, and what later ones need of earlier ones.
     golden
         folder of the reference tensors; it need not be there.
+    toy
+        everything as small as it gets.
     """
 
     device: str
     folder: Path
     golden: Path
     results: Results
+    toy: bool
 
     @property
     def on_cuda(self) -> bool:

@@ -38,7 +38,16 @@ class Section:
 SECTIONS = (
     Section("env", 10),
     Section("videos", 20),
+    Section("equality", 45),
+    Section("golden", 15),
     Section("steps", 40),
+    Section("scaler", 20, ("videos",)),
+    Section("resume", 45, ("videos",)),
+    Section("extract", 60, ("videos",)),
+    Section("memory", 70),
+    Section("train", 70, ("videos",)),
+    Section("plan", 60, ("memory",)),
+    Section("predict", 25, ("videos",)),
 )
 
 

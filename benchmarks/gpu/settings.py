@@ -50,18 +50,21 @@ def decoder_settings(name: str, toy: bool) -> dict[str, Any]:
     return {"name": name, **(small if toy else full)}
 
 
-def run_config(work: Workplace, encoder: dict[str, Any], **sections: dict[str, Any]) -> RunConfig:
-    """A run on the videos of the section `videos`, through a memory; ``sections`` are laid over it."""
+def run_config(work: Workplace, name: str, encoder: dict[str, Any], **sections: dict[str, Any]) -> RunConfig:
+    """A run on the videos of the section `videos`, through a memory; ``sections`` are laid over it.
+
+    ``name`` is that of its store: rows of several sections are of several precisions, which do not mix.
+    """
     tree: dict[str, Any] = {
         "data": {
             "annotations": str(work.folder / "annotations.json"),
             "videos": str(work.folder / "videos"),
-            "store": str(work.folder / f"{encoder['name'].replace(':', '-')}.zarr"),
+            "store": str(work.folder / f"{name}-{encoder['name'].replace(':', '-')}.zarr"),
             "fps": 15.0,
         },
         "encoder": dict(encoder),
         "train": {"device": work.kind},
     }
-    for name, values in sections.items():
-        tree[name] = {**tree.get(name, {}), **values}
+    for section, values in sections.items():
+        tree[section] = {**tree.get(section, {}), **values}
     return parse_config(tree)

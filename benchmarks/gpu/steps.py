@@ -52,12 +52,12 @@ def _measure(work: Workplace, decoder: str, precision: str, compiled: bool) -> N
 
 def config_of(work: Workplace, decoder: str, precision: str) -> RunConfig:
     """Everything on that a step can have: consistency module, row classifier, ages, downsampling."""
-    toy = not work.on_cuda
-    width, heads, rows = (16, 2, 32) if toy else (512, 8, 256)
+    width, heads, rows = (16, 2, 32) if work.toy else (512, 8, 256)
     return run_config(
         work,
-        TOY_ENCODER if toy else SWIN_T,
-        memory={"ratio": 0.5 if toy else 0.15},
+        "steps",
+        TOY_ENCODER if work.toy else SWIN_T,
+        memory={"ratio": 0.5 if work.toy else 0.15},
         window={"num_rows": rows, "crop_ratio": [0.6, 1.0]},
         localizer={
             "row_loss": 1.0,
@@ -65,7 +65,7 @@ def config_of(work: Workplace, decoder: str, precision: str) -> RunConfig:
             "width": width,
             "age_embedding": True,
             "tcm": {"layers": 1, "heads": heads},
-            "decoder": decoder_settings(decoder, toy),
+            "decoder": decoder_settings(decoder, work.toy),
         },
         train={"batch_size": 3, "device": work.kind, "precision": precision},
     )

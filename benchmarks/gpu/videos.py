@@ -21,7 +21,7 @@ _HELD_OUT = 4  # one video in so many is validation
 
 def run(work: Workplace) -> None:
     """Make the videos in parallel, and look at each as a reader sees it."""
-    count, seconds = FULL if work.on_cuda else TOY
+    count, seconds = TOY if work.toy else FULL
     make(work.folder, count, seconds)
     durations = []
     for path in video_paths(work.folder):
