@@ -88,6 +88,7 @@ def _judge_decoder(work: Workplace, row: dict[str, Any]) -> None:
     check(f"{name}.loss", row["loss"] <= limit, row["loss"], limit, "relative", needs_cuda=True)
 
 
+@torch.no_grad()
 def _compare_norm(work: Workplace) -> None:
     """ChannelNorm of large half-precision values: in half precision their squares would be infinite."""
     torch.manual_seed(0)

@@ -41,17 +41,14 @@ def run(work: Workplace) -> None:
 
 
 def _config(work: Workplace, settings: dict[str, Any]) -> RunConfig:
-    rows_per_clip = settings["clip_frames"] // settings["frame_stride"]
+    rows, windows = (16, 8) if work.toy else (240, 6)
     return run_config(
         work,
         "train",
         settings,
         data={"val_subset": ""},
         memory={"ratio": _RATIO},
-        window={
-            "num_rows": 8 * rows_per_clip if work.toy else 240,
-            "windows_per_video": 8 if work.toy else 6,
-        },
+        window={"num_rows": rows, "windows_per_video": windows},
         localizer={"decoder": decoder_settings("actionformer", work.toy)},
         train={
             "device": work.kind,

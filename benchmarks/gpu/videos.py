@@ -22,7 +22,7 @@ _HELD_OUT = 4  # one video in so many is validation
 def run(work: Workplace) -> None:
     """Make the videos in parallel, and look at each as a reader sees it."""
     count, seconds = TOY if work.toy else FULL
-    make(work.folder, count, seconds)
+    make(work.folder, count, seconds, processes=1 if work.toy else min(count, usable_cores()))
     durations = []
     for path in video_paths(work.folder):
         with open_video(path) as video:
@@ -31,14 +31,18 @@ def run(work: Workplace) -> None:
     work.results.check("videos.whole", there == count, there, count, "videos")
 
 
-def make(folder: Path, count: int, seconds: int) -> None:
+def make(folder: Path, count: int, seconds: int, processes: int) -> None:
     """``count`` videos in FOLDER/videos, and FOLDER/annotations.json: two actions in each, of `LABELS`."""
     videos = folder / "videos"
     videos.mkdir()
     paths = [videos / f"v{number:02d}.mp4" for number in range(count)]
-    spawn = multiprocessing.get_context("spawn")  # fork copies the locks of threads
-    with ProcessPoolExecutor(min(count, usable_cores()), mp_context=spawn) as pool:
-        list(pool.map(make_video, paths, [seconds] * count, range(count)))
+    if processes == 1:  # a process takes longer to start than a small video to make
+        for number, path in enumerate(paths):
+            make_video(path, seconds, number)
+    else:
+        spawn = multiprocessing.get_context("spawn")  # fork copies the locks of threads
+        with ProcessPoolExecutor(processes, mp_context=spawn) as pool:
+            list(pool.map(make_video, paths, [seconds] * count, range(count)))
     rng = np.random.default_rng(0)
     database = {}
     for number, path in enumerate(paths):

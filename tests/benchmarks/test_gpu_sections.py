@@ -7,6 +7,7 @@ import json
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from benchmarks.golden import FOLDER
 from benchmarks.gpu import memory, plan
@@ -46,6 +47,16 @@ ROWS = {
     "predict": {"long", "matched", "seconds"},
 }
 
+SLOW = ("extract", "train")  # a run and a decoding process each
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    """What sections set for their process: accelerate's precision, and deterministic kernels."""
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+    torch.use_deterministic_algorithms(False)
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -81,7 +92,9 @@ def test_env_knows_the_machine(folder):
     assert facts["gpu"] is None and facts["cores"] >= 1 and facts["torch"]
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in ROWS]
+)
 def test_every_row_has_its_figures(folder, name):
     rows = found(name, folder).figures[name]
     assert rows and all(ROWS[name] <= row.keys() for row in rows)
@@ -121,6 +134,7 @@ def test_a_refused_step_moves_nothing_and_the_run_beside_it_ends(folder):
     assert figures["steps"] > 0 and figures["forced"] == figures["nonfinite"] == 0
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_bit(folder):
     results = found("resume", folder)
     (row,) = results.figures["resume"]
@@ -128,6 +142,7 @@ def test_a_killed_run_goes_on_to_the_bit(folder):
     assert "resume.fp16" in of_cuda(results)
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_one_process_without_overlap(folder):
     verdicts = {check["name"]: check["ok"] for check in found("extract", folder).checks}
     assert verdicts["extract.fp32.rows"] and verdicts["extract.workers_change_nothing"]
@@ -183,8 +198,5 @@ def test_detections_are_compared_as_sets():
     assert matched(one, one[order]) == 1
     assert matched(one, Candidates(segments + 0.2, scores, labels)) < 1
     assert matched(one, Candidates(segments, scores - 0.01, labels)) == 0
-    assert (
-        matched(one, Candidates(segments, scores, labels.flip(0))) == 1
-    )  # the labels read 0, 1, 0 either way
     assert matched(one, Candidates(segments, scores, 1 - labels)) == 0
     assert matched(one, one[order[:2]]) == pytest.approx(2 / 3)
