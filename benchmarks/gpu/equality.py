@@ -1,6 +1,6 @@
 """Section equality: rows, outputs, losses, gradients and detections are those of the CPU in 32 bits.
 
-The CPU's bf16 is never the yardstick: its autocast has other lists of operations.
+The yardstick is the CPU's float32 always (`Workplace.able`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def run(work: Workplace) -> None:
     for settings in encoders(work):
         _compare_encoder(work, settings)
     for name in DECODERS:
-        for precision in ("fp32", "bf16"):
+        for precision in work.able(("fp32", "bf16")):
             row = compare_decoder(work, name, precision)
             work.results.add("equality.decoders", row)
             _judge_decoder(work, row)
@@ -54,7 +54,7 @@ def _compare_encoder(work: Workplace, settings: dict[str, Any]) -> None:
     frames = torch.randint(0, 256, (clips, *encoder.clip_shape.shape), dtype=torch.uint8)
     expected = infer_clips(encoder, frames, torch.device("cpu"), "fp32")
     encoder.to(work.where)
-    for mode in PRECISIONS:
+    for mode in work.able(PRECISIONS):
         rows = infer_clips(encoder, frames, work.where, mode).cpu()
         row = {
             "name": settings["name"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,13 @@ class Workplace:
     @property
     def on_cuda(self) -> bool:
         return self.device != "cpu"
+
+    def able(self, precisions: Sequence[str]) -> list[str]:
+        """Those of the precisions that are computed here: a CPU's half precision says nothing of CUDA's.
+
+        Its autocast has other lists of operations, and its kernels are others.
+        """
+        return [p for p in precisions if self.on_cuda or p in ("fp32", "tf32")]
 
     @property
     def where(self) -> torch.device:

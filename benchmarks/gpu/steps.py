@@ -22,16 +22,15 @@ _COMPILED = "actionformer"
 
 
 def run(work: Workplace) -> None:
-    """Steps of all decoders; on CUDA also fp16, and one of them compiled."""
+    """Steps of all decoders; on CUDA also in half precision, and one of them compiled."""
     for decoder in DECODERS:
-        for precision in ("fp32", "bf16", "fp16"):
-            if precision != "fp16" or work.on_cuda:
-                _measure(work, decoder, precision, compiled=False)
+        for precision in work.able(("fp32", "bf16", "fp16")):
+            _measure(work, decoder, precision, compiled=False)
     if work.on_cuda:
         _measure(work, _COMPILED, "bf16", compiled=True)
     else:
-        work.results.check("steps.fp16", None, needs_cuda=True)
-        work.results.check("steps.compiled", None, needs_cuda=True)
+        for name in ("bf16", "fp16", "compiled"):
+            work.results.check(f"steps.{name}", None, needs_cuda=True)
 
 
 def _measure(work: Workplace, decoder: str, precision: str, compiled: bool) -> None:
