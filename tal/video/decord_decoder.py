@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -18,10 +16,6 @@ from tal.video.pyav_decoder import refreshes_gradually
 
 _CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi")
 _CHUNK_PICTURES = 32
-_KEPT_VERDICTS = 4096
-
-_verdicts: OrderedDict[tuple[str, int, int], str] = OrderedDict()
-_lock = threading.Lock()
 
 
 def why_missing() -> str:
@@ -34,22 +28,8 @@ def why_missing() -> str:
 def why_not(index: PacketIndex) -> str:
     """Why decord must not read this video; empty when its pictures and their times are those of the index.
 
-    Compares counts, time stamps, rotation and edit list, not pictures, which takes milliseconds. The answer
-    is kept for each file.
+    Compares counts, time stamps, rotation and edit list, not pictures, which takes milliseconds.
     """
-    key = (str(index.path), len(index.pts), int(index.pts[-1]))
-    with _lock:
-        if key in _verdicts:
-            return _verdicts[key]
-    verdict = _differs(index)
-    with _lock:
-        _verdicts[key] = verdict
-        while len(_verdicts) > _KEPT_VERDICTS:
-            _verdicts.popitem(last=False)
-    return verdict
-
-
-def _differs(index: PacketIndex) -> str:
     if index.rotation:
         return f"rotated by {index.rotation} degrees"
     if index.edited:

@@ -12,6 +12,7 @@ import os
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -62,7 +63,9 @@ class PacketIndex:
     fps
         pictures a second, gaps left out.
     pts
-        int64 [N], strictly increasing: the stamps that decoded pictures carry.
+        int64 [N], strictly increasing: the stamps that decoded pictures carry, in ticks of ``time_base``.
+    time_base
+        seconds in a tick.
     key_pts, key_dts
         int64 [K], stamps to seek to.
     key_pictures
@@ -80,6 +83,8 @@ class PacketIndex:
         pictures do not come at a constant rate.
     open_groups
         pictures shown before a key frame are stored after it, and need the group before.
+    interlaced
+        the first picture is two fields, one line apart, taken one after the other.
     streams
         number of video streams in the file.
     notes
@@ -92,6 +97,7 @@ class PacketIndex:
     duration_s: float
     fps: float
     pts: NDArray[np.int64]
+    time_base: Fraction
     key_pts: NDArray[np.int64]
     key_dts: NDArray[np.int64]
     key_pictures: NDArray[np.int64]
@@ -106,6 +112,7 @@ class PacketIndex:
     edited: bool
     varying: bool
     open_groups: bool
+    interlaced: bool
     streams: int
     notes: tuple[str, ...]
 
@@ -159,7 +166,7 @@ def _build(path: Path) -> PacketIndex:
         notes.append(
             f"begins in the middle of a group: {counted(lead, 'picture')} before its first key frame left out"
         )
-    rotation, width, height = first_picture(path, stream.index, lead)
+    first = first_picture(path, stream.index, lead)
     if not len(table.shown):
         raise VideoError(f"{path}: no pictures can be decoded from it")
     pictures = find_pictures(path, file, stream, table)
@@ -183,20 +190,22 @@ def _build(path: Path) -> PacketIndex:
         duration_s=times.end_s,
         fps=times.fps,
         pts=pictures.pts,
+        time_base=stream.time_base,
         key_pts=pictures.key_pts,
         key_dts=pictures.key_dts,
         key_pictures=pictures.key_pictures,
         lead=lead,
         numbering=pictures.numbering,
-        width=width,
-        height=height,
-        rotation=rotation,
+        width=first.width,
+        height=first.height,
+        rotation=first.rotation,
         codec=stream.codec,
         container=file.format,
         counted=pictures.counted,
         edited=edited,
         varying=len(step_s) > 0 and bool(np.ptp(step_s) > 2 * max(_STEADY_S, float(stream.time_base))),
         open_groups=open_groups(table),
+        interlaced=first.interlaced,
         streams=len(streams),
         notes=tuple(notes),
     )

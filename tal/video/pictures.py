@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -225,8 +226,17 @@ def clock_error(path: Path, error: clock.ClockError) -> VideoError:
     )
 
 
-def first_picture(path: Path, stream_index: int, lead: int) -> tuple[int, int, int]:
-    """Decode one picture -> (rotation counter-clockwise in degrees, width, height as shown).
+class FirstPicture(NamedTuple):
+    """What one picture tells: rotation counter-clockwise in degrees, width and height as shown."""
+
+    rotation: int
+    width: int
+    height: int
+    interlaced: bool
+
+
+def first_picture(path: Path, stream_index: int, lead: int) -> FirstPicture:
+    """Decode one picture.
 
     Raises
     ------
@@ -245,7 +255,9 @@ def first_picture(path: Path, stream_index: int, lead: int) -> tuple[int, int, i
             raise VideoError(f"{path}: no pictures can be decoded from it")
         rotation = round(frame.rotation / 90) * 90 % 360
         width, height = frame.width, frame.height
-    return (rotation, height, width) if rotation in (90, 270) else (rotation, width, height)
+        if rotation in (90, 270):
+            width, height = height, width
+        return FirstPicture(rotation, width, height, bool(frame.interlaced_frame))
 
 
 def open_groups(table: PacketTable) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +32,10 @@ class Decoder(Protocol):
 
 # Readers beside PyAV, each with `why_missing`, `why_not` (it must not read a file) and `open_decoder`.
 _OTHERS = {"decord": decord_decoder, "torchcodec": torchcodec_decoder}
+
+_KEPT_VERDICTS = 4096
+_verdicts: OrderedDict[tuple[str, str, int, int], str] = OrderedDict()
+_lock = threading.Lock()
 
 
 class VideoReader:
@@ -172,7 +178,7 @@ def open_video(path: str | os.PathLike[str], reader: str = "auto", threads: int 
     """
     name = require_reader(reader)
     index = read_index(Path(path))
-    if name in _OTHERS and (reason := _OTHERS[name].why_not(index)):
+    if name in _OTHERS and (reason := _why_not(name, index)):
         raise VideoError(
             f"{path}: cannot be read with {name}: {reason}; use --reader pyav, or re-encode it first with "
             "`longtal prepare --reader pyav`"
@@ -191,3 +197,17 @@ def open_video(path: str | os.PathLike[str], reader: str = "auto", threads: int 
         notes=index.notes,
     )
     return VideoReader(index, info, threads)
+
+
+def _why_not(name: str, index: PacketIndex) -> str:
+    """Why a reader must not read a video, kept for each file: training opens one for each clip."""
+    key = (name, str(index.path), len(index.pts), int(index.pts[-1]))
+    with _lock:
+        if key in _verdicts:
+            return _verdicts[key]
+    verdict = _OTHERS[name].why_not(index)
+    with _lock:
+        _verdicts[key] = verdict
+        while len(_verdicts) > _KEPT_VERDICTS:
+            _verdicts.popitem(last=False)
+    return verdict

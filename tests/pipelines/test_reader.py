@@ -35,7 +35,7 @@ class Stub:
         self.opened = self.decoded = 0
         monkeypatch.setattr("tal.video.decord_decoder.why_missing", lambda: "")
         monkeypatch.setattr("tal.video.reader.require_reader", self.name)
-        monkeypatch.setattr("tal.video.decord_decoder.why_not", self.open)
+        monkeypatch.setattr("tal.video.reader._why_not", self.open)
         monkeypatch.setattr("tal.video.decord_decoder.open_decoder", self.decode)
         monkeypatch.setattr("tal.video.reader.PyavDecoder", self.refuse)
 
@@ -43,7 +43,7 @@ class Stub:
         assert reader == "decord"
         return reader
 
-    def open(self, index):
+    def open(self, name, index):
         self.opened += 1
         return ""
 
@@ -167,6 +167,23 @@ def test_rows_and_models_of_another_reader_are_refused(data, monkeypatch):
     ]
     with pytest.raises(StoreSpecError, match="reader: 'decord' in the store, 'pyav' needed"):
         CliRunner().invoke(cli, ["-q", *map(str, words)], catch_exceptions=False)
+
+
+def test_a_run_with_torchcodec_from_start_to_end(data):
+    """Nothing stands for it here: it decodes in a worker process, in the loader and for `predict`."""
+    pytest.importorskip("torchcodec")
+    config = write_config(data)
+    named = ["--config", config, "--set", "data.reader=torchcodec"]
+    run("check", "--videos", data / "videos", "--reader", "torchcodec")
+    run("extract", *named, "--workers", 1)
+    run("train", *named, "--out", data / "run")
+    run("predict", data / "videos", "--model", data / "run", "--out", data / "found")
+    with FeatureStore.open(data / "store.zarr") as store:
+        assert store.spec.reader == "torchcodec" and len(store.video_ids) == 4
+    facts = json.loads((data / "run" / "model" / "provenance.json").read_text())
+    assert facts["reader"] == "torchcodec" and facts["versions"]["torchcodec"]
+    message = refused("train", "--config", config, "--out", data / "other")
+    assert "reader: 'torchcodec' in the store, 'pyav' needed" in message
 
 
 def test_where_decord_is_not_installed_naming_it_ends_the_command(data, monkeypatch):

@@ -78,7 +78,7 @@ def test_bytes_lost_in_the_middle_never_give_nonsense(tmp_path: Path) -> None:
     data[len(data) // 3 : len(data) // 2] = bytes(len(data) // 2 - len(data) // 3)
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(data)
-    for reader in ("decord", "pyav") if find_spec("decord") else ("pyav",):
+    for reader in [name for name in ("decord", "torchcodec") if find_spec(name)] + ["pyav"]:
         with contextlib.suppress(VideoError), open_video(broken, reader) as video:
             pictures, valid = video.frames(np.arange(48), 25.0)
             assert pictures.shape == (48, 64, 96, 3) and valid.all()

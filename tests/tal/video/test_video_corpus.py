@@ -12,8 +12,8 @@ from tal.video import open_video
 from tests.tal.video.video_corpus import CORPUS, Make, has_encoder, make_video, read_slowly
 
 _SLACK_S = 1e-3
-# What decord is refused for; it reads all other makes.
-_REFUSED = {
+# What a reader is refused for; it reads all other makes.
+_DECORD_REFUSED = {
     "h264_open_gop": "open groups",
     "h264_vfr": "rate varies",
     "h264_vfr_mkv": "rate varies",
@@ -29,15 +29,15 @@ _REFUSED = {
     "mpeg4_b_avi": "do not tell",
     "mpeg2_mpg": "seeks wrongly in mpeg",
 }
-
-
-# What torchcodec is refused for; it reads all other makes to the bit: varying rates, turned, open groups.
-_REFUSED_BY_TORCHCODEC = {
-    "h264_ts": "seeks wrongly in mpegts",
+_TORCHCODEC_REFUSED = {
+    "h264_ts": "mpegts is not a container",
+    "h264_avi": "picture 47 comes at 1.880000 s with torchcodec and 1.920000 s in the container",
     "h264_b_avi": "do not tell",
     "mpeg4_b_avi": "do not tell",
-    "mpeg2_mpg": "seeks wrongly in mpeg",
+    "mpeg2_mpg": "mpeg is not a container",
 }
+# Grey levels, on average over a picture: the machine's FFmpeg, which torchcodec uses, may round otherwise.
+_APART = {"pyav": 0.0, "decord": 0.0, "torchcodec": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,8 @@ def _check(path: Path, fps: float, reader: str = "pyav", seed: int = 0) -> None:
                 assert exists == (0 <= k < total)
                 slack = min(_SLACK_S, 0.25 * video.info.duration_s / video.info.num_frames)
                 expected = reference.at(k / fps, slack) if exists else np.zeros_like(shown)
-                assert np.array_equal(shown, expected), (
-                    f"frame {k} of {path.name} at {fps} fps ({video.info})"
-                )
+                apart = np.abs(shown.astype(int) - expected).mean()
+                assert apart <= _APART[reader], f"frame {k} of {path.name} at {fps} fps ({video.info})"
 
 
 @pytest.mark.parametrize("make", CORPUS, ids=lambda m: m.name)
@@ -77,32 +76,22 @@ def test_every_frame_of_every_make(make: Make, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("make", CORPUS, ids=lambda m: m.name)
-def test_decord_gives_the_same_or_is_refused_by_name(make: Make, folder: Path) -> None:
-    pytest.importorskip("decord")
+@pytest.mark.parametrize(
+    ("reader", "reasons"), [("decord", _DECORD_REFUSED), ("torchcodec", _TORCHCODEC_REFUSED)]
+)
+def test_a_named_reader_gives_the_same_or_is_refused_by_name(
+    reader: str, reasons: dict[str, str], make: Make, folder: Path
+) -> None:
+    pytest.importorskip(reader)
     if not has_encoder(make.codec):
         pytest.skip(f"this PyAV is built without {make.codec}")
     path = make_video(make, folder)
-    if make.name not in _REFUSED:
-        _check(path, 7.3, "decord")
+    if make.name not in reasons:
+        _check(path, 7.3, reader)
         return
     with pytest.raises(VideoError) as refused:
-        open_video(path, "decord")
-    for part in (str(path), "decord", _REFUSED[make.name], "--reader pyav"):
-        assert part in str(refused.value)
-
-
-@pytest.mark.parametrize("make", CORPUS, ids=lambda m: m.name)
-def test_torchcodec_gives_the_same_or_is_refused_by_name(make: Make, folder: Path) -> None:
-    pytest.importorskip("torchcodec")
-    if not has_encoder(make.codec):
-        pytest.skip(f"this PyAV is built without {make.codec}")
-    path = make_video(make, folder)
-    if make.name not in _REFUSED_BY_TORCHCODEC:
-        _check(path, 7.3, "torchcodec")
-        return
-    with pytest.raises(VideoError) as refused:
-        open_video(path, "torchcodec")
-    for part in (str(path), "torchcodec", _REFUSED_BY_TORCHCODEC[make.name], "--reader pyav"):
+        open_video(path, reader)
+    for part in (str(path), reader, reasons[make.name], "--reader pyav"):
         assert part in str(refused.value)
 
 
@@ -153,29 +142,33 @@ def test_rotated_pictures_stand_upright(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["h264", "h264_mkv", "h264_mov_odd_size", "vp9", "mpeg4_avi", "mjpeg_mov"])
-def test_readers_scale_alike(name: str, folder: Path) -> None:
-    """To less than a grey level on average: these patterns are all edges, which is where they differ."""
-    pytest.importorskip("decord")
+@pytest.mark.parametrize(("reader", "most"), [("decord", 1.0), ("torchcodec", 3.0)])
+def test_readers_scale_alike(reader: str, most: float, name: str, folder: Path) -> None:
+    """To a few grey levels on average: these patterns are all edges, which is where they differ."""
+    pytest.importorskip(reader)
     make = next(m for m in CORPUS if m.name == name)
     if not has_encoder(make.codec):
         pytest.skip(f"this PyAV is built without {make.codec}")
     path = make_video(make, folder)
     for size in (40, 56, 128):
-        assert _apart(path, np.arange(9), 9.0, size).mean() < 1.0
+        assert _apart(path, reader, np.arange(9), 9.0, size).mean() < most
 
 
 @pytest.mark.parametrize("name", ["demo_spatiotemporal_det.mp4", "exercise.avi", "v_GGSY1Qvo990.mp4"])
-def test_readers_scale_real_clips_alike(name: str, shared) -> None:  # type: ignore[no-untyped-def]
-    pytest.importorskip("decord")
+@pytest.mark.parametrize(("reader", "mean", "most"), [("decord", 0.7, 20), ("torchcodec", 3.0, 80)])
+def test_readers_scale_real_clips_alike(  # type: ignore[no-untyped-def]
+    reader: str, mean: float, most: float, name: str, shared
+) -> None:
+    pytest.importorskip(reader)
     path = shared("data/real_clips") / name
-    assert not _apart(path, np.arange(8), 4.0, None).any()
-    apart = _apart(path, np.arange(8), 4.0, 128)
-    assert apart.mean() < 0.7 and np.percentile(apart, 99.9) < 20
+    assert _apart(path, reader, np.arange(8), 4.0, None).mean() <= _APART[reader]
+    apart = _apart(path, reader, np.arange(8), 4.0, 128)
+    assert apart.mean() < mean and np.percentile(apart, 99.9) < most
 
 
-def _apart(path: Path, frames: np.ndarray, fps: float, size: int | None) -> np.ndarray:
-    """Grey levels between the two readers' pictures."""
-    with open_video(path, "decord") as a, open_video(path, "pyav") as b:
-        assert (a.info.reader, b.info.reader) == ("decord", "pyav")
+def _apart(path: Path, reader: str, frames: np.ndarray, fps: float, size: int | None) -> np.ndarray:
+    """Grey levels between a reader's pictures and PyAV's."""
+    with open_video(path, reader) as a, open_video(path, "pyav") as b:
+        assert (a.info.reader, b.info.reader) == (reader, "pyav")
         first, second = (video.frames(frames, fps, size=size)[0].astype(int) for video in (a, b))
     return np.abs(first - second)
