@@ -42,7 +42,9 @@ class Choices:
         return self.by_key[key].value
 
 
-def choose(survey: Survey, num_train: int, encoder: str, clip_frames: int, frame_stride: int) -> Choices:
+def choose(
+    survey: Survey, num_train: int, encoder: str, clip_frames: int, frame_stride: int, by_adapters: bool
+) -> Choices:
     """All settings that follow from the data.
 
     Parameters
@@ -51,6 +53,8 @@ def choose(survey: Survey, num_train: int, encoder: str, clip_frames: int, frame
         training videos.
     encoder, clip_frames, frame_stride
         the encoder's name, and what its weights ask for; ``clip_frames`` 0: free to choose.
+    by_adapters
+        whether adapters learn in the encoder's place.
     """
     keys: dict[str, Choice] = {}
     actions, durations = survey.action_s, survey.durations_s
@@ -65,6 +69,8 @@ def choose(survey: Survey, num_train: int, encoder: str, clip_frames: int, frame
         frame_stride, f"a feature row each {row_s:.3g} s: boundaries are found on this grid"
     )
     keys |= _pictures(survey)
+    if by_adapters:
+        keys |= _adapters()
     window = keys["window.num_rows"] = _window(actions, durations, row_s, grid.rows_per_clip)
     num_rows = int(_as_float(window))
     keys["window.windows_per_video"] = _windows_per_video(durations, row_s, num_rows)
@@ -118,6 +124,16 @@ def _pictures(survey: Survey) -> dict[str, Choice]:
         "encoder.crop": Choice(
             crop, "side of the square that the encoder sees; 224 (size 256) is finer and slower"
         ),
+    }
+
+
+def _adapters() -> dict[str, Choice]:
+    return {
+        "encoder.adapter.kind": Choice(
+            "temporal",
+            "small parts learn (AdaTAD) and the encoder's own weights rest: it is too large for few videos",
+        ),
+        "encoder.checkpointing": Choice(True, "activations are computed twice: memory for time"),
     }
 
 

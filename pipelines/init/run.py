@@ -127,8 +127,8 @@ def init_project(options: InitOptions) -> Project:
     surveyed = survey(read_annotations(options.annotations), options.videos, options.reader)
     parts = split(surveyed.annotations, options.seed)
     num_train = sum(v.subset == parts.train for v in parts.annotations.videos.values())
-    clip_frames, frame_stride = encoder_needs(options.encoder)
-    choices = choose(surveyed, num_train, options.encoder, clip_frames, frame_stride)
+    clip_frames, frame_stride, by_adapters = encoder_needs(options.encoder)
+    choices = choose(surveyed, num_train, options.encoder, clip_frames, frame_stride, by_adapters)
     settings = _data_choices(options, annotations_path, parts) | choices.by_key
     tree = nested({key: choice.value for key, choice in settings.items()})
     config = parse_config(tree, "the configuration that init chose")
@@ -191,24 +191,26 @@ def _some(paths: Mapping[str, Path]) -> list[Path]:
     return files[:: max(1, len(files) // _TIMED_VIDEOS)][:_TIMED_VIDEOS]
 
 
-def encoder_needs(name: str) -> tuple[int, int]:
-    """(clip_frames, frame_stride) that an encoder asks for; clip_frames 0: per-frame encoders take any.
+def encoder_needs(name: str) -> tuple[int, int, bool]:
+    """(clip_frames, frame_stride, whether by adapters) that an encoder asks for.
+
+    clip_frames 0: per-frame encoders take any.
 
     Raises
     ------
     ConfigError
         for a name that is not an encoder's.
     """
-    from tal.encoders.registry import find_entry
+    from tal.encoders.registry import find_entry, find_family
 
     entry = find_entry(name)
     if name.startswith("timm:"):
-        return 0, 1
+        return 0, 1, False
     if entry is None:
         raise ConfigError(
             f"no encoder {name!r}; `longtal encoders` lists them, any timm:MODEL works, and hf:NAME"
         )
-    return entry.clip_frames, entry.frame_stride
+    return entry.clip_frames, entry.frame_stride, find_family(name)[0].by_adapters
 
 
 def _data_choices(options: InitOptions, annotations: Path, parts: Split) -> dict[str, Choice]:

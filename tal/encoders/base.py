@@ -242,6 +242,8 @@ class EncoderFamily:
         names that begin so belong to the family, listed or not; empty: listed names only.
     describe
         entry of a name with the prefix that is not listed; None: such names say nothing of themselves.
+    by_adapters
+        its networks are so large that usually adapters learn, and not they.
     """
 
     entries: tuple[EncoderEntry, ...]
@@ -249,3 +251,4 @@ class EncoderFamily:
     aliases: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
     describe: Callable[[str], EncoderEntry] | None = None
+    by_adapters: bool = False

@@ -215,4 +215,5 @@ HF = EncoderFamily(
     build=build,
     prefix=PREFIX,
     describe=describe,
+    by_adapters=True,
 )

@@ -133,7 +133,7 @@ def test_one_subset_alone_is_split_anew():
     ],
 )
 def test_sampling_rate_follows_the_short_actions(actions, durations, fps, rate):
-    choices = choose(survey_of(actions, durations, fps), 8, "timm:resnet50", 0, 1)
+    choices = choose(survey_of(actions, durations, fps), 8, "timm:resnet50", 0, 1, False)
     assert choices["data.fps"] == pytest.approx(rate)
 
 
@@ -146,7 +146,7 @@ def test_sampling_rate_follows_the_short_actions(actions, durations, fps, rate):
 )
 def test_choices_always_fit_together(actions, durations, needs, num_train):
     clip_frames, stride = needs
-    choices = choose(survey_of(actions, durations), num_train, "timm:resnet50", clip_frames, stride)
+    choices = choose(survey_of(actions, durations), num_train, "timm:resnet50", clip_frames, stride, False)
     rows_per_clip = choices["encoder.clip_frames"] // stride
     assert choices["window.num_rows"] % rows_per_clip == 0
     assert 0 < choices["memory.ratio"] <= 1
@@ -160,11 +160,11 @@ def test_choices_always_fit_together(actions, durations, needs, num_train):
 
 
 def test_the_window_is_the_whole_video_or_holds_the_longest_action():
-    short = choose(survey_of([2.0] * 50 + [9], [50] * 9), 8, "timm:resnet50", 0, 1)
+    short = choose(survey_of([2.0] * 50 + [9], [50] * 9), 8, "timm:resnet50", 0, 1, False)
     row_s = 1 / short["data.fps"]
     assert 50 <= short["window.num_rows"] * row_s <= 60
     assert short["window.windows_per_video"] == 1
-    long = choose(survey_of([2.0] * 50 + [120], [3600] * 9), 8, "timm:resnet50", 0, 1)
+    long = choose(survey_of([2.0] * 50 + [120], [3600] * 9), 8, "timm:resnet50", 0, 1, False)
     assert 180 <= long["window.num_rows"] / long["data.fps"] <= 200
     assert long["window.windows_per_video"] == 8
 
@@ -222,6 +222,20 @@ def test_every_video_is_opened_once(data, tmp_path, monkeypatch):
     monkeypatch.setattr("tal.video.pool.open_video", counted)
     init_project(InitOptions(data / "videos", data / "truth.json", tmp_path / "p", estimate=False))
     assert opened == {f"v{i}.mp4": 1 for i in range(6)}
+
+
+def test_a_large_transformer_learns_by_adapters(data, tmp_path):
+    made = {}
+    for name in ("videomae_s", "timm:resnet50"):
+        options = InitOptions(
+            data / "videos", data / "truth.json", tmp_path / name[-3:], encoder=name, estimate=False
+        )
+        project = init_project(options)
+        made[name] = load_config(str(project.config)).encoder
+    adapted, whole = made["videomae_s"], made["timm:resnet50"]
+    assert adapted.adapter.kind == "temporal" and adapted.checkpointing and adapted.clip_frames == 16
+    assert whole.adapter is None and not whole.checkpointing
+    assert "rest" in (tmp_path / "e_s" / "longtal.yaml").read_text().split("adapter:")[1].split("kind:")[0]
 
 
 def test_wrong_input(data, tmp_path):
