@@ -2,6 +2,7 @@
 
     python -m benchmarks.train_step                  # CPU: Swin-T 112 px, efficientnet-lite0
     python -m benchmarks.train_step --device cuda    # also Swin-B 224 px (TALLFormer, Table 5)
+    python -m benchmarks.train_step --only videomae-b-160 --only videomae-b-160-adapters   # AdaTAD's encoder
 
 A step is forward, backward and optimizer of `MemoryNetwork` on random pictures and stored rows: what a run
 does, without decoding. CPU memory is the peak of anonymous memory above that before the first step, each r in
@@ -22,6 +23,8 @@ from pathlib import Path
 import numpy as np
 
 RATIOS = (0.15, 0.3, 0.4, 0.6, 1.0)
+# 0: the encoder is frozen, and all rows are stored ones
+_FEW = (0.0, 0.15, 0.3, 0.6, 1.0)
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,22 @@ class Setting:
     frozen_stages: int = 0
     checkpointing: bool = False
     paper_gb: dict[float, float] | None = None
+    adapter: bool = False
+    downsample: int = 4
+    ratios: tuple[float, ...] = RATIOS
 
 
 SETTINGS = {
     "swin-t-112": Setting("swin3d_t", 16, 2, 112, 15, 1),
     "efficientnet-lite0-112": Setting("timm:tf_efficientnet_lite0", 16, 2, 112, 15, 1),
     "swin-b-224": Setting("swin3d_b", 32, 2, 224, 15, 4, 2, True, {0.15: 12, 0.3: 22, 0.4: 29, 0.6: 45}),
+    "videomae-b-160": Setting("videomae_b", 16, 2, 160, 13, 1, checkpointing=True, downsample=1, ratios=_FEW),
+    "videomae-b-160-adapters": Setting(
+        "videomae_b", 16, 2, 160, 13, 1, checkpointing=True, adapter=True, downsample=1, ratios=_FEW
+    ),
 }
+# those that run without being named
+_USUAL = ("swin-t-112", "efficientnet-lite0-112")
 
 
 def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str, float]:
@@ -52,6 +64,7 @@ def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str
 
     from tal.decoders import Targets
     from tal.encoders import EncoderConfig, build_encoder
+    from tal.encoders.config import AdapterConfig
     from tal.localizer import Localizer, LocalizerConfig
     from tal.memory.clip_sampling import num_sampled
     from tal.memory.mixing import ClipPlaces, StoredRows
@@ -67,6 +80,7 @@ def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str
             crop=setting.crop,
             frozen_stages=setting.frozen_stages,
             checkpointing=setting.checkpointing,
+            adapter=AdapterConfig() if setting.adapter else None,
         )
     )
     rows_per_clip = encoder.grid.rows_per_clip
@@ -74,7 +88,7 @@ def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str
     localizer = Localizer(
         LocalizerConfig.model_validate(
             {
-                "downsample": 4,
+                "downsample": setting.downsample,
                 "tcm": {"layers": 3, "heads": 16},
                 "decoder": {"name": "actionformer", "embed_dim": 256, "head_dim": 256, "levels": 4},
             }
@@ -83,10 +97,12 @@ def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str
         20,
         window,
     )
+    if not ratio:
+        encoder.requires_grad_(False)
     network = MemoryNetwork(encoder, localizer).to(device).train()
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=1e-3, momentum=0.9)
     rng, batch = np.random.default_rng(0), setting.batch
-    count = num_sampled(setting.clips, ratio)
+    count = num_sampled(setting.clips, ratio) if ratio else 0
     chosen = [rng.choice(setting.clips, count, replace=False) for _ in range(batch)]
     shape = (batch * count, setting.clip_frames, setting.crop, setting.crop, 3)
     clips = ClipFrames(
@@ -160,10 +176,10 @@ class PeakMemory:
         self.mib = self._most - self._base
 
 
-def run(name: str, device: str, steps: int, ratios: tuple[float, ...]) -> None:
+def run(name: str, device: str, steps: int) -> None:
     setting, results = SETTINGS[name], []
     print(f"{name}: window {setting.clips} x {setting.clip_frames} frames, batch {setting.batch}, {device}")
-    for ratio in ratios:
+    for ratio in setting.ratios:
         command = [sys.executable, "-m", "benchmarks.train_step", "--one", name, str(ratio)]
         command += ["--device", device, "--steps", str(steps)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -177,8 +193,10 @@ def run(name: str, device: str, steps: int, ratios: tuple[float, ...]) -> None:
         beside = f"  paper {paper:.0f} GB" if paper else ""
         print(
             f"  r = {ratio:<4} ({result['clips']:2} clips): {result['seconds']:7.2f} s, "
-            f"{result['mib']:8.0f} MiB, {result['frames_per_s']:6.0f} frames of window/s{beside}"
+            f"{result['mib']:8.0f} MiB, {result['frames_per_s']:6.0f} frames of window/s{beside}",
+            flush=True,
         )
+    results = [result for result in results if result["clips"]]
     if len(results) < 2:
         return
     clips = np.array([f["clips"] for f in results], float)
@@ -189,7 +207,8 @@ def run(name: str, device: str, steps: int, ratios: tuple[float, ...]) -> None:
         ratio = values[0] / values[-1]
         print(
             f"  {key}: {base:.3g} + {slope:.3g} {unit} per clip (largest misfit {misfit:.1%} of the "
-            f"largest); r = {results[0]['r']} / r = {results[-1]['r']}: {ratio:.2f} (hold 0.35)"
+            f"largest); r = {results[0]['r']} / r = {results[-1]['r']}: {ratio:.2f} "
+            f"(hold {0.25 if setting.adapter else 0.35})"
         )
 
 
@@ -204,9 +223,8 @@ def main() -> None:
         name, ratio = options.one
         print(json.dumps(measure(SETTINGS[name], float(ratio), options.device, options.steps)))
         return
-    names = options.only or [n for n in SETTINGS if options.device == "cuda" or n != "swin-b-224"]
-    for name in names:
-        run(name, options.device, options.steps, RATIOS)
+    for name in options.only or (SETTINGS if options.device == "cuda" else _USUAL):
+        run(name, options.device, options.steps)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from featstore import FeatureStore
 from pipelines.config import save_resolved
 from pipelines.train import train
 from pipelines.train.run_log import read_log
-from tests.pipelines.tiny_run import make_data, make_store, tiny_config
+from tal.encoders import EncoderConfig, build_encoder
+from tal.shared.weights import contiguous
+from tests.pipelines.tiny_run import ENCODER, make_data, make_store, tiny_config
 from tests.pipelines.train.test_train_accumulate import DECODERS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -77,3 +81,30 @@ def test_processes_have_the_losses_of_one_and_share_the_memory(tmp_path, name, a
             assert abs(first.read(video, 0, rows) - second.read(video, 0, rows)).max() < 1e-2
     resumed = launch(path, tmp_path / "two", 2, *more, "--resume")
     assert resumed.returncode == 0, resumed.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_adapters_of_one(tmp_path):
+    """One set of adapters from the windows of both; the trunk rests, and no file holds it."""
+    make_data(tmp_path)
+    make_store(tmp_path)
+    weights = tmp_path / "trunk.safetensors"
+    save_file(contiguous(build_encoder(EncoderConfig(**ENCODER)).model.state_dict()), weights)
+    config = tiny_config(
+        tmp_path,
+        encoder={"weights": str(weights), "adapter": {"kind": "temporal"}},
+        train={"batch_size": 4, "epochs": 3},
+    )
+    train(config, tmp_path / "one")
+    done = launch(save_resolved(config, tmp_path, "run.yaml"), tmp_path / "two", 2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
+    adapters = [k for k in one if k.startswith("encoder.")]
+    assert adapters and all(k.startswith("encoder.adapters.") for k in adapters)
+    assert one.keys() == two.keys()
+    for key in adapters:
+        # Adam makes steps of one size of small gradients and of large ones: rounding is seen in the former
+        assert torch.cosine_similarity(one[key].flatten(), two[key].flatten(), dim=0) > 0.99
+    assert any(one[key].abs().max() > 0 for key in adapters if ".up." in key)
+    for a, b in zip(*(read_log(tmp_path / n, "step") for n in ("one", "two")), strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=2e-4)
