@@ -49,9 +49,9 @@ SETTINGS = {
     "swin-t-112": Setting("swin3d_t", 16, 2, 112, 15, 1),
     "efficientnet-lite0-112": Setting("timm:tf_efficientnet_lite0", 16, 2, 112, 15, 1),
     "swin-b-224": Setting("swin3d_b", 32, 2, 224, 15, 4, 2, True, {0.15: 12, 0.3: 22, 0.4: 29, 0.6: 45}),
-    "videomae-b-160": Setting("videomae_b", 16, 2, 160, 13, 1, checkpointing=True, downsample=1, ratios=_FEW),
+    "videomae-b-160": Setting("videomae_b", 16, 2, 160, 7, 1, checkpointing=True, downsample=1, ratios=_FEW),
     "videomae-b-160-adapters": Setting(
-        "videomae_b", 16, 2, 160, 13, 1, checkpointing=True, adapter=True, downsample=1, ratios=_FEW
+        "videomae_b", 16, 2, 160, 7, 1, checkpointing=True, adapter=True, downsample=1, ratios=_FEW
     ),
 }
 # those that run without being named

@@ -94,6 +94,8 @@ def test_two_processes_train_the_adapters_of_one(tmp_path):
         tmp_path,
         encoder={"weights": str(weights), "adapter": {"kind": "temporal"}},
         train={"batch_size": 4, "epochs": 3},
+        # Adam would make steps of one size of gradients that are rounding alone
+        optim={"name": "sgd", "lr": 0.05},
     )
     train(config, tmp_path / "one")
     done = launch(save_resolved(config, tmp_path, "run.yaml"), tmp_path / "two", 2)
@@ -103,8 +105,7 @@ def test_two_processes_train_the_adapters_of_one(tmp_path):
     assert adapters and all(k.startswith("encoder.adapters.") for k in adapters)
     assert one.keys() == two.keys()
     for key in adapters:
-        # Adam makes steps of one size of small gradients and of large ones: rounding is seen in the former
-        assert torch.cosine_similarity(one[key].flatten(), two[key].flatten(), dim=0) > 0.99
+        torch.testing.assert_close(two[key], one[key], rtol=1e-2, atol=1e-5)
     assert any(one[key].abs().max() > 0 for key in adapters if ".up." in key)
     for a, b in zip(*(read_log(tmp_path / n, "step") for n in ("one", "two")), strict=True):
         assert b["loss"] == pytest.approx(a["loss"], rel=2e-4)
