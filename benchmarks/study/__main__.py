@@ -6,7 +6,13 @@ import sys
 
 import click
 
-NAMES = ("hapt", "gym-memory", "gym-decoders")  # of benchmarks.study.studies, which --help does not import
+NAMES = (
+    "hapt",
+    "gym-memory",
+    "gym-decoders",
+    "gym-motion",
+    "mocap-motion",
+)  # of benchmarks.study.studies, which --help does not import
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -65,9 +71,11 @@ def command(
         raise click.UsageError(f"no variant {unknown[0]!r} in {name}; there are {', '.join(by_folder)}")
     chosen = [v for v in variants if not only or v.folder in only]
     folder.mkdir(parents=True, exist_ok=True)
-    make_store(name, Path(data), variants)
+    make_store(name, Path(data), chosen)
     made_by = "python -m benchmarks.study " + " ".join(sys.argv[1:])
-    for results in run_matrix(chosen, range(first_seed, first_seed + seeds), folder, study.protocols):
+    for results in run_matrix(
+        chosen, range(first_seed, first_seed + seeds), folder, study.protocols, study.rows
+    ):
         written, _ = write_study(folder, results, study.yardsticks, made_by)
     compared = compare_variants(results, chosen, folder, next(iter(study.protocols.values())))
     written, _ = write_study(folder, results, study.yardsticks, made_by, compared)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.study.row_precision import row_precision
 from pipelines.config import RunConfig, save_resolved
 from pipelines.data.run_annotations import read_run_annotations
 from pipelines.shared.console import log
@@ -48,7 +50,15 @@ class Variant:
 class RunResult:
     """One training, measured on the validation subset at both moments that a user may choose.
 
-    ``last`` and ``best``: name of a set of tIoU thresholds -> mean mAP of the last, and of the best, weights.
+    Attributes
+    ----------
+    last, best
+        name of a set of tIoU thresholds -> mean mAP of the last, and of the best, weights.
+    drift, age
+        cosine of a fresh row to the stored one that it replaces, and mean age of rows in steps, in the last
+        epoch that encoded; nan where none did.
+    rows
+        `row_precision`; empty where the study does not ask for it.
     """
 
     variant: str
@@ -60,6 +70,9 @@ class RunResult:
     hours: float
     peak_memory_mib: float
     parameters: int
+    drift: float = math.nan
+    age: float = math.nan
+    rows: tuple[float, ...] = ()
 
 
 # A name and the tIoU thresholds whose mean mAP it stands for.
@@ -67,7 +80,7 @@ Protocols = dict[str, tuple[float, ...]]
 
 
 def run_matrix(
-    variants: Sequence[Variant], seeds: Sequence[int], out: Path, protocols: Protocols
+    variants: Sequence[Variant], seeds: Sequence[int], out: Path, protocols: Protocols, rows: bool = False
 ) -> Iterator[list[RunResult]]:
     """Train each variant with each seed in OUT/VARIANT/seed_N and measure it; seeds vary slowest.
 
@@ -82,7 +95,8 @@ def run_matrix(
         config = with_seed(variant.config, seed)
         log.info("run %d of %d: %s, seed %d (%s)", number + 1, len(todo), variant.name, seed, run)
         _train(config, run)
-        results.append(measure_run(run, variant.name, seed, config, protocols))
+        result = measure_run(run, variant.name, seed, config, protocols)
+        results.append(replace(result, rows=tuple(row_precision(run, config))) if rows else result)
         log.info("%s, seed %d: %s", variant.name, seed, _short(results[-1]))
         log.info("study: %s passed", clock(time.perf_counter() - start))
         yield results
@@ -122,6 +136,7 @@ def measure_run(run: Path, variant: str, seed: int, config: RunConfig, protocols
         return {name: evaluate(truth, predictions, tiou).average_mAP for name, tiou in protocols.items()}
 
     seconds = sum(r["seconds"] for r in epochs)
+    encoded = next((r for r in reversed(epochs) if r.get("fresh_rows")), {})
     return RunResult(
         variant=variant,
         seed=seed,
@@ -132,6 +147,8 @@ def measure_run(run: Path, variant: str, seed: int, config: RunConfig, protocols
         hours=seconds / 3600,
         peak_memory_mib=max(r["peak_memory_mib"] for r in epochs),
         parameters=json.loads((run / "study.json").read_text())["parameters"],
+        drift=encoded.get("drift_cosine", math.nan),
+        age=encoded.get("age_mean", math.nan),
     )
 
 

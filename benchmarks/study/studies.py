@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.study.matrix import Protocols, Variant
+from benchmarks.study.motion import motion
 from benchmarks.study.table import Yardstick
 from pipelines.config import load_config
 from pipelines.extract import extract
@@ -20,12 +21,17 @@ USUAL = ("0.3:0.7", DEFAULT_TIOU)
 
 @dataclass(frozen=True)
 class Study:
-    """One study. ``variants(sets)`` builds its rows; ``sets`` are ``--set`` values for all of them."""
+    """One study.
+
+    ``variants(sets)`` builds its rows; ``sets`` are ``--set`` values for all of them. ``rows``: what single
+    rows say of actions is measured too.
+    """
 
     description: str
     protocols: Protocols
     yardsticks: tuple[Yardstick, ...]
     variants: Callable[[Sequence[str]], list[Variant]]
+    rows: bool = False
 
 
 _HAPT_SETTING = (
@@ -89,24 +95,34 @@ STUDIES: dict[str, Study] = {
         (Yardstick("ActionFormer, released, frozen features", {"0.3:0.7": 0.228}, _GYM_SETTING),),
         _gym_decoders,
     ),
+    **{
+        f"{data}-motion": Study(
+            "What of an image encoder should learn through the memory, so that it sees motion.",
+            dict([USUAL]),
+            (),
+            motion,
+            rows=True,
+        )
+        for data in ("gym", "mocap")
+    },
 }
 
 
 def data_settings(study: str, data: Path, out: Path) -> list[str]:
     """Where a study's data set lies and where its store is made."""
     values = [f"data.annotations={data / 'annotations.json'}", f"data.store={out / 'features.zarr'}"]
-    return values + ([f"data.videos={data / 'videos'}"] if study.startswith("gym") else [])
+    return values + ([f"data.videos={data / 'videos'}"] if (data / "videos").is_dir() else [])
 
 
 def make_store(study: str, data: Path, variants: Sequence[Variant]) -> None:
-    """Import the features, or extract them with the configured encoder, unless the store is there."""
-    config = variants[0].config
-    store = Path(config.data.store)
-    if study == "hapt":
-        if not store.exists():
-            _import_hapt(data, store)
+    """Import the features, or extract them with the configured encoders, unless the stores are there."""
+    if study != "hapt":
+        for config in {v.config.data.store: v.config for v in reversed(variants)}.values():
+            extract(config)
         return
-    extract(config)
+    store = Path(variants[0].config.data.store)
+    if not store.exists():
+        _import_hapt(data, store)
 
 
 def _import_hapt(data: Path, store: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +64,33 @@ def markdown(
     notes = ["", "`last`: the weights at the end of training; `best`: those of the highest validation mAP."]
     settings = dict.fromkeys(y.setting for y in yardsticks)
     notes += [f"*Italic*: {setting}." for setting in settings]
+    notes += _rows(results)
     notes += _pairs(compared, protocols[0])
     notes += [f"Made by `{command}`.", ""]
     return "\n".join([*lines, *notes])
+
+
+def _rows(results: Sequence[RunResult]) -> list[str]:
+    """What single rows say, and how old the memory is; nothing where it was not measured."""
+    measured = [r for r in results if r.rows]
+    if not measured:
+        return []
+    head = ["", "row AP", *(f"row {p}" for p in range(len(measured[0].rows) - 1)), "drift", "age"]
+    lines = ["", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name in dict.fromkeys(r.variant for r in measured):
+        runs = [r for r in measured if r.variant == name]
+        cells = [name, _cell([r.rows[0] for r in runs])]
+        cells += [f"{np.mean(at):.3f}" for at in list(zip(*(r.rows for r in runs), strict=True))[1:]]
+        written = [r for r in runs if not math.isnan(r.drift)]
+        drift = _cell([r.drift for r in written]) if written else "–"
+        age = f"{np.mean([r.age for r in written]):.0f}" if written else "–"
+        lines.append("| " + " | ".join([*cells, drift, age]) + " |")
+    note = (
+        "`row AP`: mean average precision of the row classifier on validation rows, of all and by position "
+        "in the clip; `drift`: mean cosine of a fresh row to the stored one in the last epoch that encoded, "
+        "`age`: mean age of the memory's rows then, in steps."
+    )
+    return [*lines, "", note]
 
 
 def _pairs(compared: Sequence[tuple[str, str, Comparison]], protocol: str) -> list[str]:
