@@ -10,7 +10,7 @@ from torch import nn
 
 from pipelines.config import OptimConfig
 from tal.encoders.base import is_adapter
-from tal.errors import ConfigError
+from tal.errors import CheckpointError, ConfigError
 
 _PARTS = ("localizer", "encoder", "adapters")
 
@@ -69,8 +69,22 @@ def build_optimizer(
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any], device: str = "cpu") -> None:
-    """Take up a saved state, of whatever device it was, for this one."""
+    """Take up a saved state, of whatever device it was, for this one.
+
+    Raises
+    ------
+    CheckpointError
+        it is of weights of other shapes, as a run of an older version may have them.
+    """
     optimizer.load_state_dict(state)
+    for weight, values in optimizer.state.items():
+        for value in values.values():
+            if isinstance(value, torch.Tensor) and value.dim() and value.shape != weight.shape:
+                raise CheckpointError(
+                    f"the checkpoint's optimizer has averages of shape {list(value.shape)} for a weight of "
+                    f"shape {list(weight.shape)}: another version of longtal began this run; go on with that "
+                    "one, or begin anew"
+                )
     for group in optimizer.param_groups:
         group["fused"] = _fused(device)  # a saved group says what it was where it was saved
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -80,9 +80,25 @@ def _convolutional(system: str, weights: Mapping[str, Tensor], branch: int) -> d
     if trident:
         options["boudary_kernel_size"] = weights["start_head.cls_head.conv.weight"].shape[2]
     if system == "tridet":
-        # any k that gives the wide kernel will do
-        options["k"] = weights["backbone.branch.0.convkw.weight"].shape[2] / (windows[0] + 1)
+        kernels = [weights[f"backbone.branch.{i}.convkw.weight"].shape[2] for i in range(branch)]
+        options["k"] = _scale(windows, kernels)
     return options
+
+
+def _scale(windows: Sequence[int], kernels: Sequence[int]) -> float:
+    """A k for which round((w + 1) k), made odd, is the wide kernel of every level: any of them will do.
+
+    Raises
+    ------
+    CheckpointError
+        there is none.
+    """
+    # an odd kernel n comes of n and of n - 1, so of (w + 1) k from n - 1.5 to n + 0.5
+    low = max((n - 1.5) / (w + 1) for w, n in zip(windows, kernels, strict=True))
+    high = min((n + 0.5) / (w + 1) for w, n in zip(windows, kernels, strict=True))
+    if low >= high:
+        raise CheckpointError(f"no k gives wide kernels {list(kernels)} of windows {list(windows)}")
+    return (low + high) / 2
 
 
 def _count(weights: Mapping[str, Tensor], pattern: str) -> int:

@@ -21,7 +21,7 @@ class SGPBlock(BranchBlock):
         self.instant_gate = depthwise(width, 1, sd)
         self.narrow = depthwise(width, window, sd)
         self.wide = depthwise(width, config.wide_kernel(window), sd)
-        self.window_gate = depthwise(width, 1, sd)
+        self.window_gate = depthwise(width, window, sd)
         self.add_feed_forward(config, drop_path)
 
     def branches(self, u: Tensor, mask: Tensor, lengths: list[int] | None) -> Tensor:

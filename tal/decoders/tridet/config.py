@@ -10,7 +10,7 @@ from tal.decoders.trident.config import TridentConfig
 
 
 class TriDetConfig(TridentConfig):
-    """``window`` w and ``scale`` k give the kernels of a block: w, and round((w + 1) k) made odd."""
+    """``window`` w and ``scale`` k give a block its kernels: w, and round((w + 1) k) made odd."""
 
     name: Literal["tridet"] = "tridet"
     window: int | tuple[int, ...] = Field(1, description="kernel of a level's blocks; the stem's is 1")

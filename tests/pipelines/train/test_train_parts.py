@@ -13,7 +13,7 @@ from torch import nn
 from pipelines.config import OptimConfig
 from pipelines.train.checkpoint import TrainState, choose_checkpoint, prune, save_checkpoint
 from pipelines.train.ema import WeightAverage
-from pipelines.train.optim import build_optimizer, lr_factor, parameter_groups, set_lr
+from pipelines.train.optim import build_optimizer, load_optimizer, lr_factor, parameter_groups, set_lr
 from pipelines.train.run_log import RunLog, read_log
 from tal.encoders.preprocess import Preprocess
 from tal.errors import CheckpointError
@@ -194,3 +194,16 @@ def test_a_resumed_log_has_every_step_once(tmp_path):
     log.close()
     assert [(r["step"], r["loss"]) for r in read_log(tmp_path, "step")] == [(1, 1.0), (2, 2.0), (3, 30.0)]
     assert all(json.loads(line)["time"] > 0 for line in (tmp_path / "log.jsonl").read_text().splitlines())
+
+
+def test_an_optimizer_of_weights_of_other_shapes_is_refused():
+    states = []
+    for kernel in (1, 3):
+        layer = torch.nn.Conv1d(2, 2, kernel)
+        optimizer = build_optimizer(layer, OptimConfig())
+        layer(torch.ones(1, 2, 3)).sum().backward()
+        optimizer.step()
+        states.append(optimizer.state_dict())
+    load_optimizer(optimizer, states[1])
+    with pytest.raises(CheckpointError, match=r"shape \[2, 2, 1\] for a weight of shape \[2, 2, 3\]"):
+        load_optimizer(optimizer, states[0])

@@ -15,6 +15,7 @@ OUTPUTS = {
     "af": PYRAMID,
     "tmax": PYRAMID,
     "tridet": PYRAMID | {"start_head", "end_head"},
+    "tridet_lists": PYRAMID | {"start_head", "end_head"},
     "cltdr": PYRAMID | {"start_head", "end_head", "decls", "dereg", "cross_level", "refineHead"},
     "tcm": {"srm", "layer", "tcm", "training", "losses", "gradients"},
     "daotad": ANCHORS,
