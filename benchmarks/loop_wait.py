@@ -6,6 +6,7 @@ without workers, where every clip is waited for. Hold: with two workers the wait
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Iterator
 
@@ -65,6 +66,7 @@ def waiting(workers: int) -> float:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     alone, beside = (waiting(workers) for workers in (0, 2))
     print(f"{STEPS} steps of {STEP_S * 1e3:.0f} ms, a clip of {DECODE_S * 1e3:.0f} ms each")
     print(f"waiting without workers {alone:.1%}, with two {beside:.1%}, ratio {beside / alone:.3f}")

@@ -28,6 +28,7 @@ _NAMES = (
     ("tmax", "temporalmaxer"),
     ("daotad", "daotad"),
     ("tcm", "tcm"),
+    ("afsd", "afsd"),
 )
 
 

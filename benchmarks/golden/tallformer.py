@@ -6,15 +6,16 @@ compared is what comes before: scores, offsets and decoded segments of every anc
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.golden.afsd import compare_afsd
 from benchmarks.golden.deviation import LOSS_RTOL, Deviation
 from benchmarks.golden.reference import Reference
+from benchmarks.golden.renaming import compare_gradients, renamed
 from tal.decoders import Targets
 from tal.decoders.daotad import DaoTAD, DaoTADConfig
 from tal.decoders.daotad.anchors import decode
@@ -23,7 +24,7 @@ from tal.decoders.padded_targets import PaddedTargets
 from tal.localizer.consistency import ConsistencyModule, TcmConfig
 from tal.localizer.downsampling import TemporalDownsampling
 
-# Released names -> names here; the first pattern that matches the whole name decides.
+# Released names -> names here (`renamed`).
 _TCM = [
     (r"srm\.conv(\d)\.(\w+)", lambda m: f"0.convs.{int(m[1]) - 1}.{m[2]}"),
     (r"tcm\.encoder\.layers\.(\d)\.attn\.relative_position_bias_table", r"1.layers.\1.bias.table"),
@@ -56,31 +57,6 @@ _DAOTAD = [
 ]
 # What the release makes of its decoded segments; tests/tal/suppression compares that.
 _AFTER_DECODING = ("candidates", "final")
-_Rules = Sequence[tuple[str, str | Callable[[re.Match[str]], str]]]
-
-
-def _renamed(rules: _Rules, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors under the names that the modules have here; KeyError for a name that no rule knows."""
-    tensors_here = {}
-    for name, value in tensors.items():
-        if name.endswith("num_batches_tracked"):
-            continue
-        for pattern, replacement in rules:
-            match = re.fullmatch(pattern, name)
-            if match:
-                here = replacement(match) if callable(replacement) else match.expand(replacement)
-                tensors_here[here] = value
-                break
-        else:
-            raise KeyError(f"{name} has no place here")
-    return tensors_here
-
-
-def _compare_gradients(module: nn.Module, rules: _Rules, reference: Reference, deviation: Deviation) -> None:
-    norms = _renamed(rules, reference.under("gradnorm/"))
-    for name, parameter in module.named_parameters():
-        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        deviation.add(gradient.norm(), norms[name])
 
 
 def compare_consistency(reference: Reference) -> dict[str, Deviation]:
@@ -99,7 +75,7 @@ def compare_consistency(reference: Reference) -> dict[str, Deviation]:
             ConsistencyModule(model["width"], config, model["max_positions"]),
         ]
     )
-    modules.load_state_dict(_renamed(_TCM, reference.under("weights/")))
+    modules.load_state_dict(renamed(_TCM, reference.under("weights/")))
     modules.to(reference.device)
     deviations: dict[str, Deviation] = defaultdict(Deviation)
     for index in reference.samples:
@@ -114,7 +90,7 @@ def compare_consistency(reference: Reference) -> dict[str, Deviation]:
     loss = (outputs * weights).sum()
     deviations["losses"].add(loss.detach(), reference.tensors["loss/sum"], rtol=LOSS_RTOL)
     loss.backward()
-    _compare_gradients(modules, _TCM, reference, deviations["gradients"])
+    compare_gradients(modules, renamed(_TCM, reference.under("gradnorm/")), deviations["gradients"])
     return dict(deviations)
 
 
@@ -166,7 +142,7 @@ def _daotad(reference: Reference) -> DaoTAD:
         anchors_per_position=model["anchors_per_position"],
     )
     decoder = DaoTAD(config, model["in_channels"], model["num_classes"])
-    decoder.load_state_dict(_renamed(_DAOTAD, reference.under("weights/")))
+    decoder.load_state_dict(renamed(_DAOTAD, reference.under("weights/")))
     return decoder.to(reference.device).eval()
 
 
@@ -222,10 +198,12 @@ def _compare_daotad_training(decoder: DaoTAD, reference: Reference, deviations: 
     for name, ours in names.items():
         deviations["losses"].add(losses[ours].detach(), reference.tensors[f"loss/{name}"], rtol=LOSS_RTOL)
     losses["loss"].backward()
-    _compare_gradients(decoder, _DAOTAD, reference, deviations["gradients"])
+    norms = renamed(_DAOTAD, reference.under("gradnorm/"))
+    compare_gradients(decoder, norms, deviations["gradients"])
 
 
 COMPARISONS: dict[str, Callable[[Reference], dict[str, Deviation]]] = {
     "tcm": compare_consistency,
     "daotad": compare_daotad,
+    "afsd": compare_afsd,
 }

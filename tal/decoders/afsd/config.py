@@ -16,6 +16,11 @@ class AFSDConfig(Config):
     name: Literal["afsd"] = "afsd"
     channels: int = Field(512, gt=0, multiple_of=2, description="of the pyramid, the FPN and the heads")
     norm: NormKind = "group"
+    release: bool = Field(
+        False,
+        description="as TALLFormer's release where longtal does otherwise: fine intervals half a cell on, "
+        "gradient through the target of the quality, biases before norms",
+    )
     regression_ranges: tuple[tuple[float, float], ...] = Field(
         ((0, 3.75), (1.875, 7.5), (3.75, 15), (7.5, 30), (12, 10000), (32, 10000)),
         description="a level answers for segments whose farther end is more than the first and at most the "

@@ -75,9 +75,12 @@ class AFSDOutput:
     boundary: tuple[tuple[Tensor, Tensor, Tensor, int, float], ...]
     video_logits: Tensor | None
 
-    def refined_distances(self) -> Tensor:
-        """Coarse distances moved by ``shift`` half lengths of the coarse segment, [B, N, 2]."""
-        coarse = self.coarse.detach()
+    def refined_distances(self, through_coarse: bool = False) -> Tensor:
+        """Coarse distances moved by ``shift`` half lengths of the coarse segment, [B, N, 2].
+
+        ``through_coarse``: with gradient through the coarse ones.
+        """
+        coarse = self.coarse if through_coarse else self.coarse.detach()
         return coarse + self.shift * coarse.sum(-1, keepdim=True) / 2
 
     def segments(self, distances: Tensor) -> Tensor:
@@ -93,15 +96,15 @@ class AFSD(Decoder):
         super().__init__()
         self.config, self.in_channels, self.num_classes = config, in_channels, num_classes
         self.video_channels = config.video_channels
-        width, norm = config.channels, config.norm
+        width, norm, bias = config.channels, config.norm, config.release
         classes = 1 + (num_classes if config.labels == "segment" else 1)
         self.pyramid = ConvPyramid(in_channels, width, config.num_levels, norm)
         self.fpn = FPN(self.pyramid.level_channels, width, norm)
-        self.location = CoarseHead(width, 2, TOWER_LAYERS, norm)
-        self.confidence = CoarseHead(width, classes, TOWER_LAYERS, norm)
+        self.location = CoarseHead(width, 2, TOWER_LAYERS, norm, bias)
+        self.confidence = CoarseHead(width, classes, TOWER_LAYERS, norm, bias)
         self.scales = nn.Parameter(torch.ones(config.num_levels))
-        self.fine = FineFeatures(width, config.upsample, norm)
-        self.refine_location, self.refine_confidence = Refinement(width, norm), Refinement(width, norm)
+        self.fine = FineFeatures(width, config.upsample, norm, bias)
+        self.refine_location, self.refine_confidence = (Refinement(width, norm, bias) for _ in range(2))
         self.shift = nn.Conv1d(width, 2, 1)
         self.refined = nn.Conv1d(width, classes, 1)
         self.quality = nn.Conv1d(width, 1, 3, padding=1)
@@ -145,7 +148,8 @@ class AFSD(Decoder):
 
         fixed = coarse.detach()
         segments = torch.stack([points[:, 0] - fixed[..., 0], points[:, 0] + fixed[..., 1]], dim=-1)
-        fine_pooled = boundary_max_pool(fine, fine_mask, *boundary_intervals(segments, config.upsample))
+        near = boundary_intervals(segments, config.upsample, config.release)
+        fine_pooled = boundary_max_pool(fine, fine_mask, *near)
         shift, refined, quality = [], [], []
         boundary = [(*start_end_scores(fine.float()), fine_mask[:, 0], config.upsample, 1.0)]
         for level, (pooled, part) in enumerate(
@@ -236,7 +240,8 @@ class AFSD(Decoder):
         shift_error = F.smooth_l1_loss(
             outputs.shift, (target - outputs.coarse.detach()) / half, reduction="none"
         ).sum(-1)
-        reached = iou(outputs.segments(outputs.refined_distances().detach()), assigned.segment)
+        refined = outputs.refined_distances(config.release)
+        reached = iou(outputs.segments(refined if config.release else refined.detach()), assigned.segment)
         result = {
             "localization": mean(giou_offsets(outputs.coarse, target), positive, per_sample),
             "refined_localization": mean(shift_error, refinable, per_refined),

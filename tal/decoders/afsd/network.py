@@ -28,15 +28,18 @@ def points_of_levels(lengths: tuple[int, ...], device: torch.device | None = Non
     return torch.cat(levels)
 
 
-def boundary_intervals(segments: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+def boundary_intervals(segments: Tensor, scale: float, release: bool = False) -> tuple[Tensor, Tensor]:
     """Intervals around start and end of segments [..., 2], on a grid of ``scale`` cells per grid unit.
 
     A tenth of the length outwards, a quarter inwards, at least one cell each. Cell i of that grid is
     centred on grid position (i + 0.5) / scale - 0.5. -> two tensors [..., 2] of real cell indices.
+
+    ``release``: as TALLFormer's release has them on its grid of frames, half a cell on and a cell longer.
     """
-    start, end = ((segments + 0.5) * scale - 0.5).unbind(-1)
-    outside = ((end - start) / 10).clamp(min=1)
-    inside = ((end - start) / 4).clamp(min=1)
+    start, end = ((segments + 0.5) * scale - (0 if release else 0.5)).unbind(-1)
+    length = end - start + (1 if release else 0)
+    outside = (length / 10).clamp(min=1)
+    inside = (length / 4).clamp(min=1)
     return (
         torch.stack([start - outside, start + inside], dim=-1),
         torch.stack([end - inside, end + outside], dim=-1),
@@ -46,11 +49,11 @@ def boundary_intervals(segments: Tensor, scale: float) -> tuple[Tensor, Tensor]:
 class FineFeatures(nn.Module):
     """Level 0 repeated ``upsample`` times, three convolutions; [B, C, T] -> [B, C, T * upsample], mask."""
 
-    def __init__(self, channels: int, upsample: int, norm: NormKind) -> None:
+    def __init__(self, channels: int, upsample: int, norm: NormKind, bias: bool) -> None:
         super().__init__()
         self.upsample = upsample
-        self.stack = ConvStack(channels, channels, 2, norm)
-        self.point = ConvBlock(channels, channels, 1, norm=norm)
+        self.stack = ConvStack(channels, channels, 2, norm, bias)
+        self.point = ConvBlock(channels, channels, 1, norm=norm, bias=bias)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         x, mask = (value.repeat_interleave(self.upsample, dim=-1) for value in (x, mask))
@@ -60,12 +63,12 @@ class FineFeatures(nn.Module):
 class Refinement(nn.Module):
     """Features of a segment: its location, its boundaries on the level, its boundaries on the fine grid."""
 
-    def __init__(self, channels: int, norm: NormKind) -> None:
+    def __init__(self, channels: int, norm: NormKind, bias: bool) -> None:
         super().__init__()
-        self.own = ConvBlock(channels, channels, 1, norm=norm)
-        self.boundary = ConvBlock(channels, 2 * channels, 1, norm=norm)
-        self.fine = ConvBlock(channels, channels, 1, norm=norm)
-        self.merge = ConvBlock(4 * channels, channels, 1, norm=norm)
+        self.own = ConvBlock(channels, channels, 1, norm=norm, bias=bias)
+        self.boundary = ConvBlock(channels, 2 * channels, 1, norm=norm, bias=bias)
+        self.fine = ConvBlock(channels, channels, 1, norm=norm, bias=bias)
+        self.merge = ConvBlock(4 * channels, channels, 1, norm=norm, bias=bias)
 
     def forward(
         self, tower: Tensor, mask: Tensor, fine_pooled: Tensor, starts: Tensor, ends: Tensor
@@ -85,9 +88,9 @@ class Refinement(nn.Module):
 class CoarseHead(nn.Module):
     """A tower shared by the levels and a 3-tap convolution on it."""
 
-    def __init__(self, channels: int, outputs: int, num_layers: int, norm: NormKind) -> None:
+    def __init__(self, channels: int, outputs: int, num_layers: int, norm: NormKind, bias: bool) -> None:
         super().__init__()
-        self.tower = ConvStack(channels, channels, num_layers, norm)
+        self.tower = ConvStack(channels, channels, num_layers, norm, bias)
         self.head = nn.Conv1d(channels, outputs, 3, padding=1)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

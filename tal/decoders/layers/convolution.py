@@ -48,11 +48,12 @@ class ConvBlock(nn.Module):
         stride: int = 1,
         norm: NormKind = "group",
         relu: bool = True,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         self.stride = stride
-        # a normalisation brings its own offset
-        self.conv = MaskedConv1d(in_channels, out_channels, kernel, stride, bias=False, widen=False)
+        # a normalisation brings its own offset; group norm over several channels does not undo another
+        self.conv = MaskedConv1d(in_channels, out_channels, kernel, stride, bias=bias, widen=False)
         nn.init.xavier_uniform_(self.conv.weight)
         self.norm = build_norm(norm, out_channels)
         self.relu = nn.ReLU() if relu else nn.Identity()
@@ -66,10 +67,14 @@ class ConvBlock(nn.Module):
 class ConvStack(nn.Module):
     """`ConvBlock`s of one width in a row, the same for every level: a head's tower."""
 
-    def __init__(self, in_channels: int, channels: int, num_layers: int, norm: NormKind) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, num_layers: int, norm: NormKind, bias: bool = False
+    ) -> None:
         super().__init__()
         widths = [in_channels] + [channels] * num_layers
-        self.blocks = nn.ModuleList(ConvBlock(a, b, norm=norm) for a, b in itertools.pairwise(widths))
+        self.blocks = nn.ModuleList(
+            ConvBlock(a, b, norm=norm, bias=bias) for a, b in itertools.pairwise(widths)
+        )
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x [B, C_in, T], zeros outside the mask [B, 1, T] -> [B, C, T]."""

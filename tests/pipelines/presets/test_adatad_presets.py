@@ -41,6 +41,23 @@ PUBLISHED = {
     "epic-verb-l": (24, 24, 6144, 768),
     "epic-noun-l": (24, 24, 6144, 768),
 }
+# what a pyramid has from its data, whichever it is
+PYRAMID = (
+    "embed_dim",
+    "head_dim",
+    "embed_layers",
+    "stem_layers",
+    "levels",
+    "max_positions",
+    "topk_per_level",
+)
+PYRAMID += (
+    "regression_ranges",
+    "regression_weight",
+    "initial_normaliser",
+    "label_smoothing",
+    "absolute_position",
+)
 
 
 @cache
@@ -86,7 +103,11 @@ def test_the_twins_differ_in_memory_and_decoder_alone(name):
     assert memory["memory/ratio"] == 0.15 and base["memory/ratio"] == 1.0
     changed = {k for k in memory.keys() | cltdr.keys() if memory.get(k) != cltdr.get(k)}
     assert all(k.startswith(("notes", "description", "localizer/decoder/")) for k in changed)
-    assert preset(f"{name}-memory-cltdr").localizer.decoder.name == "cltdr_gmg"
+    # another decoder's section begins anew: what the data ask of any pyramid has to be in it again
+    first, second = (preset(name + end).localizer.decoder for end in ("", "-memory-cltdr"))
+    assert (first.name, second.name) == ("actionformer", "cltdr_gmg")
+    for key in PYRAMID:
+        assert getattr(first, key) == getattr(second, key), key
 
 
 @pytest.mark.parametrize(("name", "shape"), PUBLISHED.items())

@@ -82,7 +82,8 @@ def test_every_reported_figure_has_a_preset():
 
 def test_documentation_lists_every_preset():
     text = (Path(__file__).parents[3] / "docs" / "tallformer.md").read_text(encoding="utf-8")
-    assert not [name for name in PRESETS if f"`{name.removeprefix('tallformer/')}`" not in text]
+    ours = [name for name in PRESETS if name.startswith("tallformer/")]
+    assert not [name for name in ours if f"`{name.removeprefix('tallformer/')}`" not in text]
 
 
 def layers(name):

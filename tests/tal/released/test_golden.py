@@ -11,6 +11,8 @@ from benchmarks import golden
 
 PYRAMID = {"backbone", "neck", "cls_head", "reg_head", "final", "losses", "gradients"}
 ANCHORS = {"backbone", "fpn", "cls", "reg", "anchors", "decoded", "assignment", "losses", "gradients"}
+AFSD = {"fpn", "frame_level", "intervals", "loc", "conf", "prop_loc", "prop_conf", "center", "action_logits"}
+AFSD |= {"decoded", "losses", "gradients"}
 OUTPUTS = {
     "af": PYRAMID,
     "tmax": PYRAMID,
@@ -20,6 +22,8 @@ OUTPUTS = {
     "tcm": {"srm", "layer", "tcm", "training", "losses", "gradients"},
     "daotad": ANCHORS,
     "daotad_conv": ANCHORS,
+    "afsd": AFSD,
+    "afsd_bias": AFSD,
 }
 
 
