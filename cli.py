@@ -109,7 +109,7 @@ def main() -> None:
     except LongtalError as error:
         if "--debug" in sys.argv:
             raise
-        click.echo(f"error: {_on_one_line(str(error))}", err=True)
+        click.echo("error: " + "\n".join(map(_on_one_line, error.lines)), err=True)
         code = 2
     except BrokenPipeError:  # `longtal … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,6 +4,11 @@
 class LongtalError(Exception):
     """Base of every error that longtal raises for something a user can mend."""
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The message as it is shown, line by line: of nearly all errors one."""
+        return (str(self),)
+
 
 class FeatureStoreError(LongtalError):
     """Base of the store's own errors."""

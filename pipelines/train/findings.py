@@ -20,7 +20,13 @@ class NotReadyError(LongtalError, ValueError):
         lines = [f"  {number}. {problem}" for number, problem in enumerate(self.problems[:_LISTED], 1)]
         if count > _LISTED:
             lines.append(f"  … and {count - _LISTED} more")
-        super().__init__("\n".join([f"{count} things keep this run from its first step:", *lines]))
+        self._lines = (f"{count} things keep this run from its first step:", *lines)
+        super().__init__("\n".join(self._lines))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """A line of its own for each problem."""
+        return self._lines
 
 
 class Findings:

@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
-from cli import cli
+from cli import cli, main
 from pipelines.train import train
 from pipelines.train.checkpoint import KEEP
 from pipelines.train.findings import Findings
@@ -166,3 +166,18 @@ def test_a_run_that_goes_on_is_not_refused_for_what_it_cannot_measure(data, tmp_
     ready = make_ready(changed, tmp_path / "run", begun=True)
     assert len(ready.data.train) == 6
     assert any("nothing can be measured" in record.getMessage() for record in caplog.records)
+
+
+def test_the_command_shows_each_problem_on_a_line(tmp_path, monkeypatch, capsys):
+    missing = tmp_path / "nowhere.json"
+    sets = [f"data.annotations={missing}", "encoder.weights=none.pth", "data.videos=."]
+    command = ["longtal", "train", "--config", "demo", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr("sys.argv", [*command, *(word for value in sets for word in ("--set", value))])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    shown = capsys.readouterr().err.splitlines()
+    head = next(number for number, line in enumerate(shown) if line.startswith("error: "))
+    assert shown[head].endswith("things keep this run from its first step:")
+    assert [line[:5] for line in shown[head + 1 :]] == ["  1. ", "  2. "]
+    assert any("nowhere.json" in line for line in shown[head:])
