@@ -50,8 +50,6 @@ PYRAMID = (
     "levels",
     "max_positions",
     "topk_per_level",
-)
-PYRAMID += (
     "regression_ranges",
     "regression_weight",
     "initial_normaliser",
@@ -75,7 +73,7 @@ def test_every_value_has_a_source(name):
     follows = {"window_rows", "overlap", "min_score", "accumulate"}
     config, own = preset(name), set()
     for layer, tree in layers(name):
-        if layer.startswith(("adatad/", "encoder/adatad", "decoder/adatad")):
+        if layer.startswith(("adatad/", "encoder/adatad", "data/adatad", "decoder/adatad")):
             tree = {k: v for k, v in tree.items() if k not in ("extends", "description", "notes")}
             own |= {path.replace("/", ".") for path in leaves(tree)}
     noted = {key for key, note in config.notes.items() if note}
