@@ -102,7 +102,7 @@ def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str
     network = MemoryNetwork(encoder, localizer).to(device).train()
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=1e-3, momentum=0.9)
     rng, batch = np.random.default_rng(0), setting.batch
-    count = num_sampled(setting.clips, ratio) if ratio else 0
+    count = num_sampled(setting.clips, ratio)
     chosen = [rng.choice(setting.clips, count, replace=False) for _ in range(batch)]
     shape = (batch * count, setting.clip_frames, setting.crop, setting.crop, 3)
     clips = ClipFrames(

@@ -48,8 +48,8 @@ def read_regular(path: Path) -> bytes:
 
 def why(error: Exception) -> str:
     """What an error says, on one line and without the path, which the message around it names."""
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    return text.strip().splitlines()[0]
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return next(iter(text.strip().splitlines()), type(error).__name__)
 
 
 def parse_json(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from benchmarks.command_line import run
 from benchmarks.gpu.sections import SECTIONS, chosen_sections
 
 _GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
@@ -62,14 +63,7 @@ def command(out: str, seconds: float, only: tuple[str, ...], golden: str, device
 
 
 def main() -> None:
-    """Run the command; an error of ours is one line and exit code 2."""
-    from tal.errors import LongtalError
-
-    try:
-        command.main(prog_name="python -m benchmarks.gpu")
-    except LongtalError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    run(command, "benchmarks.gpu")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ from benchmarks.gpu.settings import SWIN_T, TOY_ENCODER, decoder_settings
 from benchmarks.gpu.videos import LABELS, video_paths
 from tal.decoders.base import Candidates
 from tal.encoders import EncoderConfig, build_encoder
-from tal.encoders.stream import ClipEncoder
-from tal.encoders.streaming import clips_at_once
 from tal.encoders.whole import WholeVideo, decoders_for, encode_videos
 from tal.inference.detector import Detector
 from tal.inference.localize import choose, find
@@ -88,15 +86,10 @@ def _seconds(work: Workplace, detector: Detector) -> dict[str, float]:
     def tasks() -> list[DecodeTask]:
         return [DecodeTask(str(path), path, "auto", _FPS) for path in paths]
 
-    def clips() -> ClipEncoder:
-        assert detector.encoder is not None
-        at_once = clips_at_once(detector.encoder, detector.device)
-        return ClipEncoder(detector.encoder, detector.device, at_once, detector.precision)
-
     begin = time.perf_counter()
     decoded = [e for e in decode_all(tasks(), detector.encoder.clip_shape, workers) if isinstance(e, Decoded)]
     decode_s = time.perf_counter() - begin
-    encoding = clips()
+    encoding = detector.clip_encoder()
     picture = np.zeros(detector.encoder.clip_shape.shape, np.uint8)
     begin = time.perf_counter()
     for _ in decoded:
@@ -104,7 +97,7 @@ def _seconds(work: Workplace, detector: Detector) -> dict[str, float]:
     list(encoding.flush())
     encode_s = time.perf_counter() - begin
     localize_s = suppress_s = 0.0
-    with closing(encode_videos(clips(), tasks(), workers)) as videos:
+    with closing(encode_videos(detector.clip_encoder(), tasks(), workers)) as videos:
         for video in videos:
             assert isinstance(video, WholeVideo)
             grid, duration_s = detector.encoder.grid.rows_at(video.fps), video.info.duration_s

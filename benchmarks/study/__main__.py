@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from benchmarks.command_line import run
+
 NAMES = (
     "hapt",
     "gym-memory",
@@ -87,16 +89,10 @@ def command(
 
 
 def main() -> None:
-    """Run the command; an error of ours is one line and exit code 2."""
-    from featstore.errors import LongtalError
     from pipelines.shared import console
 
     console.set_quiet(False)
-    try:
-        command.main(prog_name="python -m benchmarks.study")
-    except LongtalError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+    run(command, "benchmarks.study")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 import time
@@ -56,7 +55,7 @@ class RunResult:
         name of a set of tIoU thresholds -> mean mAP of the last, and of the best, weights.
     drift, age
         cosine of a fresh row to the stored one that it replaces, and mean age of rows in steps, in the last
-        epoch that encoded; nan where none did.
+        epoch that encoded; None where none did.
     rows
         `row_precision`; empty where the study does not ask for it.
     """
@@ -70,8 +69,8 @@ class RunResult:
     hours: float
     peak_memory_mib: float
     parameters: int
-    drift: float = math.nan
-    age: float = math.nan
+    drift: float | None = None
+    age: float | None = None
     rows: tuple[float, ...] = ()
 
 
@@ -147,8 +146,8 @@ def measure_run(run: Path, variant: str, seed: int, config: RunConfig, protocols
         hours=seconds / 3600,
         peak_memory_mib=max(r["peak_memory_mib"] for r in epochs),
         parameters=json.loads((run / "study.json").read_text())["parameters"],
-        drift=encoded.get("drift_cosine", math.nan),
-        age=encoded.get("age_mean", math.nan),
+        drift=encoded.get("drift_cosine"),
+        age=encoded.get("age_mean"),
     )
 
 

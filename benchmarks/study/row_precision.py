@@ -18,8 +18,6 @@ from pipelines.data.run_annotations import read_run_annotations
 from pipelines.data.videos import find_sources
 from pipelines.shared.files import write_text
 from tal.annotations import VideoAnnotation
-from tal.encoders.stream import ClipEncoder
-from tal.encoders.streaming import clips_at_once
 from tal.encoders.whole import WholeVideo, encode_videos
 from tal.inference.detector import Detector
 from tal.video.pool import DecodeTask
@@ -37,24 +35,18 @@ def row_precision(run: Path, config: RunConfig) -> list[float]:
     assert annotations is not None and config.encoder is not None
     detector = Detector.load(run, "cpu")
     classifier = detector.localizer.row_classifier
-    assert detector.encoder is not None and classifier is not None
-    clips = ClipEncoder(
-        detector.encoder,
-        detector.device,
-        clips_at_once(detector.encoder, detector.device),
-        detector.precision,
-    )
+    assert classifier is not None
     files = find_sources(Path(config.data.videos), annotations).paths
     tasks = [DecodeTask(v, files[v], config.data.reader, config.data.fps, 0) for v in annotations.videos]
     scores, truths, positions = [], [], []
-    with closing(encode_videos(clips, tasks, 0)) as videos:
+    with closing(encode_videos(detector.clip_encoder(), tasks, 0)) as videos:
         for video in videos:
             assert isinstance(video, WholeVideo), video.key
             rows = video.rows[: video.filled]
             found = np.empty((len(rows), classifier.num_classes), np.float32)
             classifier.probabilities(rows, found)
             grid = config.encoder.grid.rows_at(video.fps)
-            at_s = np.array([grid.to_seconds(float(row)) for row in range(len(rows))])
+            at_s = grid.to_seconds(np.arange(len(rows), dtype=np.float64))
             scores.append(found)
             truths.append(_truth(annotations.videos[video.key], detector.labels, at_s))
             positions.append(np.arange(len(rows)) % config.encoder.grid.rows_per_clip)

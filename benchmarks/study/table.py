@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,9 +80,10 @@ def _rows(results: Sequence[RunResult]) -> list[str]:
         runs = [r for r in measured if r.variant == name]
         cells = [name, _cell([r.rows[0] for r in runs])]
         cells += [f"{np.mean(at):.3f}" for at in list(zip(*(r.rows for r in runs), strict=True))[1:]]
-        written = [r for r in runs if not math.isnan(r.drift)]
-        drift = _cell([r.drift for r in written]) if written else "–"
-        age = f"{np.mean([r.age for r in written]):.0f}" if written else "–"
+        drifts = [r.drift for r in runs if r.drift is not None]
+        ages = [r.age for r in runs if r.age is not None]
+        drift = _cell(drifts) if drifts else "–"
+        age = f"{np.mean(ages):.0f}" if ages else "–"
         lines.append("| " + " | ".join([*cells, drift, age]) + " |")
     note = (
         "`row AP`: mean average precision of the row classifier on validation rows, of all and by position "

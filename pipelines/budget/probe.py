@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pipelines.budget.tries import time_tries
 from pipelines.config import RunConfig, parse_config
 from pipelines.train.epoch_log import peak_memory_mib
+from pipelines.train.loader import clip_reading
 from pipelines.train.optim import build_optimizer
 from pipelines.train.setup import build_accelerator, build_network
 from pipelines.train.step import TrainStep
@@ -130,14 +131,7 @@ def made_batches(config: RunConfig, encoder: Encoder | None, steps: int) -> list
     if encoder is not None:
         grid = encoder.grid
         rows_per_clip = grid.rows_per_clip
-        reading = ClipReading(
-            grid,
-            encoder.preprocess,
-            config.augment,
-            config.data.reader,
-            every_clip=config.memory.baseline == "stochastic_backprop",
-            clean=config.memory.write_back == "canonical",
-        )
+        reading = clip_reading(config, encoder, later=False)
     num_rows = config.window.num_rows
     ends = np.linspace(8.0, max(9.0, num_rows - 1.0), 4)
     segments = np.stack([ends - 6, ends], axis=1)

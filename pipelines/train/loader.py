@@ -20,15 +20,7 @@ def build_loader(
     """Sampler and loader of this process's share of the windows."""
     reading, on_cuda = None, accelerator.device.type == "cuda"
     if config.end_to_end and encoder is not None and config.encoder is not None:
-        reading = ClipReading(
-            grid=encoder.grid,
-            preprocess=encoder.preprocess,
-            augment=config.augment,
-            reader=config.data.reader,
-            every_clip=config.memory.baseline == "stochastic_backprop",
-            clean=config.memory.write_back == "canonical",
-            later=on_cuda,
-        )
+        reading = clip_reading(config, encoder, later=on_cuda)
     rows_per_clip = reading.grid.rows_per_clip if reading is not None else 0
     batch = config.train.batch_size
     windows = WindowSampler(
@@ -39,6 +31,19 @@ def build_loader(
     sampler = BatchSampler(windows, slots, config.train.accumulate)
     workers = loader_workers(config, accelerator) if reading is not None else 0
     return sampler, batches_of(ClipDataset(reading), sampler, workers, on_cuda)
+
+
+def clip_reading(config: RunConfig, encoder: Encoder, later: bool) -> ClipReading:
+    """How a run's clips become tensors; ``later``: see `ClipReading`."""
+    return ClipReading(
+        grid=encoder.grid,
+        preprocess=encoder.preprocess,
+        augment=config.augment,
+        reader=config.data.reader,
+        every_clip=config.memory.baseline == "stochastic_backprop",
+        clean=config.memory.write_back == "canonical",
+        later=later,
+    )
 
 
 def batches_of(dataset: ClipDataset, sampler: BatchSampler, workers: int, pinned: bool) -> DataLoader:

@@ -88,7 +88,7 @@ def fused_block(*sizes: Any, **options: Any) -> SwinTransformerBlock:
 @kept
 def _between_ends(
     window: tuple[int, ...], shift: tuple[int, ...], ends: tuple[bool, ...], device: torch.device
-) -> Any:
+) -> Tensor:
     """Mask [N, N] of a window at these ends: tokens that the shift brought there see each other alone."""
     side = torch.zeros(window, dtype=torch.long)
     for axis, (count, moved, at_end) in enumerate(zip(window, shift, ends, strict=True)):

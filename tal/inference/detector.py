@@ -181,12 +181,12 @@ class Detector:
             DecodeTask(video_id, Path(path), config.reader, config.fps, config.max_frames)
             for video_id, path in videos.items()
         )
-        whole = encode_videos(self._clips(), tasks, workers, on_progress=on_progress)
+        whole = encode_videos(self.clip_encoder(), tasks, workers, on_progress=on_progress)
         with closing(whole):
             yield from self._searcher().detect_all(map(self._rows_of, whole))
 
-    def _clips(self) -> ClipEncoder:
-        """The encoder as extraction uses it."""
+    def clip_encoder(self) -> ClipEncoder:
+        """The encoder as extraction uses it; the model must have one."""
         assert self.encoder is not None
         return ClipEncoder(
             self.encoder, self.device, clips_at_once(self.encoder, self.device), self.precision

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -40,12 +41,12 @@ def change_clips(frames: Tensor, changes: Sequence[Change]) -> Tensor:
     """
     colours = [colour_tensors(each.draw) for each in changes]
     valid = [torch.from_numpy(each.valid).to(torch.uint8)[..., None, None, None] for each in changes]
-    on_device = upload([tensor for pair in colours for tensor in pair] + valid, frames.device)
-    masks = torch.cat(on_device[len(on_device) - len(valid) :])
+    on_device = iter(upload([*chain(*colours), *valid], frames.device))
+    colours = [list(islice(on_device, len(pair))) for pair in colours]
+    masks = torch.cat(list(on_device))
     changed = torch.empty_like(frames)
     clip = 0
-    for each, pair in zip(changes, colours, strict=True):
-        colour, on_device = on_device[: len(pair)], on_device[len(pair) :]
+    for each, colour in zip(changes, colours, strict=True):
         for _ in each.valid:
             torch.mul(change(frames[clip], each.draw, colour), masks[clip], out=changed[clip])
             clip += 1

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featstore.documents import why
 from tal.errors import VideoError
 from tal.video.index import TIME_SLACK_S, PacketIndex
 from tal.video.pyav_decoder import refreshes_gradually
@@ -105,8 +106,7 @@ def _decord_error() -> type[Exception]:
 
 def _cause(error: Exception) -> str:
     """The first line of decord's message, without the time and the place in its source."""
-    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return re.sub(r"^\[[\d:]+\] \S+: ", "", line)[:100]
+    return re.sub(r"^\[[\d:]+\] \S+: ", "", why(error))[:100]
 
 
 def _open(index: PacketIndex, width: int, height: int, threads: int) -> Any:

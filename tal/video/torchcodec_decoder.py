@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from featstore.documents import why
 from tal.errors import VideoError
 from tal.video.index import PacketIndex
 from tal.video.pyav_decoder import refreshes_gradually
@@ -169,6 +170,4 @@ def _tolerance_s(index: PacketIndex) -> float:
 
 
 def _cause(error: Exception) -> str:
-    """The first line of torchcodec's message, without the place in its source."""
-    line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    return line[:100]
+    return why(error)[:100]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from benchmarks.study.matrix import RunResult
 from benchmarks.study.motion import motion
 from benchmarks.study.row_precision import mean_precision
+from benchmarks.study.table import write_study
 from tests.pipelines.presets.test_resolved import leaves
 
 SETS = ("data.annotations=a.json", "data.videos=v", "data.store=out/features.zarr")
@@ -27,6 +32,15 @@ def test_arms_differ_in_what_learns_alone() -> None:
         changed = {k for k in full.keys() | tree.keys() if full.get(k) != tree.get(k)}
         changed = {"encoder/adapter" if k.startswith("encoder/adapter") else k for k in changed}
         assert changed == DIFFER[name], name
+
+
+def test_a_study_of_runs_that_encoded_nothing_is_json(tmp_path: Path) -> None:
+    scores = {"0.3:0.7": 0.2}
+    run = RunResult("frozen", 0, scores, scores, 1, 1, 0.1, 1.0, 1, rows=(0.2, 0.1, 0.3))
+    table, tree = write_study(tmp_path, [run], (), "a command")
+    (kept,) = json.loads(tree.read_text(), parse_constant=pytest.fail)["runs"]
+    assert kept["drift"] is None and kept["age"] is None
+    assert "| frozen | 0.200 | 0.100 | 0.300 | – | – |" in table.read_text()
 
 
 def test_precision_of_rows_is_the_mean_at_each_true_row() -> None:

@@ -75,13 +75,9 @@ class AFSDOutput:
     boundary: tuple[tuple[Tensor, Tensor, Tensor, int, float], ...]
     video_logits: Tensor | None
 
-    def refined_distances(self, through_coarse: bool = False) -> Tensor:
-        """Coarse distances moved by ``shift`` half lengths of the coarse segment, [B, N, 2].
-
-        ``through_coarse``: with gradient through the coarse ones.
-        """
-        coarse = self.coarse if through_coarse else self.coarse.detach()
-        return coarse + self.shift * coarse.sum(-1, keepdim=True) / 2
+    def refined_distances(self) -> Tensor:
+        """Coarse distances moved by ``shift`` half lengths of the coarse segment, [B, N, 2]."""
+        return self.coarse + self.shift * self.coarse.sum(-1, keepdim=True) / 2
 
     def segments(self, distances: Tensor) -> Tensor:
         """Distances [B, N, 2] to start and end -> segments [B, N, 2]."""
@@ -240,7 +236,7 @@ class AFSD(Decoder):
         shift_error = F.smooth_l1_loss(
             outputs.shift, (target - outputs.coarse.detach()) / half, reduction="none"
         ).sum(-1)
-        refined = outputs.refined_distances(config.release)
+        refined = outputs.refined_distances()
         reached = iou(outputs.segments(refined if config.release else refined.detach()), assigned.segment)
         result = {
             "localization": mean(giou_offsets(outputs.coarse, target), positive, per_sample),

@@ -6,7 +6,6 @@ Before indices, lengths and targets stayed on the host, a step of these decoders
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -14,6 +13,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from benchmarks.gpu.settings import DECODERS, decoder_settings
 from pipelines.budget import probe
 from pipelines.config import RunConfig, parse_config
 from pipelines.train.optim import build_optimizer
@@ -25,21 +25,13 @@ from tests.pretend_cuda import CARD, PretendCuda
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 MOST_WAITS = 3
-DECODERS: dict[str, dict[str, Any]] = {
-    "actionformer": {"embed_dim": 16, "head_dim": 16, "levels": 3, "heads": 2, "window": 5},
-    "temporalmaxer": {"embed_dim": 16, "head_dim": 16, "levels": 3, "assignment": "sim_ota"},
-    "tridet": {"embed_dim": 16, "head_dim": 16, "levels": 3},
-    "cltdr_gmg": {"embed_dim": 16, "head_dim": 16, "levels": 3, "mlp_dim": 32},
-    "afsd": {"channels": 16, "upsample": 2},
-    "daotad": {"channels": 16, "fpn_channels": 16, "mlp_channels": 32, "num_levels": 4, "num_heads": 4},
-}
 STEPS = 3
 
 
 def config_of(decoder: str) -> RunConfig:
     """Everything on that a step can have: consistency module, row classifier, ages, downsampling."""
     localizer = {"row_loss": 1.0, "downsample": 2, "width": 16, "age_embedding": True}
-    localizer |= {"tcm": {"layers": 1, "heads": 2}, "decoder": {"name": decoder, **DECODERS[decoder]}}
+    localizer |= {"tcm": {"layers": 1, "heads": 2}, "decoder": decoder_settings(decoder, toy=True)}
     return parse_config(
         {
             "data": {"annotations": "a", "videos": "v", "store": "s", "fps": 8.0},

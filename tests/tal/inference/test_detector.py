@@ -103,8 +103,8 @@ def test_rows_that_land_late_are_searched_when_they_are_there(model, video, tmp_
         shutil.copy(video, path)
     detector = Detector.load(model)
     wanted = detector.predict(video)
-    flight = Flight.of(detector._clips(), monkeypatch)
-    monkeypatch.setattr(detector, "_clips", lambda: flight.clips)
+    flight = Flight.of(detector.clip_encoder(), monkeypatch)
+    monkeypatch.setattr(detector, "clip_encoder", lambda: flight.clips)
     original = VideoDetector.detect_all
     monkeypatch.setattr(VideoDetector, "detect_all", lambda self, videos: original(self, videos, threads=2))
     results = list(detector.predict_videos(videos))
