@@ -52,6 +52,7 @@ class Report:
         self._figures = copy.deepcopy(_EMPTY)
         self._skipped: dict[str, str] = {}
         self._seconds: dict[str, float] = {}
+        self._said: dict[str, list[str]] = {}
 
     @property
     def passed_s(self) -> float:
@@ -70,6 +71,8 @@ class Report:
             assert key in _EMPTY, f"{name} reports {key!r}, which the report does not have"
             self._figures[key] = self._figures[key] | value if isinstance(value, dict) else value
         self._seconds[name] = round(outcome.seconds, 1)
+        if outcome.said:
+            self._said[name] = outcome.said
         self.checks += [*outcome.checks, _ran(name, outcome.fault)]
         self.write()
 
@@ -95,6 +98,7 @@ class Report:
             "checks": self.checks,
             **self._figures,
             "skipped": self._skipped,
+            "said": self._said,
         }
         write_text(self.path, json.dumps(_finite(tree), indent=1, allow_nan=False), overwrite=True)
 

@@ -22,16 +22,27 @@ from tal.errors import ConfigError
 ROOT = Path(__file__).resolve().parents[2]
 # With less than this share of its time left a section is not begun.
 _LEAST = 0.25
+# Lines of what a section that failed had said that the report keeps: a traceback with what led to it.
+_KEPT_LINES = 60
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a section's process ended: ``fault`` in words, empty where there is none."""
+    """How a section's process ended.
+
+    Attributes
+    ----------
+    fault
+        in words; empty where there is none.
+    said
+        its last lines, where there is a fault.
+    """
 
     seconds: float
     fault: str
     figures: dict[str, Any]
     checks: list[dict[str, Any]]
+    said: list[str]
 
 
 def run_sections(
@@ -76,9 +87,9 @@ def run_child(request: dict[str, str], limit_s: float, environment: Mapping[str,
     """One section, killed with all that it started when its time is up."""
     begin = time.monotonic()
     results = Path(request["results"])
-    said = results.with_suffix(".log")
+    log_path = results.with_suffix(".log")
     fault = ""
-    with said.open("w+b") as log:
+    with log_path.open("w+b") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.gpu.child"],
             stdin=subprocess.PIPE,
@@ -97,11 +108,12 @@ def run_child(request: dict[str, str], limit_s: float, environment: Mapping[str,
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
     if not fault and child.returncode:
-        fault = f"{_end(child.returncode)}: {_last_line(said)}"
+        fault = f"{_end(child.returncode)}: {(_last_lines(log_path, 1) or ['no message'])[0][:300]}"
     found: dict[str, Any] = {"figures": {}, "checks": []}
     if results.exists():
         found = json.loads(results.read_text())
-    return Outcome(time.monotonic() - begin, fault, found["figures"], found["checks"])
+    said = _last_lines(log_path, _KEPT_LINES) if fault else []
+    return Outcome(time.monotonic() - begin, fault, found["figures"], found["checks"], said)
 
 
 def child_environment(device: str) -> dict[str, str]:
@@ -147,6 +159,5 @@ def _end(code: int) -> str:
     return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
 
 
-def _last_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else "no message"
+def _last_lines(path: Path, count: int) -> list[str]:
+    return path.read_text(errors="replace").strip().splitlines()[-count:]

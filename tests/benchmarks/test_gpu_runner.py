@@ -57,6 +57,7 @@ def test_a_section_that_crashes_costs_itself_alone(run):
     }
     notes = {check["name"]: check["note"] for check in report["checks"]}
     assert "RuntimeError: no such kernel" in notes["broken.ran"] and "SIGKILL" in notes["gone.ran"]
+    assert "Traceback" in "\n".join(report["said"]["broken"]) and "fine" not in report["said"]
     assert report["steps"] == [{"loss": "nan"}]  # what it had found before
     assert report["env"] == {"gpu": "none"} and report["ok"] is False
     assert all(c.keys() == {"name", "ok", "value", "limit", "unit", "note"} for c in report["checks"])
