@@ -19,7 +19,10 @@ from tal.encoders import EncoderConfig, build_encoder
 from tal.encoders.streaming import infer_clips
 from tal.shared.defaults import PRECISIONS
 
-RTOL, ATOL, GRADIENT = 1e-4, 1e-5, 1e-3
+RTOL, ATOL = 1e-4, 1e-5
+# Where rounding decides on which side of a ReLU's or a maximum's edge a value falls, a gradient jumps: those
+# of a CPU in 32 bits differ by up to .0054 from its own in 64.
+GRADIENT = 1e-2
 COSINE, LOSS, NORM = 0.999, 0.02, 1e-2
 _OTHERS = ("r2plus1d_18", "s3d", "i3d", "mvit_v2_s", "timm:tf_efficientnet_lite0")
 _LARGE = 300.0  # values whose squares leave fp16's range

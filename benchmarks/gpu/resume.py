@@ -67,6 +67,7 @@ def _config(work: Workplace, precision: str) -> RunConfig:
             "checkpoint_every": _EVERY,
             "ema_decay": 0.9,
             "deterministic": True,
+            "workers": 2 if work.on_cuda else 0,  # each of the runs starts its own
             "log_every": 1000,
         },
     )
@@ -76,7 +77,9 @@ def _compare(work: Workplace, precision: str) -> dict[str, Any]:
     config = _config(work, precision)
     whole, killed = (work.folder / f"{kind}-{precision}" for kind in ("whole", "killed"))
     path = save_resolved(config, work.folder, f"resume-{precision}.yaml")
+    begin = time.perf_counter()
     before = _train(config, whole)
+    whole_s = time.perf_counter() - begin
     command = [sys.executable, "-m", "benchmarks.gpu.killed", str(path), str(killed), str(_KILLED_AT)]
     child = subprocess.run(command, capture_output=True, text=True, check=False)
     if child.returncode != -signal.SIGKILL:
@@ -92,6 +95,7 @@ def _compare(work: Workplace, precision: str) -> dict[str, Any]:
         "differs_at": places[:3],
         "optimizer_fused": sorted({bool(group.get("fused")) for group in optimizer["param_groups"]}),
         "step_s": [before, after],
+        "whole_run_s": whole_s,
     }
 
 

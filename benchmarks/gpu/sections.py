@@ -37,17 +37,17 @@ class Section:
 
 SECTIONS = (
     Section("env", 10),
-    Section("videos", 20),
-    Section("equality", 45),
-    Section("golden", 15),
-    Section("steps", 40),
-    Section("scaler", 20, ("videos",)),
-    Section("resume", 45, ("videos",)),
-    Section("extract", 60, ("videos",)),
-    Section("memory", 70),
-    Section("train", 70, ("videos",)),
-    Section("plan", 60, ("memory",)),
-    Section("predict", 25, ("videos",)),
+    Section("videos", 30),
+    Section("equality", 60),
+    Section("golden", 20),
+    Section("steps", 120),
+    Section("scaler", 40, ("videos",)),
+    Section("resume", 120, ("videos",)),
+    Section("extract", 150, ("videos",)),
+    Section("memory", 100),
+    Section("train", 100, ("videos",)),
+    Section("plan", 90, ("memory",)),
+    Section("predict", 40, ("videos",)),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from pipelines.train.setup import compile_localizer
 
 MOST_WAITS = 3
 STEPS = 4
-# fp16 begins with a loss scale that may overflow so often before a step is taken.
+# fp16's loss scale begins high: so many steps may overflow among those that are taken.
 _OVERFLOWS = 16
 _COMPILED = "actionformer"
 
@@ -71,29 +72,32 @@ def config_of(work: Workplace, decoder: str, precision: str) -> RunConfig:
 
 
 def take(steps: MadeSteps, on_cuda: bool) -> dict[str, Any]:
-    """Figures of steps that are taken: the last `STEPS`, after those that fp16's loss scale overflowed.
+    """Figures of `STEPS` steps that are taken, of those that fp16's loss scale did not overflow.
 
     ``waits`` are the most of any step but the first, which also makes what is kept; None: not counted.
     """
-    overflows = 0
-    while steps.take().overflow:
-        overflows += 1
-        if overflows > _OVERFLOWS:
-            break
+    first = steps.take()
+    overflows, finite = int(first.overflow), first.finite or first.overflow
     records, seconds = [], []
     most: Counter[str] = Counter()
-    for _ in range(STEPS):
+    while finite and len(records) < STEPS and overflows <= _OVERFLOWS:
         with counted_waits(on_cuda) as waits:
             begin = time.perf_counter()
             record = steps.take()
-            seconds.append(time.perf_counter() - begin)
-        records.append(record)
+            elapsed = time.perf_counter() - begin
         most = max(most, waits, key=Counter.total)
+        if record.overflow:
+            overflows += 1
+            continue
+        finite = record.finite
+        records.append(record)
+        seconds.append(elapsed)
+    learnt = len(records) == STEPS
     return {
-        "finite": all(record.finite for record in records),
-        "loss": records[-1].losses["loss"],
-        "encoder_grad_norm": min(record.encoder_grad_norm for record in records),
-        "seconds": statistics.median(seconds),
+        "finite": finite and learnt,
+        "losses": [first.losses["loss"], *(record.losses["loss"] for record in records)],
+        "encoder_grad_norm": min(record.encoder_grad_norm for record in records) if learnt else math.nan,
+        "seconds": statistics.median(seconds) if learnt else math.nan,
         "overflows": overflows,
         "waits": most.total() if on_cuda else None,
         "waits_at": dict(most),

@@ -41,19 +41,27 @@ _HAPT_SETTING = (
 _GYM_SETTING = "released ActionFormer code on the frozen features: 256 channels, 30 epochs, one seed"
 
 # What differs between the decoders on HAPT beside the shared preset.
+_PYRAMID_128 = ("embed_dim=128", "head_dim=128")
 _HAPT_DECODERS: dict[str, tuple[str, ...]] = {
-    "actionformer": (),
-    "temporalmaxer": (),
-    "tridet": ("localizer.decoder.iou_weight_power=0.2",),
-    "cltdr_gmg": (),
+    "actionformer": _PYRAMID_128,
+    "temporalmaxer": _PYRAMID_128,
+    "tridet": (*_PYRAMID_128, "iou_weight_power=0.2"),
+    "cltdr_gmg": _PYRAMID_128,
+    "daotad": ("channels=128", "fpn_channels=128", "mlp_channels=512", "num_levels=6"),
+    "afsd": (
+        *("channels=128", "upsample=2", "prior=0.01", "labels=segment"),
+        "regression_ranges=[[0, 4], [2, 8], [4, 16], [8, 32], [16, 64], [32, 10000]]",
+    ),
 }
+# As DaoTAD merges its candidates.
+_NMW = ("inference.suppression.method=nmw", "inference.suppression.iou_threshold=0.5")
 
 
 def _hapt(sets: Sequence[str]) -> list[Variant]:
     variants = []
     for name, own in _HAPT_DECODERS.items():
-        size = [f"localizer.decoder.{key}=128" for key in ("embed_dim", "head_dim")]
-        chosen = [f"localizer.decoder.name={name}", *size, *own, *sets]
+        decoder = [f"localizer.decoder.{setting}" for setting in (f"name={name}", *own)]
+        chosen = [*decoder, *(_NMW if name == "daotad" else ()), *sets]
         variants.append(Variant(name, load_config("hapt", chosen)))
     return variants
 
@@ -70,7 +78,7 @@ def _gym_decoders(sets: Sequence[str]) -> list[Variant]:
 
 STUDIES: dict[str, Study] = {
     "hapt": Study(
-        "The pyramid decoders on stored features of UCI HAPT.",
+        "All decoders on stored features of UCI HAPT.",
         dict([STRICT, USUAL]),
         tuple(
             Yardstick(name, {"0.5:0.95": strict, "0.3:0.7": usual}, _HAPT_SETTING)

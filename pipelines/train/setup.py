@@ -57,8 +57,7 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     precision = {"fp32": "no", "tf32": "no"}.get(config.train.precision, config.train.precision)
     set_float32(config.train.precision)
     if config.train.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        _use_deterministic_kernels()
     accelerator = Accelerator(
         cpu=config.train.device == "cpu",
         mixed_precision=precision,
@@ -72,6 +71,20 @@ def build_accelerator(config: RunConfig) -> Accelerator:
     require_device(config, accelerator.device.type)
     require_shares(config, accelerator.num_processes)
     return accelerator
+
+
+def _use_deterministic_kernels() -> None:
+    """Deterministic kernels where torch has them; an operation that has none is warned of, and runs.
+
+    Under such a warning fused attention sums its gradients in any order although it has a deterministic
+    way, which torch takes only where everything must have one: so attention is plain products then.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    if torch.cuda.is_available():  # the switches are the CPU's too, whose fused attention is deterministic
+        cuda = torch.backends.cuda
+        for fused in (cuda.enable_flash_sdp, cuda.enable_mem_efficient_sdp, cuda.enable_cudnn_sdp):
+            fused(False)
 
 
 def require_device(config: RunConfig, device: str) -> None:

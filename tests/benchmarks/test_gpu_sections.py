@@ -25,7 +25,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 # Sections, and keys that each row of their figures has.
 ROWS = {
     "golden": {"file", "tf32", "excess", "absolute"},
-    "steps": {"decoder", "precision", "finite", "loss", "encoder_grad_norm", "seconds", "waits", "waits_at"},
+    "steps": {
+        *("decoder", "precision", "finite", "losses", "encoder_grad_norm", "seconds", "overflows", "waits"),
+        "waits_at",
+    },
     "extract": {
         *(
             "encoder",
