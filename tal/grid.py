@@ -97,6 +97,10 @@ class FeatureGrid:
         """Grid of every ``factor``-th position, 0 kept: what stride-2 convolutions with padding 1 leave."""
         return replace(self, stride_frames=self.stride_frames * factor)
 
+    def moved(self, positions: float) -> FeatureGrid:
+        """Grid whose position 0 stands where ``positions`` of this one does."""
+        return replace(self, start_frame=self.start_frame + positions * self.stride_frames)
+
 
 @dataclass(frozen=True)
 class ClipGrid:

@@ -57,6 +57,10 @@ class InferenceConfig(Config):
         description="share of the row classifier in a score: score^(1 - w) * (mean probability of the "
         "segment's rows)^w; needs a localizer trained with row_loss",
     )
+    row_offset: float = Field(
+        0.0,
+        description="rows that every segment moves by: a converted model learnt times as its code has them",
+    )
     video_scores: str = Field(
         "", description="JSON of video-level class scores that name the segments; empty: the decoder's labels"
     )
@@ -196,7 +200,8 @@ def find(
 def choose(found: Found, config: InferenceConfig) -> pd.DataFrame:
     """The rest of `localize`, on the CPU: suppression, seconds, scores of rows."""
     with found.memory:
-        seconds = found.grid.downsampled(found.downsample).to_seconds(found.candidates.segments.double())
+        grid = found.grid.moved(config.row_offset).downsampled(found.downsample)
+        seconds = grid.to_seconds(found.candidates.segments.double())
         keep = seconds.clamp(0.0, found.duration_s).diff(dim=1)[:, 0] > 0
         kept = found.candidates[keep]
         seconds, scores, labels = suppress(seconds[keep], kept.scores, kept.labels, config.suppression)

@@ -73,6 +73,14 @@ def test_positions_become_seconds_and_segments_stay_in_the_video():
     assert list(found.columns) == ["start_s", "end_s", "label_index", "score"]
 
 
+def test_an_offset_moves_segments_by_rows_and_not_what_a_row_is():
+    rows = np.zeros((50, 2), np.float32)
+    rows[[7, 49], 0] = 1
+    moved = localize(Spikes(), rows, GRID, InferenceConfig(row_offset=1.5, suppression=RAW), 25.0)
+    # a row is half a second: row 7 at [3.5, 4), the last beyond the end
+    assert moved[["start_s", "end_s"]].to_numpy().tolist() == [[4.25, 4.75]]
+
+
 def test_row_scores_are_mixed_in_and_the_order_follows():
     torch.manual_seed(0)
     config = LocalizerConfig(row_loss=1.0, decoder={"name": "actionformer", "embed_dim": 8, "head_dim": 8})
