@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from benchmarks.fuzz import models
 from benchmarks.fuzz.attacks import change_json, cut, damage, displace, pickle_bomb, several
 from benchmarks.fuzz.tally import Attack, Target
-from pipelines.convert.run import read_labels
+from pipelines.convert.labels import read_labels
 from pipelines.report import collect, render
 from pipelines.report.serve import serve_page
 from pipelines.shared.run_folder import step_name

@@ -12,49 +12,13 @@ from collections import defaultdict
 import torch
 from torch import Tensor
 
-from benchmarks.golden.deviation import ATOL, LOSS_RTOL, Deviation
-from benchmarks.golden.reference import Reference
-from benchmarks.golden.renaming import compare_gradients, renamed
+from benchmarks.golden.deviation import ATOL, LOSS_RTOL, Deviation, compare_gradients
+from benchmarks.golden.reference import Reference, of_decoder
 from tal.decoders import Targets
 from tal.decoders.afsd import AFSD, AFSDConfig
 from tal.decoders.afsd.decoder import AFSDOutput
 from tal.decoders.afsd.network import boundary_intervals
-
-_NET = r"coarse_pyramid_detection\."
-_CONV = {"conv1d": "conv", "conv": "conv", "gn": "norm"}
-_PARTS = {"cur_point_conv": "own", "lr_conv": "boundary", "roi_conv": "fine", "proposal_conv": "merge"}
-_HEADS = {
-    "loc_head": "location.head",
-    "conf_head": "confidence.head",
-    "prop_loc_head": "shift",
-    "prop_conf_head": "refined",
-    "center_head": "quality",
-}
-_BRANCH = {"loc": "location", "conf": "confidence"}
-_DECONV = {"0": "stack.blocks.0.conv", "1": "stack.blocks.0.norm", "3": "stack.blocks.1.conv"}
-_DECONV |= {"4": "stack.blocks.1.norm", "6": "point.conv", "7": "point.norm"}
-_RULES = [
-    (
-        _NET + r"pyramids\.0\.layer(\d)\.0\.(conv|gn)\.(\w+)",
-        lambda m: f"pyramid.stages.{int(m[1]) - 1}.{_CONV[m[2]]}.{m[3]}",
-    ),
-    (
-        _NET + r"pyramids\.1\.(fpn|lateral)_convs\.(\d)\.(conv|gn)\.(\w+)",
-        lambda m: f"fpn.{'output' if m[1] == 'fpn' else 'lateral'}.{m[2]}.{_CONV[m[3]]}.{m[4]}",
-    ),
-    (_NET + r"(\w+_head)\.conv1d\.(\w+)", lambda m: f"{_HEADS[m[1]]}.{m[2]}"),
-    (_NET + r"action_head\.cls\.(\w+)", r"video.1.\1"),
-    (
-        _NET + r"(loc|conf)_tower\.(\d)\.(0\.conv1d|1)\.(\w+)",
-        lambda m: f"{_BRANCH[m[1]]}.tower.blocks.{m[2]}.{'conv' if '0' in m[3] else 'norm'}.{m[4]}",
-    ),
-    (
-        _NET + r"(loc|conf)_proposal_branch\.(\w+)\.(0\.conv1d|1)\.(\w+)",
-        lambda m: f"refine_{_BRANCH[m[1]]}.{_PARTS[m[2]]}.{'conv' if '0' in m[3] else 'norm'}.{m[4]}",
-    ),
-    (_NET + r"deconv\.(\d)\.(?:conv1d\.)?(\w+)", lambda m: f"fine.{_DECONV[m[1]]}.{m[2]}"),
-    (_NET + r"loc_heads\.(\d)\.scale", r"scales.\1"),
-]
+from tal.released.tallformer import renamed, to_localizer
 
 
 def compare_afsd(reference: Reference) -> dict[str, Deviation]:
@@ -87,9 +51,7 @@ def _afsd(reference: Reference) -> AFSD:
         start_end_weight=0.0,  # see above
     )
     decoder = AFSD(config, model["in_channels"], model["num_actions"])
-    weights = renamed(_RULES, reference.under("weights/"))
-    weights["scales"] = torch.cat([weights.pop(f"scales.{level}") for level in range(config.num_levels)])
-    decoder.load_state_dict(weights)
+    decoder.load_state_dict(of_decoder(to_localizer(reference.under("weights/"))))
     return decoder.to(reference.device).eval()
 
 
@@ -145,7 +107,7 @@ def _compare_training(decoder: AFSD, reference: Reference, deviations: dict[str,
     for name, ours in names.items():
         deviations["losses"].add(losses[ours].detach(), reference.tensors[f"loss/{name}"], rtol=LOSS_RTOL)
     losses["loss"].backward()
-    norms = renamed(_RULES, reference.under("gradnorm_no_boundary/"))
+    norms = of_decoder(renamed(reference.under("gradnorm_no_boundary/")))
     of_scales = [norms.pop(f"scales.{level}") for level in range(decoder.config.num_levels)]
     scales = decoder.scales.grad
     assert scales is not None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 RTOL, ATOL, LOSS_RTOL = 1e-4, 1e-5, 1e-4
 
@@ -45,3 +46,10 @@ class Deviation:
     def fail(self, note: str) -> None:
         self.excess = float("inf")
         self.notes.append(note)
+
+
+def compare_gradients(module: nn.Module, norms: Mapping[str, Tensor], deviation: Deviation) -> None:
+    """Norms of the gradients of all parameters against those of our names."""
+    for name, parameter in module.named_parameters():
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        deviation.add(gradient.norm(), norms[name])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,3 +53,9 @@ class Reference:
     def samples(self) -> list[int]:
         """Numbers of the samples ``in/<i>/…``."""
         return sorted({int(name.split("/")[0]) for name in self.under("in/")})
+
+
+def of_decoder(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A localizer's tensors that are its decoder's, under the decoder's own names."""
+    prefix = "decoder."
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

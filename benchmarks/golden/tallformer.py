@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.golden.afsd import compare_afsd
-from benchmarks.golden.deviation import LOSS_RTOL, Deviation
-from benchmarks.golden.reference import Reference
-from benchmarks.golden.renaming import compare_gradients, renamed
+from benchmarks.golden.deviation import LOSS_RTOL, Deviation, compare_gradients
+from benchmarks.golden.reference import Reference, of_decoder
 from tal.decoders import Targets
 from tal.decoders.daotad import DaoTAD, DaoTADConfig
 from tal.decoders.daotad.anchors import decode
@@ -23,38 +22,8 @@ from tal.decoders.daotad.assign import assign_max_iou
 from tal.decoders.padded_targets import PaddedTargets
 from tal.localizer.consistency import ConsistencyModule, TcmConfig
 from tal.localizer.downsampling import TemporalDownsampling
+from tal.released.tallformer import renamed, to_localizer
 
-# Released names -> names here (`renamed`).
-_TCM = [
-    (r"srm\.conv(\d)\.(\w+)", lambda m: f"0.convs.{int(m[1]) - 1}.{m[2]}"),
-    (r"tcm\.encoder\.layers\.(\d)\.attn\.relative_position_bias_table", r"1.layers.\1.bias.table"),
-    (r"tcm\.encoder\.layers\.(\d)\.attn\.proj\.(\w+)", r"1.layers.\1.project.\2"),
-    (r"tcm\.encoder\.layers\.(\d)\.attn\.qkv\.(\w+)", r"1.layers.\1.qkv.\2"),
-    (r"tcm\.encoder\.layers\.(\d)\.(norm\d|mlp\.fc\d)\.(\w+)", r"1.layers.\1.\2.\3"),
-]
-_STAGE = r"tdm\.trans_layers\.(\d)\."
-_DAOTAD = [
-    (r"tdm\.reductions\.(\d)\.0\.(\w+)", r"pyramid.stages.\1.merge.\2"),
-    (r"tdm\.reductions\.(\d)\.1\.(\w+)", r"pyramid.stages.\1.merge_norm.\2"),
-    (_STAGE + r"self_attn\.in_proj_(\w+)", r"pyramid.stages.\1.attention.qkv.\2"),
-    (_STAGE + r"self_attn\.out_proj\.(\w+)", r"pyramid.stages.\1.attention.out.\2"),
-    (_STAGE + r"linear1\.(\w+)", r"pyramid.stages.\1.mlp.0.\2"),
-    (_STAGE + r"linear2\.(\w+)", r"pyramid.stages.\1.mlp.3.\2"),
-    (_STAGE + r"norm1\.(\w+)", r"pyramid.stages.\1.attention_norm.\2"),
-    (_STAGE + r"norm2\.(\w+)", r"pyramid.stages.\1.mlp_norm.\2"),
-    (r"tdm\.layer(\d)\.0\.conv\.(\w+)", lambda m: f"pyramid.stages.{int(m[1]) - 1}.conv.{m[2]}"),
-    (r"tdm\.layer(\d)\.0\.bn\.(\w+)", lambda m: f"pyramid.stages.{int(m[1]) - 1}.norm.{m[2]}"),
-    (r"fpn\.lateral_convs\.(\d)\.conv\.(\w+)", r"fpn.lateral.\1.conv.\2"),
-    (r"fpn\.lateral_convs\.(\d)\.bn\.(\w+)", r"fpn.lateral.\1.norm.\2"),
-    (r"fpn\.fpn_convs\.(\d)\.conv\.(\w+)", r"fpn.output.\1.conv.\2"),
-    (r"fpn\.fpn_convs\.(\d)\.bn\.(\w+)", r"fpn.output.\1.norm.\2"),
-    (r"head\.cls_convs\.(\d)\.conv\.(\w+)", r"class_tower.blocks.\1.conv.\2"),
-    (r"head\.cls_convs\.(\d)\.bn\.(\w+)", r"class_tower.blocks.\1.norm.\2"),
-    (r"head\.reg_convs\.(\d)\.conv\.(\w+)", r"offset_tower.blocks.\1.conv.\2"),
-    (r"head\.reg_convs\.(\d)\.bn\.(\w+)", r"offset_tower.blocks.\1.norm.\2"),
-    (r"head\.retina_cls\.(\w+)", r"class_head.\1"),
-    (r"head\.retina_reg\.(\w+)", r"offset_head.\1"),
-]
 # What the release makes of its decoded segments; tests/tal/suppression compares that.
 _AFTER_DECODING = ("candidates", "final")
 
@@ -69,13 +38,13 @@ def compare_consistency(reference: Reference) -> dict[str, Deviation]:
         drop_path=0.0,
         start="random",
     )
-    modules = nn.ModuleList(
-        [
-            TemporalDownsampling(model["in_channels"], model["width"], model["downsample"]),
-            ConsistencyModule(model["width"], config, model["max_positions"]),
-        ]
+    modules = nn.ModuleDict(
+        {
+            "downsampling": TemporalDownsampling(model["in_channels"], model["width"], model["downsample"]),
+            "tcm": ConsistencyModule(model["width"], config, model["max_positions"]),
+        }
     )
-    modules.load_state_dict(renamed(_TCM, reference.under("weights/")))
+    modules.load_state_dict(to_localizer(reference.under("weights/")))
     modules.to(reference.device)
     deviations: dict[str, Deviation] = defaultdict(Deviation)
     for index in reference.samples:
@@ -90,13 +59,13 @@ def compare_consistency(reference: Reference) -> dict[str, Deviation]:
     loss = (outputs * weights).sum()
     deviations["losses"].add(loss.detach(), reference.tensors["loss/sum"], rtol=LOSS_RTOL)
     loss.backward()
-    compare_gradients(modules, renamed(_TCM, reference.under("gradnorm/")), deviations["gradients"])
+    compare_gradients(modules, renamed(reference.under("gradnorm/")), deviations["gradients"])
     return dict(deviations)
 
 
-def _consistency_outputs(modules: nn.ModuleList, features: Tensor) -> dict[str, Tensor]:
+def _consistency_outputs(modules: nn.ModuleDict, features: Tensor) -> dict[str, Tensor]:
     """[B, width, T] after downsampling, after each layer, and at the end."""
-    downsampling, consistency = modules
+    downsampling, consistency = modules["downsampling"], modules["tcm"]
     mask = torch.ones(len(features), 1, features.shape[2], dtype=torch.bool, device=features.device)
     x, mask = downsampling(features, mask)
     outputs = {"srm": x}
@@ -142,7 +111,7 @@ def _daotad(reference: Reference) -> DaoTAD:
         anchors_per_position=model["anchors_per_position"],
     )
     decoder = DaoTAD(config, model["in_channels"], model["num_classes"])
-    decoder.load_state_dict(renamed(_DAOTAD, reference.under("weights/")))
+    decoder.load_state_dict(of_decoder(to_localizer(reference.under("weights/"))))
     return decoder.to(reference.device).eval()
 
 
@@ -198,7 +167,7 @@ def _compare_daotad_training(decoder: DaoTAD, reference: Reference, deviations: 
     for name, ours in names.items():
         deviations["losses"].add(losses[ours].detach(), reference.tensors[f"loss/{name}"], rtol=LOSS_RTOL)
     losses["loss"].backward()
-    norms = renamed(_DAOTAD, reference.under("gradnorm/"))
+    norms = of_decoder(renamed(reference.under("gradnorm/")))
     compare_gradients(decoder, norms, deviations["gradients"])
 
 

@@ -14,7 +14,7 @@ import click
     "-f",
     "system",
     required=True,
-    type=click.Choice(["actionformer", "temporalmaxer", "tridet", "cltdr"]),
+    type=click.Choice(["actionformer", "temporalmaxer", "tridet", "cltdr", "tallformer"]),
     help="Code base that wrote the checkpoint.",
 )
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Model folder to make.")
@@ -22,7 +22,8 @@ import click
     "--config",
     "-c",
     type=click.Path(path_type=Path),
-    help="YAML file that the checkpoint was trained with, in that code base's keys.",
+    help="YAML file that the checkpoint was trained with, in that code base's keys; for tallformer a preset "
+    "or a configuration of longtal.",
 )
 @click.option(
     "--labels",
@@ -48,10 +49,12 @@ def command(
     Without --config, settings that the shapes of the weights do not tell are assumed and listed.
 
     \b
-    Example:
+    Examples:
       longtal convert epoch_040.pth.tar --from tridet --config thumos_i3d.yaml --out models/tridet
+      longtal convert epoch_1000_weights.pth --from tallformer --config tallformer/thumos14 --out models/t14
     """
-    from pipelines.convert.run import convert, read_labels
+    from pipelines.convert.labels import read_labels
+    from pipelines.convert.run import convert
     from pipelines.shared import console
 
     made = convert(checkpoint, system, out, config, read_labels(labels) if labels else None, ema=not last)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from featstore.documents import parse_json
 from pipelines.config import RunConfig, parse_config, portable_text
+from pipelines.convert.conversion import Conversion
+from pipelines.convert.labels import class_names
+from pipelines.convert.tallformer import convert_tallformer
 from pipelines.shared.provenance import provenance
-from tal.annotations.labels import clean_label
 from tal.decoders.pyramid.config import PyramidConfig
 from tal.errors import CheckpointError, ConfigError
 from tal.inference.model_folder import write_model
 from tal.localizer import Localizer
 from tal.released import (
     SYSTEMS,
+    TALLFORMER,
     complete_options,
     decoder_config,
     infer_config,
@@ -29,18 +30,6 @@ from tal.released import (
 from tal.shared.documents import read_yaml
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """The model folder that was made, facts about the model, and settings that had to be assumed."""
-
-    folder: Path
-    decoder: str
-    parameters: int
-    channels: int
-    classes: int
-    assumed: tuple[str, ...]
-
-
 def convert(
     checkpoint: str | Path,
     system: str,
@@ -49,13 +38,14 @@ def convert(
     labels: Sequence[str] | None = None,
     ema: bool = True,
 ) -> Conversion:
-    """Convert ``checkpoint`` of ``system`` (one of `SYSTEMS`) and write the model folder ``out``.
+    """Convert ``checkpoint`` of ``system`` (`SYSTEMS` or `TALLFORMER`) and write the model folder ``out``.
 
     Parameters
     ----------
     config
-        the YAML file that the checkpoint was trained with, in the released code's own keys; None: settings
-        are inferred from the shapes of the weights, and ``assumed`` of the result names the others.
+        the YAML file that the checkpoint was trained with, in the released code's own keys, for TALLFormer a
+        preset or a configuration of longtal; None: settings are inferred from the shapes of the weights, and
+        ``assumed`` of the result names the others.
     labels
         names of the classes, in order.
     ema
@@ -68,12 +58,15 @@ def convert(
     ConfigError
         the configuration cannot be read, or ``out`` exists already.
     """
-    if system not in SYSTEMS:
-        raise ConfigError(f"unknown system {system!r}; known: {', '.join(SYSTEMS)}")
+    known = (*SYSTEMS, TALLFORMER)
+    if system not in known:
+        raise ConfigError(f"unknown system {system!r}; known: {', '.join(known)}")
     out = Path(out)
     if out.exists():
         raise ConfigError(f"{out} exists already; name a new folder")
     weights = read_weights(checkpoint, ema)
+    if system == TALLFORMER:
+        return convert_tallformer(weights, checkpoint, out, config, labels)
     released = _read_yaml(Path(config)) if config is not None else {}
     options = complete_options(system, released or infer_config(system, weights))
     try:
@@ -84,7 +77,7 @@ def convert(
     inputs = options["input_dim"]
     channels = sum(inputs) if isinstance(inputs, list | tuple) else int(inputs)
     classes = int(options["num_classes"])
-    names = _labels(labels, classes)
+    names = class_names(labels, classes)
     dataset = released.get("dataset", {})
     run = _run_config(system, checkpoint, decoder, suppression.model_dump(mode="json"), dataset)
 
@@ -158,32 +151,6 @@ def _features(channels: int, dataset: Mapping[str, Any]) -> dict[str, Any]:
     if "num_frames" in dataset:
         facts["window_frames"] = int(dataset["num_frames"])
     return facts
-
-
-def read_labels(path: str | Path) -> list[str]:
-    """Class names in order, from a JSON list or a text file with one name per line."""
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {_first_line(error)}") from error
-    if path.suffix != ".json":
-        return [clean_label(line) for line in text.splitlines() if line.strip()]
-    names = parse_json(text, str(path), ConfigError)
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"{path} must hold a list of class names")
-    return [clean_label(name) for name in names]
-
-
-def _labels(labels: Sequence[str] | None, classes: int) -> list[str]:
-    if labels is None:
-        return [f"class_{index:03d}" for index in range(classes)]
-    if len(labels) != classes or len(set(labels)) != classes:
-        raise ConfigError(
-            f"{len(set(labels))} different class names for a model of {classes} classes; "
-            "give each class one, in order"
-        )
-    return list(labels)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

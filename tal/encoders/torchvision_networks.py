@@ -12,12 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from tal.encoders.config import EncoderConfig
-from tal.encoders.convert_swin import convert_mmaction_swin, is_mmaction_swin
+from tal.encoders.convert_swin import INDEX_TABLE, convert_mmaction_swin, is_mmaction_swin
 from tal.errors import WeightsError
 from tal.shared.weights import check_sha256, file_sha256, load_strict, read_state
-
-# Tables that follow from the size of the window; checkpoints may or may not carry them.
-_DERIVED = "relative_position_index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ class TorchvisionNetwork:
                 state = convert_mmaction_swin(state, source)
             state = {k: v for k, v in state.items() if not k.startswith(self.classifier)}
             own = model.state_dict().items()
-            derived = {k: v for k, v in own if k.startswith(self.classifier) or k.endswith(_DERIVED)}
+            derived = {k: v for k, v in own if k.startswith(self.classifier) or k.endswith(INDEX_TABLE)}
             load_strict(model, {**state, **derived}, source)
         return model
 

@@ -191,12 +191,14 @@ def test_command(command, here, request, monkeypatch, tmp_path):
 
 
 def released_checkpoint(folder):
-    """TriDet's reference weights in the form of a release."""
+    """Reference weights of TriDet and of TALLFormer in the form of a release."""
+    from tests.pipelines.convert.tallformer_files import behind_consistency
     from tests.pipelines.convert.test_convert import golden, released, released_yaml
 
     tensors, config = golden("tridet")
     torch.save({"state_dict": released(tensors)}, folder / "epoch_040.pth.tar")
     released_yaml(config, folder / "thumos_i3d.yaml")
+    torch.save(behind_consistency("daotad"), folder / "epoch_1000_weights.pth")
     (folder / "names.txt").write_text("run\njump\nsit\nstand\nlie\n")
 
 

@@ -4,7 +4,6 @@ names.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,10 @@ from torchvision.models import video as models
 from tal.encoders import EncoderConfig, build_encoder
 from tal.encoders.base import Encoder
 from tal.encoders.build import create_encoder
-from tal.encoders.convert_swin import convert_mmaction_swin
+from tal.encoders.convert_swin import convert_mmaction_swin, mmaction_swin_name
 from tal.encoders.i3d import pad_same
 from tal.errors import WeightsError
+from tests.tal.encoders.mmaction_names import as_mmaction
 
 
 def _tiny(name: str, **changes: object) -> Encoder:
@@ -75,27 +75,10 @@ def test_mvit_is_torchvisions(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(rows, patches.reshape(1, 2, -1, 768).mean(2).transpose(1, 2))
 
 
-def _as_mmaction(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """torchvision's names back to those of mmaction's Video Swin, by its own rules."""
-    out = {"cls_head.fc_cls.weight": torch.zeros(400, 768), "cls_head.fc_cls.bias": torch.zeros(400)}
-    for name, value in state.items():
-        if name.endswith("relative_position_index"):
-            window = round(value.numel() ** 0.5)
-            value = value.view(window, window)  # mmaction keeps a square table
-        if found := re.match(r"features\.(\d+)\.(\d+)\.(.+)", name):
-            stage, block, rest = int(found[1]), found[2], found[3]
-            if stage % 2 == 0:
-                rest = rest.replace("mlp.0.", "mlp.fc1.").replace("mlp.3.", "mlp.fc2.")
-                name = f"layers.{stage // 2}.blocks.{block}.{rest}"
-        if found := re.match(r"features\.(\d+)\.(reduction|norm)\.(.+)", name):
-            name = f"layers.{int(found[1]) // 2}.downsample.{found[2]}.{found[3]}"
-        out[f"backbone.{name}"] = value
-    return out
-
-
 def test_mmaction_checkpoints_of_video_swin_load_strictly(tmp_path: Path) -> None:
     encoder = _tiny("swin3d_t", size=32, crop=32)
-    state = _as_mmaction(encoder.model.state_dict())
+    classifier = {"cls_head.fc_cls.weight": torch.zeros(400, 768), "cls_head.fc_cls.bias": torch.zeros(400)}
+    state = classifier | as_mmaction(encoder.model.state_dict())
     assert (
         "backbone.layers.3.blocks.1.mlp.fc2.bias" in state
         and "backbone.layers.2.downsample.norm.bias" in state
@@ -122,6 +105,22 @@ def test_mmaction_checkpoints_of_video_swin_load_strictly(tmp_path: Path) -> Non
     state["backbone.neck.conv.weight"] = torch.zeros(1)
     with pytest.raises(WeightsError, match=r"backbone\.neck\.conv\.weight"):
         convert_mmaction_swin(state, "swin.pth")
+
+
+@pytest.mark.parametrize("name", ["swin3d_t", "swin3d_s", "swin3d_b"])
+def test_the_size_of_an_mmaction_checkpoint_is_told_by_its_shapes(name: str) -> None:
+    with torch.device("meta"):
+        encoder = create_encoder(EncoderConfig(name=name, clip_frames=16, frame_stride=2))
+    state = as_mmaction(encoder.model.state_dict(), tallformer=True)
+    assert mmaction_swin_name(state, "swin.pth") == name
+    renamed = convert_mmaction_swin(state, "swin.pth")
+    own = {k for k in encoder.model.state_dict() if not k.endswith("relative_position_index")}
+    assert set(renamed) == own
+    narrow = {**state, "backbone.patch_embed.proj.weight": torch.zeros(64, 3, 2, 4, 4)}
+    with pytest.raises(WeightsError, match="64 channels with"):
+        mmaction_swin_name(narrow, "swin.pth")
+    with pytest.raises(WeightsError, match="not a Video Swin"):
+        mmaction_swin_name({"backbone.conv1.weight": torch.zeros(1)}, "i3d.pth")
 
 
 def _i3d_state() -> dict[str, Tensor]:
