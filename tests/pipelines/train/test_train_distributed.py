@@ -22,16 +22,22 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def launch(config_path: Path, out: Path, processes: int, *more: str) -> subprocess.CompletedProcess:
+    """`longtal train` in several processes."""
+    command = ["cli.py", "train", "--config", str(config_path), "--out", str(out), *more]
+    return in_processes(processes, *command)
+
+
+def in_processes(number: int, *program: str) -> subprocess.CompletedProcess:
     command = [
         sys.executable,
         "-m",
         "torch.distributed.run",
         "--nproc-per-node",
-        str(processes),
+        str(number),
         "--standalone",
+        *program,
     ]
-    command += [str(ROOT / "cli.py"), "train", "--config", str(config_path), "--out", str(out), *more]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         command, capture_output=True, text=True, timeout=600, env=env, cwd=ROOT, check=False
     )
@@ -85,11 +91,12 @@ def test_processes_have_the_losses_of_one_and_share_the_memory(tmp_path, name, a
 
 @pytest.mark.slow
 def test_two_processes_train_the_adapters_of_one(tmp_path):
-    """One set of adapters from the windows of both; the trunk rests, and no file holds it."""
+    """One set of adapters in both, from the windows of both; the trunk rests, and no file holds it."""
     make_data(tmp_path)
     make_store(tmp_path)
     weights = tmp_path / "trunk.safetensors"
-    save_file(contiguous(build_encoder(EncoderConfig(**ENCODER)).model.state_dict()), weights)
+    trunk = build_encoder(EncoderConfig(**ENCODER)).model.state_dict()
+    save_file(contiguous(trunk), weights)
     config = tiny_config(
         tmp_path,
         encoder={"weights": str(weights), "adapter": {"kind": "temporal"}},
@@ -98,8 +105,13 @@ def test_two_processes_train_the_adapters_of_one(tmp_path):
         optim={"name": "sgd", "lr": 0.05},
     )
     train(config, tmp_path / "one")
-    done = launch(save_resolved(config, tmp_path, "run.yaml"), tmp_path / "two", 2)
+    path = save_resolved(config, tmp_path, "run.yaml")
+    script = "tests/pipelines/train/each_rank.py"
+    done = in_processes(2, script, str(path), str(tmp_path / "two"), str(tmp_path))
     assert done.returncode == 0, done.stderr[-3000:]
+    ranks = [load_file(tmp_path / f"{rank}.safetensors") for rank in range(2)]
+    assert not [k for k, v in ranks[0].items() if not torch.equal(v, ranks[1][k])]
+    assert not [k for k, v in trunk.items() if not torch.equal(v, ranks[1][f"encoder.model.{k}"])]
     one, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("one", "two"))
     adapters = [k for k in one if k.startswith("encoder.")]
     assert adapters and all(k.startswith("encoder.adapters.") for k in adapters)
