@@ -1,12 +1,12 @@
-"""Peak memory and time of a training step by the share r of clips encoded. Hold: r = .15, .35 of r = 1.
+"""Peak memory and time of a training step by the share r of clips encoded.
 
     python -m benchmarks.train_step                  # CPU: Swin-T 112 px, efficientnet-lite0
     python -m benchmarks.train_step --device cuda    # also Swin-B 224 px (TALLFormer, Table 5)
     python -m benchmarks.train_step --only videomae-b-160 --only videomae-b-160-adapters   # AdaTAD's encoder
 
-A step is forward, backward and optimizer of `MemoryNetwork` on random pictures and stored rows: what a run
-does, without decoding. CPU memory is the peak of anonymous memory above that before the first step, each r in
-a process of its own; CUDA memory is the most that torch allocated.
+Hold: r = .15 takes .35 of r = 1, with adapters .25. A step is forward, backward and optimizer of
+`MemoryNetwork` on random pictures and stored rows: what a run does, without decoding. Each r has a process of
+its own. Memory, in use and held, is that of `benchmarks.peak_memory`.
 """
 
 from __future__ import annotations
@@ -15,21 +15,25 @@ import argparse
 import json
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.peak_memory import PeakMemory
+
 RATIOS = (0.15, 0.3, 0.4, 0.6, 1.0)
-# 0: the encoder is frozen, and all rows are stored ones
-_FEW = (0.0, 0.15, 0.3, 0.6, 1.0)
+_FEW = (0.15, 0.3, 0.6, 1.0)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """An encoder, its window of ``clips`` clips, and the paper's memory column (GB by r) if it has one."""
+    """An encoder, its window of ``clips`` clips, and the paper's memory column (GB by r) if it has one.
+
+    The localizer is TALLFormer's, with a consistency module, or (``tcm`` false) ActionFormer's alone. A ratio
+    of 0: the encoder is frozen, and all rows are stored ones.
+    """
 
     encoder: str
     clip_frames: int
@@ -41,25 +45,35 @@ class Setting:
     checkpointing: bool = False
     paper_gb: dict[float, float] | None = None
     adapter: bool = False
+    tcm: bool = True
     downsample: int = 4
     ratios: tuple[float, ...] = RATIOS
 
 
+# AdaTAD's clips and pictures; of its window of 48 clips as many as two gigabytes hold
+_ADATAD: dict[str, Any] = {
+    "clip_frames": 16,
+    "frame_stride": 2,
+    "crop": 160,
+    "clips": 14,
+    "batch": 1,
+    "checkpointing": True,
+    "tcm": False,
+    "downsample": 1,
+}
 SETTINGS = {
     "swin-t-112": Setting("swin3d_t", 16, 2, 112, 15, 1),
     "efficientnet-lite0-112": Setting("timm:tf_efficientnet_lite0", 16, 2, 112, 15, 1),
     "swin-b-224": Setting("swin3d_b", 32, 2, 224, 15, 4, 2, True, {0.15: 12, 0.3: 22, 0.4: 29, 0.6: 45}),
-    "videomae-b-160": Setting("videomae_b", 16, 2, 160, 7, 1, checkpointing=True, downsample=1, ratios=_FEW),
-    "videomae-b-160-adapters": Setting(
-        "videomae_b", 16, 2, 160, 7, 1, checkpointing=True, adapter=True, downsample=1, ratios=_FEW
-    ),
+    "videomae-b-160": Setting("videomae_b", **_ADATAD, ratios=(0.0, *_FEW)),
+    "videomae-b-160-adapters": Setting("videomae_b", **_ADATAD, adapter=True, ratios=_FEW),
 }
 # those that run without being named
 _USUAL = ("swin-t-112", "efficientnet-lite0-112")
 
 
 def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str, float]:
-    """One ratio: seconds per step (median, the first left out), peak MiB, clips encoded."""
+    """One ratio: seconds per step (median, the first left out), peak MiB in use and held, clips encoded."""
     import torch
 
     from tal.decoders import Targets
@@ -89,7 +103,7 @@ def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str
         LocalizerConfig.model_validate(
             {
                 "downsample": setting.downsample,
-                "tcm": {"layers": 3, "heads": 16},
+                "tcm": {"layers": 3 if setting.tcm else 0, "heads": 16},
                 "decoder": {"name": "actionformer", "embed_dim": 256, "head_dim": 256, "levels": 4},
             }
         ),
@@ -130,50 +144,15 @@ def measure(setting: Setting, ratio: float, device: str, steps: int) -> dict[str
             start = time.perf_counter()
             step()
             times.append(time.perf_counter() - start)
-    frames = batch * setting.clips * setting.clip_frames
-    seconds = float(np.median(times[1:]))
-    rate = frames / seconds
-    return {"r": ratio, "clips": count, "seconds": seconds, "mib": peak.mib, "frames_per_s": rate}
-
-
-class PeakMemory:
-    """Rise of this process's anonymous memory to its peak, measured every 10 ms; on CUDA torch's own."""
-
-    def __init__(self, device: str) -> None:
-        self.device, self.mib = device, 0.0
-        self._stop = threading.Event()
-
-    @staticmethod
-    def anonymous_mib() -> float:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) / 1024
-        return 0.0
-
-    def __enter__(self) -> PeakMemory:
-        if self.device == "cuda":
-            import torch
-
-            torch.cuda.reset_peak_memory_stats()
-            return self
-        self._base, self._most = self.anonymous_mib(), 0.0
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.01):
-            self._most = max(self._most, self.anonymous_mib())
-
-    def __exit__(self, *_: object) -> None:
-        if self.device == "cuda":
-            import torch
-
-            self.mib = torch.cuda.max_memory_allocated() / 2**20
-            return
-        self._stop.set()
-        self._thread.join()
-        self.mib = self._most - self._base
+    frames, seconds = batch * setting.clips * setting.clip_frames, float(np.median(times[1:]))
+    return {
+        "r": ratio,
+        "clips": count,
+        "seconds": seconds,
+        "used_mib": peak.used_mib,
+        "held_mib": peak.held_mib,
+        "frames_per_s": frames / seconds,
+    }
 
 
 def run(name: str, device: str, steps: int) -> None:
@@ -193,14 +172,15 @@ def run(name: str, device: str, steps: int) -> None:
         beside = f"  paper {paper:.0f} GB" if paper else ""
         print(
             f"  r = {ratio:<4} ({result['clips']:2} clips): {result['seconds']:7.2f} s, "
-            f"{result['mib']:8.0f} MiB, {result['frames_per_s']:6.0f} frames of window/s{beside}",
+            f"{result['used_mib']:8.0f} MiB in use, {result['held_mib']:8.0f} held, "
+            f"{result['frames_per_s']:6.0f} frames of window/s{beside}",
             flush=True,
         )
     results = [result for result in results if result["clips"]]
     if len(results) < 2:
         return
     clips = np.array([f["clips"] for f in results], float)
-    for key, unit in (("mib", "MiB"), ("seconds", "s")):
+    for key, unit in (("used_mib", "MiB"), ("held_mib", "MiB"), ("seconds", "s")):
         values = np.array([f[key] for f in results])
         slope, base = np.polyfit(clips, values, 1)
         misfit = np.abs(values - (slope * clips + base)).max() / values.max()
