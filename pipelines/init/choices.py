@@ -42,34 +42,45 @@ class Choices:
         return self.by_key[key].value
 
 
-def choose(
-    survey: Survey, num_train: int, encoder: str, clip_frames: int, frame_stride: int, by_adapters: bool
-) -> Choices:
-    """All settings that follow from the data.
+@dataclass(frozen=True)
+class Needs:
+    """What an encoder asks for.
 
-    Parameters
+    Attributes
     ----------
-    num_train
-        training videos.
-    encoder, clip_frames, frame_stride
-        the encoder's name, and what its weights ask for; ``clip_frames`` 0: free to choose.
+    clip_frames, frame_stride
+        as its weights saw; ``clip_frames`` 0: free to choose.
     by_adapters
-        whether adapters learn in the encoder's place.
+        whether adapters learn in its place.
+    crop_multiple
+        that the side of its pictures is a multiple of.
+    """
+
+    clip_frames: int = 0
+    frame_stride: int = 1
+    by_adapters: bool = False
+    crop_multiple: int = 16
+
+
+def choose(survey: Survey, num_train: int, encoder: str, needs: Needs) -> Choices:
+    """All settings that follow from the data and from what the encoder needs.
+
+    ``num_train`` is the number of training videos.
     """
     keys: dict[str, Choice] = {}
     actions, durations = survey.action_s, survey.durations_s
-    fps = keys["data.fps"] = _rate(survey, frame_stride)
+    fps = keys["data.fps"] = _rate(survey, needs.frame_stride)
     rate = _as_float(fps)
     keys["encoder.name"] = Choice(encoder, "`longtal encoders` lists others")
     keys["encoder.weights"] = _weights(encoder)
-    keys["encoder.clip_frames"] = _clip(clip_frames, rate, float(np.median(actions)))
-    grid = ClipGrid(int(_as_float(keys["encoder.clip_frames"])), frame_stride)
+    keys["encoder.clip_frames"] = _clip(needs.clip_frames, rate, float(np.median(actions)))
+    grid = ClipGrid(int(_as_float(keys["encoder.clip_frames"])), needs.frame_stride)
     row_s = grid.rows_at(rate).step_s
     keys["encoder.frame_stride"] = Choice(
-        frame_stride, f"a feature row each {row_s:.3g} s: boundaries are found on this grid"
+        needs.frame_stride, f"a feature row each {row_s:.3g} s: boundaries are found on this grid"
     )
-    keys |= _pictures(survey)
-    if by_adapters:
+    keys |= _pictures(survey, needs.crop_multiple)
+    if needs.by_adapters:
         keys |= _adapters()
     window = keys["window.num_rows"] = _window(actions, durations, row_s, grid.rows_per_clip)
     num_rows = int(_as_float(window))
@@ -114,10 +125,10 @@ def _clip(fixed: int, fps: float, median_s: float) -> Choice:
     return Choice(frames, f"{clip_s:.3g} s; half of the actions are shorter than {median_s:.3g} s")
 
 
-def _pictures(survey: Survey) -> dict[str, Choice]:
+def _pictures(survey: Survey, multiple: int) -> dict[str, Choice]:
     short = int(np.min(survey.short_sides))
     size = min(128, short)
-    crop = max(32, min(112, size) // 16 * 16) if size >= 32 else size
+    crop = max(2 * multiple, min(112, size) // multiple * multiple) if size >= 2 * multiple else size
     why = f"short side of the decoded pictures (the videos have {short} or more)"
     return {
         "encoder.size": Choice(size, why),

@@ -13,7 +13,7 @@ import numpy as np
 from pipelines.config import RunConfig, nested, parse_config
 from pipelines.data.check import CheckReport, Problem, check, find_clock
 from pipelines.data.videos import Opened
-from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, choose
+from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, Needs, choose
 from pipelines.init.split import Split, split
 from pipelines.init.survey import Survey, survey
 from pipelines.init.yaml_text import yaml_text
@@ -127,8 +127,7 @@ def init_project(options: InitOptions) -> Project:
     surveyed = survey(read_annotations(options.annotations), options.videos, options.reader)
     parts = split(surveyed.annotations, options.seed)
     num_train = sum(v.subset == parts.train for v in parts.annotations.videos.values())
-    clip_frames, frame_stride, by_adapters = encoder_needs(options.encoder)
-    choices = choose(surveyed, num_train, options.encoder, clip_frames, frame_stride, by_adapters)
+    choices = choose(surveyed, num_train, options.encoder, encoder_needs(options.encoder))
     settings = _data_choices(options, annotations_path, parts) | choices.by_key
     tree = nested({key: choice.value for key, choice in settings.items()})
     config = parse_config(tree, "the configuration that init chose")
@@ -191,10 +190,8 @@ def _some(paths: Mapping[str, Path]) -> list[Path]:
     return files[:: max(1, len(files) // _TIMED_VIDEOS)][:_TIMED_VIDEOS]
 
 
-def encoder_needs(name: str) -> tuple[int, int, bool]:
-    """(clip_frames, frame_stride, whether by adapters) that an encoder asks for.
-
-    clip_frames 0: per-frame encoders take any.
+def encoder_needs(name: str) -> Needs:
+    """What an encoder asks for; per-frame encoders take clips of any length.
 
     Raises
     ------
@@ -205,12 +202,13 @@ def encoder_needs(name: str) -> tuple[int, int, bool]:
 
     entry = find_entry(name)
     if name.startswith("timm:"):
-        return 0, 1, False
+        return Needs()
     if entry is None:
         raise ConfigError(
             f"no encoder {name!r}; `longtal encoders` lists them, any timm:MODEL works, and hf:NAME"
         )
-    return entry.clip_frames, entry.frame_stride, find_family(name)[0].by_adapters
+    by_adapters = find_family(name)[0].by_adapters
+    return Needs(entry.clip_frames, entry.frame_stride, by_adapters, entry.crop_multiple)
 
 
 def _data_choices(options: InitOptions, annotations: Path, parts: Split) -> dict[str, Choice]:

@@ -212,6 +212,8 @@ class EncoderEntry:
         where weights come from, and what else there is to say.
     licence
         of the weights, where their source states one.
+    crop_multiple
+        side of the patches that pictures are cut into: other crops are a multiple of it.
     """
 
     name: str
@@ -223,6 +225,7 @@ class EncoderEntry:
     weights: str
     note: str = ""
     licence: str = ""
+    crop_multiple: int = 16
 
 
 @dataclass(frozen=True)

@@ -174,10 +174,9 @@ def _of_encoder(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _entry(name: str, size: int, crop: int, clip_frames: int, licence: str, note: str) -> EncoderEntry:
     network = _NETWORKS[name]
-    channels = int(network.settings["hidden_size"])
-    return EncoderEntry(
-        name, channels, 2, clip_frames, size, crop, f"hub: {network.repository}", note, licence
-    )
+    channels, patch = int(network.settings["hidden_size"]), int(network.settings.get("patch_size", 16))
+    weights = f"hub: {network.repository}"
+    return EncoderEntry(name, channels, 2, clip_frames, size, crop, weights, note, licence, patch)
 
 
 def _videomae_entry(name: str, note: str) -> EncoderEntry:
@@ -194,9 +193,8 @@ def describe(name: str) -> EncoderEntry:
     side = int(settings.get("crop_size" if settings.get("model_type") == "vjepa2" else "image_size", 224))
     frames = int(settings.get("num_frames") or settings.get("frames_per_clip") or 16)
     stride = int(settings.get("tubelet_size", 2))
-    return EncoderEntry(
-        name, int(settings.get("hidden_size", 0)), stride, frames, side, side, "hub or folder"
-    )
+    channels, patch = int(settings.get("hidden_size", 0)), int(settings.get("patch_size", 16))
+    return EncoderEntry(name, channels, stride, frames, side, side, "hub or folder", crop_multiple=patch)
 
 
 HF = EncoderFamily(

@@ -18,8 +18,8 @@ from pipelines.budget.probe_process import ProbeError
 from pipelines.commands.init import command
 from pipelines.config import load_config
 from pipelines.init import InitOptions, init_project
-from pipelines.init.choices import Choice, choose
-from pipelines.init.run import cost_notes
+from pipelines.init.choices import Choice, Needs, choose
+from pipelines.init.run import cost_notes, encoder_needs
 from pipelines.init.split import split, stratify
 from pipelines.init.yaml_text import yaml_text
 from pipelines.shared.files import OutputExistsError
@@ -133,8 +133,17 @@ def test_one_subset_alone_is_split_anew():
     ],
 )
 def test_sampling_rate_follows_the_short_actions(actions, durations, fps, rate):
-    choices = choose(survey_of(actions, durations, fps), 8, "timm:resnet50", 0, 1, False)
+    choices = choose(survey_of(actions, durations, fps), 8, "timm:resnet50", Needs())
     assert choices["data.fps"] == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("side", "crop"), [(240, 112), (100, 98), (64, 56), (20, 20)])
+def test_crops_are_what_the_encoders_patches_fill(side, crop):
+    """VideoMAEv2-g cuts pictures into squares of 14, the others of 16."""
+    needs = encoder_needs("videomaev2_g")
+    survey = survey_of([5.0] * 20, [60] * 9, side=side)
+    assert choose(survey, 8, "videomaev2_g", needs)["encoder.crop"] == crop
+    assert encoder_needs("videomae_b").crop_multiple == 16
 
 
 @settings(max_examples=200, deadline=None)
@@ -146,7 +155,7 @@ def test_sampling_rate_follows_the_short_actions(actions, durations, fps, rate):
 )
 def test_choices_always_fit_together(actions, durations, needs, num_train):
     clip_frames, stride = needs
-    choices = choose(survey_of(actions, durations), num_train, "timm:resnet50", clip_frames, stride, False)
+    choices = choose(survey_of(actions, durations), num_train, "timm:resnet50", Needs(clip_frames, stride))
     rows_per_clip = choices["encoder.clip_frames"] // stride
     assert choices["window.num_rows"] % rows_per_clip == 0
     assert 0 < choices["memory.ratio"] <= 1
@@ -160,11 +169,11 @@ def test_choices_always_fit_together(actions, durations, needs, num_train):
 
 
 def test_the_window_is_the_whole_video_or_holds_the_longest_action():
-    short = choose(survey_of([2.0] * 50 + [9], [50] * 9), 8, "timm:resnet50", 0, 1, False)
+    short = choose(survey_of([2.0] * 50 + [9], [50] * 9), 8, "timm:resnet50", Needs())
     row_s = 1 / short["data.fps"]
     assert 50 <= short["window.num_rows"] * row_s <= 60
     assert short["window.windows_per_video"] == 1
-    long = choose(survey_of([2.0] * 50 + [120], [3600] * 9), 8, "timm:resnet50", 0, 1, False)
+    long = choose(survey_of([2.0] * 50 + [120], [3600] * 9), 8, "timm:resnet50", Needs())
     assert 180 <= long["window.num_rows"] / long["data.fps"] <= 200
     assert long["window.windows_per_video"] == 8
 
