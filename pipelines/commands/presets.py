@@ -15,6 +15,7 @@ def command(name: str | None, sets: tuple[str, ...], as_json: bool) -> None:
     """List the presets; with NAME (or a YAML file) show its whole configuration.
 
     Presets are composed of parts, which your own file may extend too; the NAME of a part shows it alone.
+    The list says for each preset what it was seen to give where longtal was developed (docs/results.md).
 
     \b
     Example:
@@ -26,17 +27,22 @@ def command(name: str | None, sets: tuple[str, ...], as_json: bool) -> None:
 
     from pipelines.config import load_config, read_tree
     from pipelines.presets import list_parts, list_presets
+    from pipelines.presets.seen import NOT_SEEN, SEEN
     from pipelines.shared import console
 
     if name is None:
-        for title, files in (("presets", list_presets()), ("parts, for `extends`", list_parts())):
-            rows = [
-                {"name": key, "description": read_tree(path)["description"]} for key, path in files.items()
-            ]
-            if as_json:
-                console.print_json(rows)
-                return
-            console.print_table(pd.DataFrame(rows, columns=["name", "description"]), title=title)
+        presets = [
+            {"name": key, "seen": SEEN.get(key, NOT_SEEN), "description": read_tree(path)["description"]}
+            for key, path in list_presets().items()
+        ]
+        if as_json:
+            console.print_json(presets)
+            return
+        console.print_table(pd.DataFrame(presets), title="presets")
+        parts = [
+            {"name": key, "description": read_tree(path)["description"]} for key, path in list_parts().items()
+        ]
+        console.print_table(pd.DataFrame(parts), title="parts, for `extends`")
         return
     part = None if sets else list_parts().get(name)
     tree = read_tree(part) if part else load_config(name, sets).model_dump(mode="json")
