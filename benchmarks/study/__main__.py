@@ -10,8 +10,13 @@ from benchmarks.command_line import run
 
 NAMES = (
     "hapt",
+    "hapt-ablations",
     "gym-memory",
     "gym-decoders",
+    "gym-shares",
+    "gym-windows",
+    "gym-tcm",
+    "gym-ages",
     "gym-motion",
     "mocap-motion",
 )  # of benchmarks.study.studies, which --help does not import

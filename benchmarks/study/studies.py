@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.study.matrix import Protocols, Variant
 from benchmarks.study.motion import motion
+from benchmarks.study.papers import gym_ages, gym_shares, gym_tcm, gym_windows, hapt_ablations
 from benchmarks.study.table import Yardstick
 from pipelines.config import load_config
 from pipelines.extract import extract
@@ -103,6 +104,21 @@ STUDIES: dict[str, Study] = {
         (Yardstick("ActionFormer, released, frozen features", {"0.3:0.7": 0.228}, _GYM_SETTING),),
         _gym_decoders,
     ),
+    "hapt-ablations": Study(
+        "CLTDR-GMG's Tables 6 to 11 on stored features of UCI HAPT.",
+        dict([STRICT, USUAL]),
+        (),
+        hapt_ablations,
+    ),
+    **{
+        f"gym-{name}": Study(description, dict([USUAL]), (), variants)
+        for name, description, variants in (
+            ("shares", "TALLFormer's Table 5a: accuracy and memory by the share of clips.", gym_shares),
+            ("windows", "TALLFormer's Table 2: short windows and low rates against the memory.", gym_windows),
+            ("tcm", "TALLFormer's Table 5b: with and without the consistency module.", gym_tcm),
+            ("ages", "Accuracy by how old rows are: samplers, what is stored, adapters.", gym_ages),
+        )
+    },
     **{
         f"{data}-motion": Study(
             "What of an image encoder should learn through the memory, so that it sees motion.",
@@ -124,9 +140,10 @@ def data_settings(study: str, data: Path, out: Path) -> list[str]:
 
 def make_store(study: str, data: Path, variants: Sequence[Variant]) -> None:
     """Import the features, or extract them with the configured encoders, unless the stores are there."""
-    if study != "hapt":
-        for config in {v.config.data.store: v.config for v in reversed(variants)}.values():
-            extract(config)
+    if not study.startswith("hapt"):
+        for store, config in {v.config.data.store: v.config for v in reversed(variants)}.items():
+            if store:
+                extract(config)
         return
     store = Path(variants[0].config.data.store)
     if not store.exists():
