@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import click
@@ -73,13 +74,14 @@ def command(
 
     study, folder = STUDIES[name], Path(out)
     variants = study.variants([*data_settings(name, Path(data), folder), *sets])
-    by_folder = {v.folder: v for v in variants}
-    if unknown := [v for v in only if v not in by_folder]:
-        raise click.UsageError(f"no variant {unknown[0]!r} in {name}; there are {', '.join(by_folder)}")
-    chosen = [v for v in variants if not only or v.folder in only]
+    known = {alias: v for v in variants for alias in (v.folder, v.name)}
+    if unknown := [v for v in only if v not in known]:
+        names = ", ".join(v.name for v in variants)
+        raise click.UsageError(f"no variant {unknown[0]!r} in {name}; there are {names}")
+    chosen = [v for v in variants if not only or v in [known[given] for given in only]]
     folder.mkdir(parents=True, exist_ok=True)
     make_store(name, Path(data), chosen)
-    made_by = "python -m benchmarks.study " + " ".join(sys.argv[1:])
+    made_by = "python -m benchmarks.study " + shlex.join(sys.argv[1:])
     for results in run_matrix(
         chosen, range(first_seed, first_seed + seeds), folder, study.protocols, study.rows
     ):
