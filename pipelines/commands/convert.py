@@ -75,4 +75,5 @@ def command(
         f"features of {made.channels} channels, {made.classes} classes"
     )
     if made.assumed:
-        console.log.warning("assumed, as there is no --config: %s", "; ".join(made.assumed))
+        why = "" if config else ", as there is no --config"
+        console.log.warning("assumed%s: %s", why, "; ".join(made.assumed))

@@ -99,8 +99,16 @@ def convert(
         sum(p.numel() for p in localizer.parameters()),
         channels,
         classes,
-        () if released else _ASSUMED[system],
+        _outside_scores(options) if released else _ASSUMED[system],
     )
+
+
+def _outside_scores(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is to be said of video-level scores, which the release multiplies with its own."""
+    name = options["test_cfg"].get("ext_score_file")
+    if not name:
+        return ()
+    return (f"no outside classifier: {name} is not read (see inference.video_scores)",)
 
 
 _ALWAYS = (
@@ -138,6 +146,8 @@ def _run_config(
             "suppression": suppression,
         },
     }
+    if dataset.get("force_upsampling"):
+        tree["inference"]["resize_rows"] = length
     if dataset.get("default_fps"):
         tree["data"] = {"fps": float(dataset["default_fps"])}
     return parse_config(tree, str(checkpoint))
@@ -146,6 +156,11 @@ def _run_config(
 def _features(channels: int, dataset: Mapping[str, Any]) -> dict[str, Any]:
     """What the configuration says about the rows that the model was trained on."""
     facts: dict[str, Any] = {"channels": channels}
+    if dataset.get("feat_stride", 1) <= 0:
+        raise CheckpointError(
+            f"dataset.feat_stride {dataset['feat_stride']}: features of which each file has its own rate are "
+            f"not supported; give the stride in frames"
+        )
     if "feat_stride" in dataset:
         facts["frame_stride"] = int(dataset["feat_stride"]) * int(dataset.get("downsample_rate", 1))
     if "num_frames" in dataset:

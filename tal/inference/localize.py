@@ -25,6 +25,7 @@ from tal.encoders.streaming import row_buffer
 from tal.errors import ConfigError
 from tal.grid import FeatureGrid
 from tal.inference.chunks import chunked_candidates
+from tal.inference.resized import resize_rows
 from tal.inference.video_scores import VideoScores
 from tal.localizer import Localizer
 from tal.localizer.row_classifier import segment_means
@@ -60,6 +61,11 @@ class InferenceConfig(Config):
     row_offset: float = Field(
         0.0,
         description="rows that every segment moves by: a converted model learnt times as its code has them",
+    )
+    resize_rows: int = Field(
+        0,
+        ge=0,
+        description="interpolate each video to so many rows: a converted model learnt them so; 0: never",
     )
     video_scores: str = Field(
         "", description="JSON of video-level class scores that name the segments; empty: the decoder's labels"
@@ -164,8 +170,8 @@ def localize(
     Raises
     ------
     ConfigError
-        ``config.long`` is "chunks" for a localizer that looks at the whole sequence, or ``config.row_weight``
-        is above 0 for one without a row classifier.
+        ``config.long`` is "chunks" for a localizer that looks at the whole sequence, ``config.row_weight``
+        is above 0 for one without a row classifier, or ``config.resize_rows`` meets rows that are missing.
     """
     return choose(find(localizer, rows, grid, config, duration_s, valid), config)
 
@@ -181,6 +187,14 @@ def find(
 ) -> Found:
     """The device's part of `localize`; afterwards the rows are not needed any more."""
     localizer.eval()
+    if config.resize_rows:
+        if config.row_weight or not (valid is None or valid.all()):
+            raise ConfigError(
+                "inference.resize_rows interpolates the whole of a video: it goes neither with "
+                "inference.row_weight nor with a video of which rows are missing"
+            )
+        rows, grid = resize_rows(rows, grid, config.resize_rows)
+        valid = None
     in_parts = _in_chunks if config.long == "chunks" else _in_windows
     parts = [*in_parts(localizer, rows, config, valid)]  # of one window or chunk at least
     candidates = joined_candidates(parts)

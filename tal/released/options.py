@@ -11,6 +11,7 @@ from tal.decoders.pyramid.config import PyramidConfig
 from tal.decoders.temporalmaxer import TemporalMaxerConfig
 from tal.decoders.tridet import TriDetConfig
 from tal.errors import CheckpointError
+from tal.released.accepted import require_computed, require_known
 from tal.suppression import SuppressionConfig
 
 # What the released loaders fill in for absent keys.
@@ -60,6 +61,8 @@ _OF_SYSTEM: dict[str, dict[str, Any]] = {
     "tridet": _TRIDENT,
     "cltdr": _TRIDENT,
 }
+# Of ActionFormer, whose attention drops.
+_DROPOUT = {"actionformer": 0.1}
 _TRAIN = {
     "center_sample": "radius",
     "center_sample_radius": 1.5,
@@ -83,6 +86,7 @@ _TEST = {
     "multiclass_nms": True,
     "voting_thresh": 0.75,
 }
+_OF_DATASET = ("input_dim", "num_classes", "max_seq_len")
 
 
 def complete_options(system: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,16 +94,26 @@ def complete_options(system: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
     ``options`` has the sections dataset, model, train_cfg and test_cfg, or is the model section itself
     (with ``input_dim`` and the two ``_cfg`` in it).
+
+    Raises
+    ------
+    CheckpointError
+        an option that is not known here, or one that has no default is missing; named.
     """
     model = dict(options.get("model", options))
     dataset = options.get("dataset", {})
-    for key in ("input_dim", "num_classes", "max_seq_len"):
+    for key in _OF_DATASET:
         if key in dataset:
             model[key] = dataset[key]
-    train = {**_TRAIN, **(options.get("train_cfg") or model.get("train_cfg") or {})}
-    test = {**_TEST, **(options.get("test_cfg") or model.get("test_cfg") or {})}
-    completed = {**_MODEL, **_OF_SYSTEM[system], **model, "train_cfg": train, "test_cfg": test}
-    for key in ("input_dim", "num_classes", "max_seq_len"):
+    train = options.get("train_cfg") or model.pop("train_cfg", None) or {}
+    test = options.get("test_cfg") or model.pop("test_cfg", None) or {}
+    defaults = {**_MODEL, **_OF_SYSTEM[system]}
+    require_known(system, "model", model, {*defaults, *_OF_DATASET, "train_cfg", "test_cfg"})
+    require_known(system, "train_cfg", train, _TRAIN)
+    require_known(system, "test_cfg", test, _TEST)
+    train = {**_TRAIN, "dropout": _DROPOUT.get(system, 0.0), **train}
+    completed = {**defaults, **model, "train_cfg": train, "test_cfg": {**_TEST, **test}}
+    for key in _OF_DATASET:
         if key not in completed:
             raise CheckpointError(
                 f"the configuration does not say {key!r} (section `dataset` of a released YAML file)"
@@ -110,16 +124,15 @@ def complete_options(system: str, options: Mapping[str, Any]) -> dict[str, Any]:
 def decoder_config(system: str, options: Mapping[str, Any]) -> PyramidConfig:
     """Configuration of the decoder that computes as the released one.
 
-    ``options`` are completed ones, see `complete_options`.
+    ``options`` are completed ones, see `complete_options`. CheckpointError for values that are not
+    computed here.
     """
     expected = _OF_SYSTEM[system]["backbone_type"]
     if options["backbone_type"] != expected:
         raise CheckpointError(
             f"backbone_type {options['backbone_type']!r} of {system} is not supported, only {expected!r}"
         )
-    for key, only in (("fpn_type", "identity"), ("scale_factor", 2)):
-        if options[key] != only:
-            raise CheckpointError(f"{key} {options[key]!r} is not supported, only {only!r}")
+    require_computed(system, options, _width(options))
     if system == "actionformer":
         return ActionFormerConfig(
             **_common(options),

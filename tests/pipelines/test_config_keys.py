@@ -29,6 +29,7 @@ UNSET = {
     "a run writes it into its own configuration": {"EncoderConfig.settings"},
     "converters of released checkpoints set them": {
         "ActionFormerConfig.relative_position",
+        "InferenceConfig.resize_rows",
         "InferenceConfig.row_offset",
         "PyramidConfig.center_radius",
         "PyramidConfig.class_prior",

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,6 +15,7 @@ from pipelines.convert.run import convert
 from tal.errors import CheckpointError, ConfigError
 from tal.grid import FeatureGrid
 from tal.inference.localize import localize
+from tal.inference.resized import resize_rows
 
 FILES = {"af": "actionformer", "tmax": "temporalmaxer", "tridet": "tridet", "cltdr": "cltdr"}
 
@@ -96,6 +98,33 @@ def test_command(tmp_path):
     }
 
 
+def test_videos_of_one_length_and_outside_scores_are_read_or_said(tmp_path):
+    """``force_upsampling``: detections in the video's times, from as many rows as the model learnt."""
+    from tal.inference.detector import Detector
+
+    tensors, config = golden("af")
+    torch.save(released(tensors), tmp_path / "c.pth")
+    source = released_yaml(config, tmp_path / "config.yaml")
+    tree = yaml.safe_load(source.read_text())
+    tree["dataset"]["force_upsampling"] = True
+    tree["test_cfg"]["ext_score_file"] = "scores.json"
+    source.write_text(yaml.safe_dump(tree))
+    made = convert(tmp_path / "c.pth", "actionformer", tmp_path / "model", source)
+    (said,) = made.assumed
+    assert "scores.json is not read" in said
+    windows = Detector.load(made.folder, device="cpu").config.windows
+    assert windows.resize_rows == 128
+    detector = Detector.load(made.folder, device="cpu")
+    rows, grid = tensors["in/0/feats"].t().numpy(), FeatureGrid(30.0, 4, 16)
+    found = localize(detector.localizer, rows, grid, windows, 20.0)
+    by_hand, placed = resize_rows(rows, grid, 128)
+    plain = windows.model_copy(update={"resize_rows": 0})
+    expected = localize(detector.localizer, by_hand, placed, plain, 20.0)
+    assert len(found) and found.equals(expected)
+    with pytest.raises(ConfigError, match="rows are missing"):
+        localize(detector.localizer, rows, grid, windows, 20.0, np.arange(len(rows)) > 3)
+
+
 class Evil:
     def __reduce__(self):
         return (print, ("executed",))
@@ -126,6 +155,8 @@ def test_what_is_wrong_is_said(tmp_path):
     refused(CheckpointError, "needs", config=released_yaml(wide, tmp_path / "wide.yaml"))
     (tmp_path / "other.yaml").write_text("a: 1\n")
     refused(CheckpointError, "not a configuration of a released", config=tmp_path / "other.yaml")
+    odd = {**config, "model": {**config["model"], "use_magic": True}}
+    refused(CheckpointError, "model.use_magic", config=released_yaml(odd, tmp_path / "odd.yaml"))
     refused(ConfigError, "class names", labels=["one"])
     (tmp_path / "model").mkdir()
     with pytest.raises(ConfigError, match="exists already"):
