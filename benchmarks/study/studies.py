@@ -67,9 +67,18 @@ def _hapt(sets: Sequence[str]) -> list[Variant]:
     return variants
 
 
+# Epochs of a frozen run in the minutes of ten through the memory (20 and 3.6 of one thread).
+_EQUAL_MINUTES = 55
+
+
 def _gym(sets: Sequence[str]) -> list[Variant]:
-    frozen = load_config("gym", ["memory.ratio=0", *sets])
-    return [Variant("frozen-r0", frozen), Variant("memory-r0.15", load_config("gym", sets))]
+    frozen = "memory.ratio=0"
+    longer = (frozen, f"train.epochs={_EQUAL_MINUTES}", f"train.validate_from={_EQUAL_MINUTES}")
+    return [
+        Variant("frozen-r0", load_config("gym", [frozen, *sets])),
+        Variant("frozen-r0-equal-minutes", load_config("gym", [*longer, *sets])),
+        Variant("memory-r0.15", load_config("gym", sets)),
+    ]
 
 
 def _gym_decoders(sets: Sequence[str]) -> list[Variant]:

@@ -143,7 +143,9 @@ def to_localizer(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         as `renamed`.
     """
     state = renamed(weights)
-    levels = sorted((name for name in state if _SCALES.fullmatch(name)), key=lambda name: int(name[15:]))
+    levels = sorted(
+        (name for name in state if _SCALES.fullmatch(name)), key=lambda name: int(name.rpartition(".")[2])
+    )
     if levels:
         state["decoder.scales"] = torch.cat([state.pop(name).reshape(-1) for name in levels])
     return state
