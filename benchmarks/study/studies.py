@@ -83,7 +83,9 @@ def _gym(sets: Sequence[str]) -> list[Variant]:
 
 def _gym_decoders(sets: Sequence[str]) -> list[Variant]:
     names = ("gym-daotad", "gym-afsd", "gym-flagship")
-    return [Variant(name, load_config(f"tallformer/{name}", sets)) for name in names]
+    variants = [Variant(name, load_config(f"tallformer/{name}", sets)) for name in names]
+    frozen = load_config("tallformer/gym-flagship", ["memory.ratio=0", *sets])
+    return [*variants, Variant("gym-flagship-frozen", frozen)]
 
 
 STUDIES: dict[str, Study] = {
