@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.peak_memory import resident_mib
 from featstore import FeatureSpec, FeatureStore
 
 CHANNELS, CLIP, WINDOW, BATCH, ROWS = 1024, 8, 480, 4, 4096
@@ -27,13 +28,6 @@ SPEC = FeatureSpec("benchmark", "none", CHANNELS, clip_frames=16, frame_stride=2
 
 def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def resident() -> dict[str, float]:
-    """MiB of anonymous memory and of file pages of this process."""
-    with open("/proc/self/status") as file:
-        fields = dict(line.split(":", 1) for line in file)
-    return {name: int(fields[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile")}
 
 
 def build(path: Path, size: int) -> None:
@@ -63,7 +57,7 @@ def train(path: Path, minutes: float, step_s: float, name: str) -> float:
         began, shown, steps, late = time.perf_counter(), 0.0, 0, 0
         while (elapsed := time.perf_counter() - began) < 60 * minutes:
             if elapsed - shown >= 30 or not steps:
-                shown, kinds = elapsed, resident()
+                shown, kinds = elapsed, resident_mib()
                 print(
                     f"  {name} {elapsed:5.0f} s: {steps} steps, {late} late; "
                     f"anonymous {kinds['RssAnon']:.0f} MiB, file pages {kinds['RssFile']:.0f} MiB",

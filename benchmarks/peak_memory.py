@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 
@@ -33,14 +35,15 @@ class PeakMemory:
 
             torch.cuda.reset_peak_memory_stats()
             return self
-        self._base = self._most = (_used_mib(), _anonymous_mib())
+        self._base = self._most = _now()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
 
     def _watch(self) -> None:
         while not self._stop.wait(0.01):
-            self._most = (max(self._most[0], _used_mib()), max(self._most[1], _anonymous_mib()))
+            used, held = _now()
+            self._most = (max(self._most[0], used), max(self._most[1], held))
 
     def __exit__(self, *_: object) -> None:
         if self.device == "cuda":
@@ -64,17 +67,24 @@ class _Mallinfo(ctypes.Structure):
     _fields_ = [("sizes", ctypes.c_size_t * _NUM_SIZES)]
 
 
-def _used_mib() -> float:
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "mallinfo2"):
-        return 0.0
-    library.mallinfo2.restype = _Mallinfo
-    sizes = library.mallinfo2().sizes
-    return float(sizes[_MAPPED] + sizes[_ON_HEAP]) / 2**20
+@cache
+def _mallinfo2() -> Callable[[], _Mallinfo] | None:
+    """glibc's own account; None without glibc 2.33."""
+    function = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if function is not None:
+        function.restype = _Mallinfo
+    return function
 
 
-def _anonymous_mib() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("RssAnon:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+def _now() -> tuple[float, float]:
+    """MiB in use, and held."""
+    account = _mallinfo2()
+    sizes = account().sizes if account is not None else None
+    used = (sizes[_MAPPED] + sizes[_ON_HEAP]) / 2**20 if sizes is not None else 0.0
+    return used, resident_mib()["RssAnon"]
+
+
+def resident_mib() -> dict[str, float]:
+    """Anonymous memory (RssAnon) and file pages (RssFile) of this process, as Linux has them."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {name: int(fields[name].split()[0]) / 1024 for name in ("RssAnon", "RssFile")}

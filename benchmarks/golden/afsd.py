@@ -64,17 +64,11 @@ def _outputs(decoder: AFSD, features: Tensor, mask: Tensor) -> dict[str, Tensor]
     out: AFSDOutput = decoder(features, mask)
     segments = out.segments(out.coarse)
     near = torch.cat(boundary_intervals(segments, frames, decoder.config.release), -1)[0].round()
-    assert out.video_logits is not None
     scores = (out.coarse_logits.softmax(-1) + out.refined_logits.softmax(-1))[..., 1] / 2
     refined = (out.segments(out.refined_distances()) + 0.5) * frames
     found = {
         "frame_level": fine[0],
-        "loc": out.coarse[0] * frames,
-        "conf": out.coarse_logits[0],
-        "prop_loc": out.shift[0],
-        "prop_conf": out.refined_logits[0],
-        "center": out.quality[0, :, None],
-        "action_logits": out.video_logits[0],
+        **head_outputs(out, frames),
         "decoded/segments": refined[0].clamp(0, frames * features.shape[2]),
         "decoded/scores": (scores * out.quality.sigmoid())[0],
     }
@@ -85,6 +79,19 @@ def _outputs(decoder: AFSD, features: Tensor, mask: Tensor) -> dict[str, Tensor]
         found[f"intervals/frame/{level}"] = fine_near
         found[f"intervals/level/{level}"] = torch.cat(boundary_intervals(part, 0.5**level), -1).round()
     return found
+
+
+def head_outputs(out: AFSDOutput, frames: int) -> dict[str, Tensor]:
+    """Outputs of one sample under the release's names; its distances are in frames, ``frames`` a position."""
+    assert out.video_logits is not None
+    return {
+        "loc": out.coarse[0] * frames,
+        "conf": out.coarse_logits[0],
+        "prop_loc": out.shift[0],
+        "prop_conf": out.refined_logits[0],
+        "center": out.quality[0, :, None],
+        "action_logits": out.video_logits[0],
+    }
 
 
 def _compare_training(decoder: AFSD, reference: Reference, deviations: dict[str, Deviation]) -> None:

@@ -107,13 +107,14 @@ def run_child(request: dict[str, str], limit_s: float, environment: Mapping[str,
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
+    said = log_path.read_text(errors="replace").strip().splitlines()[-_KEPT_LINES:]
     if not fault and child.returncode:
-        fault = f"{_end(child.returncode)}: {(_last_lines(log_path, 1) or ['no message'])[0][:300]}"
+        fault = f"{_end(child.returncode)}: {said[-1][:300] if said else 'no message'}"
     found: dict[str, Any] = {"figures": {}, "checks": []}
     if results.exists():
         found = json.loads(results.read_text())
-    said = _last_lines(log_path, _KEPT_LINES) if fault else []
-    return Outcome(time.monotonic() - begin, fault, found["figures"], found["checks"], said)
+    seconds = time.monotonic() - begin
+    return Outcome(seconds, fault, found["figures"], found["checks"], said if fault else [])
 
 
 def child_environment(device: str) -> dict[str, str]:
@@ -157,7 +158,3 @@ def _count() -> int:
 
 def _end(code: int) -> str:
     return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-
-
-def _last_lines(path: Path, count: int) -> list[str]:
-    return path.read_text(errors="replace").strip().splitlines()[-count:]

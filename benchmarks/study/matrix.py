@@ -45,6 +45,11 @@ class Variant:
         return out / self.folder / f"seed_{seed}"
 
 
+def trained_for(epochs: int) -> tuple[str, str]:
+    """Settings of a run of so many epochs that is measured at its end alone."""
+    return f"train.epochs={epochs}", f"train.validate_from={epochs}"
+
+
 @dataclass(frozen=True)
 class RunResult:
     """One training, measured on the validation subset at both moments that a user may choose.

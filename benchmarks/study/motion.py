@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.study.matrix import Variant
+from benchmarks.study.matrix import Variant, trained_for
 from pipelines.config import load_config
 
 _SAME = (
@@ -18,8 +18,7 @@ _SAME = (
     "encoder.size=104",
     "encoder.crop=96",
     "memory.finetune_localizer_epochs=0",
-    "train.epochs=7",
-    "train.validate_from=7",
+    *trained_for(7),
     "train.select=last",
 )
 # AdaTAD's own rate, 2e-4
@@ -34,11 +33,7 @@ _ARMS: dict[str, tuple[str, ...]] = {
     "temporal_shift": ("encoder.temporal_shift=true",),
     "adapters": _ADAPTERS,
     "adapters+stages": (*_ADAPTERS, "encoder.adapter.learning_stages=2"),
-    "frozen-equal-minutes": (
-        _FROZEN,
-        f"train.epochs={_EQUAL_MINUTES}",
-        f"train.validate_from={_EQUAL_MINUTES}",
-    ),
+    "frozen-equal-minutes": (_FROZEN, *trained_for(_EQUAL_MINUTES)),
 }
 
 

@@ -1,45 +1,38 @@
-"""The papers' ablations on data that a CPU trains: what differs from one variant of a table to the next."""
+"""TALLFormer's tables on gym, which a CPU trains: what differs from one variant of a table to the next."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 
-import yaml
-
-from benchmarks.study.matrix import Variant
+from benchmarks.study.matrix import Variant, trained_for
 from pipelines.config import load_config
-from pipelines.presets import list_presets
 
 Sets = Sequence[str]
 
-# What has no memory: every clip of a window with gradient, nothing stored.
+# What has no memory: every clip of a short window with gradient, nothing stored. 52 rows: as many pictures
+# with gradient in a step as r = .15 has of a window of 352.
 _NO_MEMORY = (
     "data.store=",
     "memory.ratio=1",
     'memory.write_back="off"',
     "memory.warmup_epochs=0",
     "memory.finetune_localizer_epochs=0",
+    "window.num_rows=52",
+    "inference.window_rows=52",
 )
 # A row is refreshed to the end, so that its age is that of training.
 _LEARNING = "memory.finetune_localizer_epochs=0"
 
 # TALLFormer's Table 5a
 _SHARES = {f"r{ratio}": (f"memory.ratio={ratio}",) for ratio in (0.15, 0.3, 0.6, 1.0)}
-# TALLFormer's Table 2: as many pictures with gradient in a step as r = .15 has of a window of 352
+# TALLFormer's Table 2
 _WINDOWS = {
     "memory, 70 s at 5 fps": (),
-    "no memory, 10 s at 5 fps": (*_NO_MEMORY, "window.num_rows=52", "inference.window_rows=52"),
-    "no memory, 70 s at 0.75 fps": (
-        *_NO_MEMORY,
-        *("data.fps=0.75", "window.num_rows=52", "inference.window_rows=52", "localizer.decoder.levels=4"),
-    ),
+    "no memory, 10 s at 5 fps": _NO_MEMORY,
+    "no memory, 70 s at 0.75 fps": (*_NO_MEMORY, "data.fps=0.75", "localizer.decoder.levels=4"),
 }
 # TALLFormer's Table 5b, on a schedule three times the preset's
-_TCM = {
-    f"TCM of {layers} layers": ("train.epochs=30", "train.validate_from=30", f"localizer.tcm.layers={layers}")
-    for layers in (0, 3)
-}
+_TCM = {f"TCM of {layers} layers": (*trained_for(30), f"localizer.tcm.layers={layers}") for layers in (0, 3)}
 # Accuracy against the age of rows: which clips are chosen, what is stored, how fast the encoder moves
 _AGES = {
     **{name: (f"memory.sampler={name}", _LEARNING) for name in ("uniform", "stratified", "oldest")},
@@ -50,14 +43,8 @@ _AGES = {
     ),
 }
 
-# CLTDR-GMG of 128 channels, as the comparison of decoders has it
-CLTDR_128 = tuple(
-    f"localizer.decoder.{setting}" for setting in ("name=cltdr_gmg", "embed_dim=128", "head_dim=128")
-)
-_ABLATIONS = "cltdr/ablation-"
 
-
-def of_gym(settings: Mapping[str, Sequence[str]]) -> Callable[[Sets], list[Variant]]:
+def _of_gym(settings: Mapping[str, Sequence[str]]) -> Callable[[Sets], list[Variant]]:
     """A table on gym: the preset with these settings laid over it, by variant."""
 
     def variants(sets: Sets) -> list[Variant]:
@@ -67,16 +54,4 @@ def of_gym(settings: Mapping[str, Sequence[str]]) -> Callable[[Sets], list[Varia
     return variants
 
 
-gym_shares, gym_windows, gym_tcm, gym_ages = map(of_gym, (_SHARES, _WINDOWS, _TCM, _AGES))
-
-
-def hapt_ablations(sets: Sets) -> list[Variant]:
-    """CLTDR-GMG's Tables 6 to 11: what its presets of them change, in the variant without faults."""
-    variants = [Variant("whole", load_config("hapt", [*CLTDR_128, *sets]))]
-    for name, path in list_presets().items():
-        if name.startswith(_ABLATIONS):
-            own = yaml.safe_load(path.read_text())["localizer"]["decoder"].items()  # of this file alone
-            chosen = [f"localizer.decoder.{key}={json.dumps(value)}" for key, value in own]
-            config = load_config("hapt", [*CLTDR_128, *chosen, *sets])
-            variants.append(Variant(name.removeprefix(_ABLATIONS), config))
-    return variants
+gym_shares, gym_windows, gym_tcm, gym_ages = map(_of_gym, (_SHARES, _WINDOWS, _TCM, _AGES))

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.study.matrix import Protocols, Variant
+from benchmarks.study.hapt import hapt, hapt_ablations
+from benchmarks.study.matrix import Protocols, Variant, trained_for
 from benchmarks.study.motion import motion
-from benchmarks.study.papers import gym_ages, gym_shares, gym_tcm, gym_windows, hapt_ablations
+from benchmarks.study.papers import gym_ages, gym_shares, gym_tcm, gym_windows
 from benchmarks.study.table import Yardstick
 from pipelines.config import load_config
 from pipelines.extract import extract
@@ -41,42 +42,16 @@ _HAPT_SETTING = (
 )
 _GYM_SETTING = "released ActionFormer code on the frozen features: 256 channels, 30 epochs, one seed"
 
-# What differs between the decoders on HAPT beside the shared preset.
-_PYRAMID_128 = ("embed_dim=128", "head_dim=128")
-_HAPT_DECODERS: dict[str, tuple[str, ...]] = {
-    "actionformer": _PYRAMID_128,
-    "temporalmaxer": _PYRAMID_128,
-    "tridet": (*_PYRAMID_128, "iou_weight_power=0.2"),
-    "cltdr_gmg": _PYRAMID_128,
-    "daotad": ("channels=128", "fpn_channels=128", "mlp_channels=512", "num_levels=6"),
-    "afsd": (
-        *("channels=128", "upsample=2", "prior=0.01", "labels=segment"),
-        "regression_ranges=[[0, 4], [2, 8], [4, 16], [8, 32], [16, 64], [32, 10000]]",
-    ),
-}
-# As DaoTAD merges its candidates.
-_NMW = ("inference.suppression.method=nmw", "inference.suppression.iou_threshold=0.5")
-
-
-def _hapt(sets: Sequence[str]) -> list[Variant]:
-    variants = []
-    for name, own in _HAPT_DECODERS.items():
-        decoder = [f"localizer.decoder.{setting}" for setting in (f"name={name}", *own)]
-        chosen = [*decoder, *(_NMW if name == "daotad" else ()), *sets]
-        variants.append(Variant(name, load_config("hapt", chosen)))
-    return variants
-
-
 # Epochs of a frozen run in the minutes of ten through the memory (20 and 3.6 of one thread).
 _EQUAL_MINUTES = 55
 
 
 def _gym(sets: Sequence[str]) -> list[Variant]:
     frozen = "memory.ratio=0"
-    longer = (frozen, f"train.epochs={_EQUAL_MINUTES}", f"train.validate_from={_EQUAL_MINUTES}")
+    longer = load_config("gym", [frozen, *trained_for(_EQUAL_MINUTES), *sets])
     return [
         Variant("frozen-r0", load_config("gym", [frozen, *sets])),
-        Variant("frozen-r0-equal-minutes", load_config("gym", [*longer, *sets])),
+        Variant("frozen-r0-equal-minutes", longer),
         Variant("memory-r0.15", load_config("gym", sets)),
     ]
 
@@ -101,7 +76,7 @@ STUDIES: dict[str, Study] = {
                 ("CLTDR-GMG, released", 0.802, 0.958),
             )
         ),
-        _hapt,
+        hapt,
     ),
     "gym-memory": Study(
         "A frozen encoder against the same encoder trained end to end through the memory, on real footage.",

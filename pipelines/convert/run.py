@@ -156,11 +156,6 @@ def _run_config(
 def _features(channels: int, dataset: Mapping[str, Any]) -> dict[str, Any]:
     """What the configuration says about the rows that the model was trained on."""
     facts: dict[str, Any] = {"channels": channels}
-    if dataset.get("feat_stride", 1) <= 0:
-        raise CheckpointError(
-            f"dataset.feat_stride {dataset['feat_stride']}: features of which each file has its own rate are "
-            f"not supported; give the stride in frames"
-        )
     if "feat_stride" in dataset:
         facts["frame_stride"] = int(dataset["feat_stride"]) * int(dataset.get("downsample_rate", 1))
     if "num_frames" in dataset:
@@ -174,7 +169,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} is not a configuration of a released code base: it has no section `dataset`"
         )
-    return _numbers(tree)
+    tree = _numbers(tree)
+    if (stride := tree["dataset"].get("feat_stride", 1)) <= 0:
+        raise CheckpointError(
+            f"dataset.feat_stride {stride}: features of which each file has its own rate are not supported; "
+            "give the stride in frames"
+        )
+    return tree
 
 
 def _numbers(value: Any) -> Any:

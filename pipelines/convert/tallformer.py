@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from pipelines.config import RunConfig, load_config, nested, parse_config, portable_text
 from pipelines.convert.conversion import Conversion
 from pipelines.convert.labels import class_names
+from pipelines.shared.dotted import leaves
 from pipelines.shared.provenance import provenance
 from tal.decoders.afsd import AFSDConfig
 from tal.decoders.daotad import DaoTADConfig
@@ -118,7 +118,7 @@ def _run_config(
         "inference.window_rows": positions * downsample,
         "inference.row_offset": _row_offset(name, downsample),
         "inference.max_candidates": max(base.inference.max_candidates, _candidates(sizes, positions)),
-        **dict(_leaves(sizes.localizer, "localizer")),
+        **dict(leaves(sizes.localizer, "localizer.")),
     }
     if name == "afsd":
         settings["localizer.decoder.release"] = True
@@ -149,18 +149,16 @@ def _check_agreement(base: RunConfig, sizes: Sizes, network: str | None, source:
     The length of the window is not among them: on ActivityNet the release cuts the shift off its 400 rows
     before the consistency module sees them.
     """
-    tree = base.model_dump(mode="json")
+    given = dict(leaves(base.model_dump(mode="json")))
     if sizes.localizer["decoder"]["name"] != base.localizer.decoder.name:
         wanted = {"localizer.decoder.name": sizes.localizer["decoder"]["name"]}
     else:
-        wanted = dict(_leaves(sizes.localizer, "localizer"))
+        wanted = dict(leaves(sizes.localizer, "localizer."))
         wanted.pop("localizer.tcm.max_positions", None)
     wanted["localizer.one_class"] = False
     problems = []
     for key, theirs in wanted.items():
-        ours: Any = tree
-        for part in key.split("."):
-            ours = ours[part]
+        ours = given[key]
         if {ours, theirs} == {"batch", "sync_batch"}:  # the same tensors
             continue
         if ours != theirs:
@@ -175,15 +173,6 @@ def _check_agreement(base: RunConfig, sizes: Sizes, network: str | None, source:
             )
     if problems:
         raise CheckpointError("; ".join(problems))
-
-
-def _leaves(tree: Mapping[str, Any], section: str) -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{section}.{key}")
-        else:
-            yield f"{section}.{key}", value
 
 
 def _encoder(

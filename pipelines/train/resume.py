@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from pipelines.config import AUTO, RunConfig
 from pipelines.data.run_annotations import RunAnnotations
 from pipelines.shared.config_paths import PATH_KEYS, same_path
 from pipelines.shared.console import log
+from pipelines.shared.dotted import leaves
 from tal.errors import ConfigError
 
 # Where things are (their content is checked by digests), and what no step of training depends on.
@@ -25,6 +26,7 @@ CHANGEABLE = (
     "train.max_nonfinite",
 )
 _WORDS = ("description", "notes")
+_WHOLE = (*_WORDS, "encoder.settings")  # compared as one value each
 _SUBSETS = ("data.train_subset", "data.val_subset")
 _SHOWN = 5
 
@@ -37,7 +39,7 @@ def settings_to_go_on_with(saved: RunConfig, given: RunConfig, run: Path) -> Run
     ConfigError
         something else differs; names each key with both values.
     """
-    before, now = dict(_leaves(saved.model_dump())), dict(_leaves(given.model_dump()))
+    before, now = (dict(leaves(c.model_dump(), whole=_WHOLE)) for c in (saved, given))
     changed = [k for k in {**before, **now} if not _alike(k, before.get(k), now.get(k))]
     refused = [key for key in changed if key not in CHANGEABLE]
     if refused:
@@ -76,14 +78,6 @@ def require_same_annotations(facts: Mapping[str, Any], annotations: RunAnnotatio
             f"{run} was begun with other annotations than {annotations.whole.source} has now: bring back "
             "that file, --set data.annotations=FILE, or begin another run with another --out"
         )
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value and f"{prefix}{key}" not in (*_WORDS, "encoder.settings"):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _alike(key: str, saved: object, given: object) -> bool:

@@ -18,6 +18,7 @@ from tal.encoders.config import EncoderConfig
 from tal.encoders.hf_source import HubSource
 from tal.encoders.videomae import VideoMAEEncoder
 from tal.encoders.videomae_names import to_transformers
+from tal.encoders.vit import square_side
 from tal.encoders.vjepa2 import VJEPA2Encoder
 from tal.errors import ConfigError, WeightsError
 from tal.shared.weights import check_sha256, file_sha256, load_strict, read_state
@@ -190,10 +191,11 @@ def _vjepa2_entry(name: str, note: str) -> EncoderEntry:
 def describe(name: str) -> EncoderEntry:
     """The entry of an ``hf:NAME`` that is not listed, from its config.json."""
     settings = settings_of(name)
-    side = int(settings.get("crop_size" if settings.get("model_type") == "vjepa2" else "image_size", 224))
+    vjepa2 = settings.get("model_type") == "vjepa2"
+    side = square_side(settings.get("crop_size" if vjepa2 else "image_size", 224))
     frames = int(settings.get("num_frames") or settings.get("frames_per_clip") or 16)
     stride = int(settings.get("tubelet_size", 2))
-    channels, patch = int(settings.get("hidden_size", 0)), int(settings.get("patch_size", 16))
+    channels, patch = int(settings.get("hidden_size", 0)), square_side(settings.get("patch_size", 16))
     return EncoderEntry(name, channels, stride, frames, side, side, "hub or folder", crop_multiple=patch)
 
 

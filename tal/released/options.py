@@ -61,8 +61,6 @@ _OF_SYSTEM: dict[str, dict[str, Any]] = {
     "tridet": _TRIDENT,
     "cltdr": _TRIDENT,
 }
-# Of ActionFormer, whose attention drops.
-_DROPOUT = {"actionformer": 0.1}
 _TRAIN = {
     "center_sample": "radius",
     "center_sample_radius": 1.5,
@@ -74,6 +72,7 @@ _TRAIN = {
     "droppath": 0.1,
     "label_smoothing": 0.0,
 }
+_TRAIN_OF_SYSTEM: dict[str, dict[str, Any]] = {"actionformer": {"dropout": 0.1}}
 _TEST = {
     "pre_nms_thresh": 0.001,
     "pre_nms_topk": 5000,
@@ -111,7 +110,7 @@ def complete_options(system: str, options: Mapping[str, Any]) -> dict[str, Any]:
     require_known(system, "model", model, {*defaults, *_OF_DATASET, "train_cfg", "test_cfg"})
     require_known(system, "train_cfg", train, _TRAIN)
     require_known(system, "test_cfg", test, _TEST)
-    train = {**_TRAIN, "dropout": _DROPOUT.get(system, 0.0), **train}
+    train = {**_TRAIN, **_TRAIN_OF_SYSTEM.get(system, {}), **train}
     completed = {**defaults, **model, "train_cfg": train, "test_cfg": {**_TEST, **test}}
     for key in _OF_DATASET:
         if key not in completed:

@@ -157,6 +157,9 @@ def test_what_is_wrong_is_said(tmp_path):
     refused(CheckpointError, "not a configuration of a released", config=tmp_path / "other.yaml")
     odd = {**config, "model": {**config["model"], "use_magic": True}}
     refused(CheckpointError, "model.use_magic", config=released_yaml(odd, tmp_path / "odd.yaml"))
+    own_rate = released_yaml(config, tmp_path / "rate.yaml")
+    own_rate.write_text(own_rate.read_text().replace("feat_stride: 4", "feat_stride: -1"))
+    refused(CheckpointError, "feat_stride -1: features of which each file", config=own_rate)
     refused(ConfigError, "class names", labels=["one"])
     (tmp_path / "model").mkdir()
     with pytest.raises(ConfigError, match="exists already"):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks.golden.afsd import head_outputs
 from cli import cli
 from pipelines.convert.run import convert
 from tal.grid import FeatureGrid
@@ -49,16 +50,7 @@ def test_outputs_are_the_releases(tmp_path, name):
         with torch.no_grad():
             outputs, _ = detector.localizer(features, mask)
         if name.startswith("afsd"):
-            frames = 8
-            found = {
-                "loc": outputs.coarse[0] * frames,
-                "conf": outputs.coarse_logits[0],
-                "prop_loc": outputs.shift[0],
-                "prop_conf": outputs.refined_logits[0],
-                "center": outputs.quality[0, :, None],
-                "action_logits": outputs.video_logits[0],
-            }
-            for key, ours in found.items():
+            for key, ours in head_outputs(outputs, frames=8).items():
                 torch.testing.assert_close(ours, expected[key], **TOLERANCE)
         else:
             cls, reg = by_level(reference, f"out/{index}/cls/"), by_level(reference, f"out/{index}/reg/")

@@ -11,6 +11,7 @@ from tal.inference.detector import Detector
 from tal.inference.localize import localize
 from tests.pipelines.convert.tallformer_files import behind_consistency
 from tests.tal.encoders.mmaction_names import as_mmaction
+from tests.tal.video.blocks import write_blocks
 
 SMALL = """
 extends: tallformer/thumos14-swint
@@ -43,14 +44,8 @@ def config(tmp_path):
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
-    from tal.video.writer import VideoWriter
-
     path = tmp_path_factory.mktemp("video") / "new.mp4"
-    random = np.random.default_rng(0)
-    with VideoWriter(path, 15.0, gop=10) as writer:
-        for _ in range(100):
-            writer.add(np.kron(random.integers(0, 255, (4, 4, 3), np.uint8), np.ones((8, 8, 1), np.uint8)))
-    return path
+    return write_blocks(path, 15.0, 100, np.random.default_rng(0), side=8)
 
 
 def test_a_converted_model_sees_videos(tmp_path, encoder, weights, config, video):

@@ -223,6 +223,13 @@ def test_opengvlabs_configuration_is_read(tmp_path: Path) -> None:
     torch.testing.assert_close(encoder_of(f"hf:{tmp_path}")(frames()), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_sides_that_a_configuration_gives_as_pairs_are_described(tmp_path: Path) -> None:
+    tree = {"model_type": "videomae", "image_size": [224, 224], "patch_size": [14, 14], "hidden_size": 24}
+    (tmp_path / "config.json").write_text(json.dumps(tree))
+    entry = find_entry(f"hf:{tmp_path}")
+    assert entry is not None and (entry.crop, entry.crop_multiple) == (224, 14)
+
+
 def test_what_cannot_be_right_is_refused_with_both_numbers(videomae: tuple[Path, Any]) -> None:
     name = f"hf:{videomae[0]}"
     with pytest.raises(ConfigError, match=r"clips of 8 frames .* not 16"):

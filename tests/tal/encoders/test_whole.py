@@ -16,8 +16,8 @@ from tal.errors import VideoError
 from tal.grid import FrameGrid
 from tal.video import open_video
 from tal.video.pool import DecodeTask
-from tal.video.writer import VideoWriter
 from tests.tal.encoders.late import Flight
+from tests.tal.video.blocks import write_blocks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 _CPU = torch.device("cpu")
@@ -33,13 +33,10 @@ def encoder() -> Encoder:
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder, rng = tmp_path_factory.mktemp("videos"), np.random.default_rng(0)
-    paths = {}
-    for name, count in _PICTURES.items():
-        paths[name] = folder / f"{name}.mp4"
-        with VideoWriter(paths[name], 10.0, gop=10) as writer:
-            for _ in range(count):
-                writer.add(np.kron(rng.integers(0, 255, (4, 4, 3), np.uint8), np.ones((12, 12, 1), np.uint8)))
-    return paths
+    return {
+        name: write_blocks(folder / f"{name}.mp4", 10.0, count, rng, side=12)
+        for name, count in _PICTURES.items()
+    }
 
 
 def _plain(encoder: Encoder, path: Path, fps: float = 5.0) -> np.ndarray:

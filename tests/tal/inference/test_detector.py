@@ -26,6 +26,7 @@ from tal.inference.thresholds import read_thresholds
 from tal.inference.videos import VideoDetector
 from tal.localizer import Localizer, LocalizerConfig
 from tests.tal.encoders.late import Flight
+from tests.tal.video.blocks import write_blocks
 
 LABELS = ["bow", "jump", "wave"]
 TREE = {
@@ -63,14 +64,8 @@ def random_model(folder, tree=TREE, channels=None, seed=0):
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory):
-    from tal.video.writer import VideoWriter
-
     path = tmp_path_factory.mktemp("video") / "new.mp4"
-    rng = np.random.default_rng(0)
-    with VideoWriter(path, 10.0, gop=10) as writer:
-        for _ in range(115):
-            writer.add(np.kron(rng.integers(0, 255, (4, 4, 3), np.uint8), np.ones((16, 16, 1), np.uint8)))
-    return path
+    return write_blocks(path, 10.0, 115, np.random.default_rng(0), side=16)
 
 
 @pytest.fixture

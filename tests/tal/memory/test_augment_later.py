@@ -16,8 +16,8 @@ from tal.memory.augment_later import Change, change_clips
 from tal.memory.clip_loader import ClipDataset, ClipReading
 from tal.memory.config import MemoryConfig, WindowConfig
 from tal.memory.sampler import TrainingVideo, WindowSampler
-from tal.video.writer import VideoWriter
 from tests.pretend_cuda import PretendCuda
+from tests.tal.video.blocks import write_blocks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -27,10 +27,7 @@ EVERYTHING = AugmentConfig(scale=0.7, rotation=0.7, photometric=0.8, channel_shu
 @pytest.fixture
 def video(tmp_path: Path) -> TrainingVideo:
     """A video whose last clip is longer than it is."""
-    path, rng = tmp_path / "v.mp4", np.random.default_rng(0)
-    with VideoWriter(path, 10.0, gop=10) as writer:
-        for _ in range(45):
-            writer.add(np.kron(rng.integers(0, 255, (6, 8, 3), np.uint8), np.ones((8, 8, 1), np.uint8)))
+    path = write_blocks(tmp_path / "v.mp4", 10.0, 45, np.random.default_rng(0), side=8, blocks=(6, 8))
     nothing = np.zeros((0, 2)), np.zeros(0, np.int64)
     return TrainingVideo("v", 45, 10.0, FeatureGrid(10.0, 1, 1), *nothing, str(path), 4.5)
 
