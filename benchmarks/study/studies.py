@@ -110,10 +110,10 @@ STUDIES: dict[str, Study] = {
             "What of an image encoder should learn through the memory, so that it sees motion.",
             dict([USUAL]),
             (),
-            motion,
+            motion(epochs),
             rows=True,
         )
-        for data in ("gym", "mocap")
+        for data, epochs in (("gym", 7), ("mocap", 14))
     },
 }
 

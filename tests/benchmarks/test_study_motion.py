@@ -25,7 +25,7 @@ DIFFER = {
 
 
 def test_arms_differ_in_what_learns_alone() -> None:
-    arms = {variant.name: leaves(variant.config.model_dump(mode="json")) for variant in motion(SETS)}
+    arms = {variant.name: leaves(variant.config.model_dump(mode="json")) for variant in motion(7)(SETS)}
     full = arms.pop("full")
     assert arms.keys() == DIFFER.keys()
     for name, tree in arms.items():
