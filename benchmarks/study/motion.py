@@ -38,7 +38,7 @@ _ARMS: dict[str, tuple[str, ...]] = {
 
 
 def motion(epochs: int) -> Callable[[Sequence[str]], list[Variant]]:
-    """The arms, each trained for so many epochs; shifted channels make other rows and have their own store."""
+    """The arms, each trained for so many epochs. Shifted channels make other rows: a store of their own."""
 
     def variants(sets: Sequence[str]) -> list[Variant]:
         return [_arm(name, own, epochs, sets) for name, own in _ARMS.items()]

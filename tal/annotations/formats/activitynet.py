@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def parse_activitynet(content: Any, source: str, options: ReadOptions) -> Annota
         lacking = [name for name, entry in database.items() if entry.get(key) is None]
         if lacking and not (key == "subset" and options.subset):
             build.notes.append(f"{len(lacking)} of {len(database)} videos {what}: {first_ids(lacking)}")
-    return build.build("activitynet", _taxonomy_labels(content.get("taxonomy")))
+    return build.build("activitynet", taxonomy_labels(content.get("taxonomy")))
 
 
 def _database(content: Any, source: str) -> dict[str, dict[str, Any]]:
@@ -124,7 +125,7 @@ def _is_list_of_parts(value: Any) -> bool:
     return isinstance(value, dict) or (isinstance(value, list) and not any(isinstance(v, str) for v in value))
 
 
-def _taxonomy_labels(taxonomy: Any) -> list[str]:
+def taxonomy_labels(taxonomy: Any) -> list[str]:
     """Leaves of the class tree in its order; [] when it is missing or has no names."""
     if not isinstance(taxonomy, list) or not all(isinstance(n, dict) and "nodeName" in n for n in taxonomy):
         return []
@@ -133,16 +134,20 @@ def _taxonomy_labels(taxonomy: Any) -> list[str]:
     return list(dict.fromkeys(name for name in names if name not in parents))
 
 
-def write_activitynet(annotations: AnnotationSet, path: Path) -> None:
-    """Write ActivityNet JSON with the official keys; times keep every digit."""
+def taxonomy(labels: Sequence[str]) -> list[dict[str, Any]]:
+    """A class tree of these leaves below one root, as `taxonomy_labels` reads it."""
     leaves = [
-        {"nodeId": i + 1, "nodeName": n, "parentId": 0, "parentName": "Root"}
-        for i, n in enumerate(annotations.labels)
+        {"nodeId": i + 1, "nodeName": n, "parentId": 0, "parentName": "Root"} for i, n in enumerate(labels)
     ]
     root = {"nodeId": 0, "nodeName": "Root", "parentId": None, "parentName": None}
+    return [*leaves, root] if leaves else []  # a root alone would be a leaf
+
+
+def write_activitynet(annotations: AnnotationSet, path: Path) -> None:
+    """Write ActivityNet JSON with the official keys; times keep every digit."""
     content = {
         "version": "VERSION 1.3",
-        "taxonomy": [*leaves, root] if leaves else [],  # a root alone would be a leaf
+        "taxonomy": taxonomy(annotations.labels),
         "database": {name: _entry(v) for name, v in annotations.videos.items()},
     }
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
