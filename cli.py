@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "Measure predictions against annotations; compare prediction files.",
     "predict": "Find actions in new videos.",
     "report": "Write or serve a self-contained page about a run or predictions.",
+    "review": "Judge and mend detections in the browser, or annotate videos anew.",
     "plot": "Draw timelines of ground truth and predictions.",
     "staleness": "Show how old the rows of a store are.",
     "store": "Look after feature stores: info, verify, repair, copy, merge, import, export.",

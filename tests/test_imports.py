@@ -31,7 +31,7 @@ FLOORS = {
         ("demo",),
         ("init",),
         ("budget",),
-        ("train",),
+        ("train", "review"),
         ("extract", "report"),
         ("data", "store", "evaluate", "predict", "plot", "convert", "encoders"),
         ("config",),

@@ -12,7 +12,7 @@ import hashlib
 import html
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -36,13 +36,24 @@ def render(report: Report, url_of: Callable[[Path], str | None]) -> str:
 
 def render_document(document: dict[str, Any]) -> str:
     """The page of a report's data, video addresses included."""
-    style = _asset("style.css")
-    script = '"use strict";\n(() => {\n' + "\n".join(_asset(f"{name}.js") for name in _SCRIPTS) + "})();\n"
-    return Template(_asset("page.html")).substitute(
+    scripts = [asset(f"{name}.js") for name in _SCRIPTS]
+    return assemble(asset("page.html"), asset("style.css"), scripts, document)
+
+
+def assemble(
+    template: str, style: str, scripts: Sequence[str], document: dict[str, Any], connect: bool = False
+) -> str:
+    """One page with everything inside: the scripts as one, in this order, each building on those before it.
+
+    ``connect``: the script may send requests to the page's own server; without, to none.
+    """
+    script = '"use strict";\n(() => {\n' + "\n".join(scripts) + "})();\n"
+    return Template(template).substitute(
         title=html.escape(str(document["title"])),
         csp=(
             f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
-            "media-src 'self' file: blob:; img-src data:; base-uri 'none'; form-action 'none'"
+            + ("connect-src 'self'; " if connect else "")
+            + "media-src 'self' file: blob:; img-src data:; base-uri 'none'; form-action 'none'"
         ),
         style=style,
         script=script,
@@ -59,7 +70,12 @@ def write_report(report: Report, path: Path, overwrite: bool = False) -> Path:
         when the file exists and ``overwrite`` is false.
     """
     require_new([path], overwrite)
-    folder = path.absolute().parent
+    return write_text(path, render(report, beside(path)), overwrite)
+
+
+def beside(page: Path) -> Callable[[Path], str]:
+    """Addresses of video files for a page at ``page``."""
+    folder = page.absolute().parent
 
     def relative(video: Path) -> str:
         try:
@@ -68,7 +84,7 @@ def write_report(report: Report, path: Path, overwrite: bool = False) -> Path:
         except ValueError:  # Windows: no relative path between drives
             return video.absolute().as_uri()
 
-    return write_text(path, render(report, relative), overwrite)
+    return relative
 
 
 def embed_json(document: object) -> str:
@@ -79,7 +95,8 @@ def embed_json(document: object) -> str:
     return text
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file of page/."""
     return (resources.files("pipelines.report") / "page" / name).read_text(encoding="utf-8")
 
 

@@ -173,5 +173,6 @@ def tiny(words: list[str]) -> list[str]:
             *(["--only", "actionformer", "--only", "tridet"] if "hapt" in words else []),
         ],
         "report": ["--port", "0", "--no-open"],
+        "review": ["--port", "0", "--no-open"],
     }.get(name, [])
     return [*words, *more]

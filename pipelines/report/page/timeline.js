@@ -89,11 +89,15 @@ class Timeline {
     const lanes = this.lanes(result, video, state).map((lane) => this.makeLane(result, video, state, lane));
     const empty = lanes.length
       ? null
-      : el("p", { class: "tl-empty muted" }, "Nothing at this threshold: lower it to see more.");
+      : el("p", { class: "tl-empty muted" }, this.emptyText());
     setChildren(this.canvas, [this.head, ...lanes, ...(empty ? [empty] : []), this.over]);
     for (const crowd of this.canvas.querySelectorAll("canvas")) drawCrowd(crowd);
     this.move(time);
     this.mark(state.selected, false);
+  }
+
+  emptyText() {
+    return "Nothing at this threshold: lower it to see more.";
   }
 
   /** The room has changed: the next drawing needs another axis. */

@@ -1,0 +1,97 @@
+"""`longtal review`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("source", type=_PATH, required=False)
+@click.option("--videos", type=_PATH, help="Folder of the video files; a run's own by default.")
+@click.option("--annotations", type=_PATH, help="Actions that are known; each video begins with its own.")
+@click.option("--subset", help="Subset of the annotations, such as validation.")
+@click.option("--labels", help="Classes, separated by commas, beside those of SOURCE and the annotations.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("corrections.json"),
+    show_default=True,
+    help="File that every change is saved to; one that exists is gone on with.",
+)
+@click.option(
+    "--max-per-video",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="Number of detections per video on the page; the best are kept.",
+)
+@click.option(
+    "--page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the page as it stands, to look at without a server, and end.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace an existing page.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port; 0: any free one."
+)
+@click.option("--open/--no-open", "open_browser", default=True, help="Open the browser.")
+def command(
+    source: Path | None,
+    videos: Path | None,
+    annotations: Path | None,
+    subset: str | None,
+    labels: str | None,
+    out: Path,
+    max_per_video: int,
+    page: Path | None,
+    overwrite: bool,
+    port: int,
+    open_browser: bool,
+) -> None:
+    """Judge and mend detections in the browser; without any, annotate videos.
+
+    SOURCE is a predictions file, a folder that `longtal predict` wrote, or a run folder. The page plays each
+    video over a timeline, and every change is saved to --out at once. It is in ActivityNet's form, so that
+    other tools read it; the command goes on with one that exists. It runs until Ctrl-C and listens on
+    127.0.0.1 only: for a server on another machine, forward the port with `ssh -L 8765:127.0.0.1:8765 HOST`.
+
+    \b
+    Examples:
+      longtal review predictions.json --videos videos/ --out corrections.json
+      longtal review runs/first --out corrections.json
+      longtal review --videos videos/ --labels walk,run,jump --out corrections.json
+    """
+    from pipelines.review import (
+        OutputFile,
+        ReviewServer,
+        ReviewState,
+        collect_review,
+        write_page,
+    )
+    from pipelines.shared import console
+    from pipelines.shared.files import require_new
+
+    if page is not None:
+        require_new([page], overwrite)
+    names = [name for name in (labels or "").split(",") if name.strip()]
+    review = collect_review(source, videos, annotations, subset, names, max_per_video)
+    for note in review.notes:
+        console.log.info(note)
+    with OutputFile(out) as file:
+        state = ReviewState(review, file)
+        if page is not None:
+            write_page(review, state, page, overwrite)
+            console.out.print(f"{page}: {len(review.videos)} videos", markup=False)
+            return
+        with ReviewServer(review, state, port) as server:
+            console.out.print(f"{server.address}  ({len(review.videos)} videos; Ctrl-C ends)", markup=False)
+            if open_browser:
+                click.launch(server.address)
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt:
+                console.log.info("ended; %s holds every change", out)

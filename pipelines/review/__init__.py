@@ -1,0 +1,18 @@
+"""Judge a model's detections in the browser, or annotate without any, into `corrections.json`."""
+
+from pipelines.review.output import OutputFile
+from pipelines.review.page import render_page, write_page
+from pipelines.review.run import Review, ReviewVideo, collect_review
+from pipelines.review.server import ReviewServer
+from pipelines.review.state import ReviewState
+
+__all__ = [
+    "OutputFile",
+    "Review",
+    "ReviewServer",
+    "ReviewState",
+    "ReviewVideo",
+    "collect_review",
+    "render_page",
+    "write_page",
+]

@@ -1,0 +1,106 @@
+// All videos of a review, in the form that the report's timeline and list know.
+
+class Board {
+  constructor(data) {
+    this.data = data;
+    this.numbers = new Map(data.labels.map((label, number) => [label, number]));
+    this.hasTruth = false; // the list has no errors to sort by
+    this.matched = 0;
+    this.videos = data.videos.map((raw, number) => this.read(raw, number));
+    this.counts = { video: (state, number) => ({ errors: 0, found: this.open(state, this.videos[number]).length }) };
+  }
+
+  numberOf(label) {
+    if (!this.numbers.has(label)) {
+      // another program put a class into the file
+      this.numbers.set(label, this.data.labels.length);
+      this.data.labels.push(label);
+    }
+    return this.numbers.get(label);
+  }
+
+  read(raw, number) {
+    const detections = raw.found.map(([label, start, end, score]) => ({
+      kind: "open",
+      label: this.numberOf(label),
+      start,
+      end,
+      score,
+      original: null,
+      time: "",
+    }));
+    const video = { number, id: raw.id, src: raw.src, hasTruth: true, detections, lastEnd: raw.lastEnd, times: null };
+    this.adopt(video, raw.document);
+    return video;
+  }
+
+  /** Take a document as the server has it. */
+  adopt(video, wire) {
+    video.wire = wire; // subset, fps and samples, which are not edited here
+    video.version = wire.version;
+    this.show(video, fromWire(wire, (label) => this.numberOf(label)));
+  }
+
+  /** Put a document in the place of the video's. */
+  show(video, doc) {
+    video.doc = doc;
+    const judged = new Set(doc.items.map(judgedKey));
+    video.truth = doc.items.filter((item) => item.kind !== "rejected");
+    video.found = [
+      ...video.detections.filter((found) => !judged.has(keyOf(found))),
+      ...doc.items.filter((item) => item.kind === "rejected"),
+    ];
+    const last = Math.max(video.lastEnd, 0, ...doc.items.map((item) => item.end));
+    video.duration = Math.max(video.ends || video.wire.duration || 0, last) || 1;
+    this.matched += 1; // the timeline draws anew
+  }
+
+  /** The item of a video that stands where another one stood before an undo, say. */
+  same(video, item) {
+    if (!item) return null;
+    const alike = (other) => other.start === item.start && other.end === item.end && other.label === item.label;
+    return [...video.truth, ...video.found].find(alike) || null;
+  }
+
+  isShown(state, found) {
+    return found.kind === "rejected" ? state.rejected : found.score >= state.threshold;
+  }
+
+  isMissed() {
+    return false;
+  }
+
+  /** Detections on show that wait for a judgement, by time. */
+  open(state, video) {
+    return video.found
+      .filter((item) => item.kind === "open" && this.isShown(state, item) && (state.label < 0 || item.label === state.label))
+      .sort((a, b) => a.start - b.start || a.end - b.end);
+  }
+
+  isReviewed(video) {
+    const [first] = video.doc.reviewed;
+    return Boolean(first) && first[0] <= 0 && first[1] >= video.duration - 1e-3;
+  }
+
+  /** The whole file as it would be saved, for a download. */
+  file() {
+    const touched = (video) => video.doc.items.length || video.doc.reviewed.length || video.wire.sampled.length;
+    const entry = (video) => ({
+      subset: video.wire.subset,
+      duration: video.duration,
+      ...(video.wire.fps ? { fps: video.wire.fps } : {}),
+      ...toWire(video.doc, this.data.labels),
+      sampled: video.wire.sampled,
+    });
+    const leaf = (name, number) => ({ nodeId: number + 1, nodeName: name, parentId: 0, parentName: "Root" });
+    const taxonomy = [
+      ...this.data.labels.map(leaf),
+      { nodeId: 0, nodeName: "Root", parentId: null, parentName: null },
+    ];
+    return {
+      version: this.data.format,
+      taxonomy,
+      database: Object.fromEntries(this.videos.filter(touched).map((video) => [video.id, entry(video)])),
+    };
+  }
+}

@@ -1,0 +1,114 @@
+// What can be done to the selected item; every edit goes through `edit`.
+
+function canEdit() {
+  if (!saver.lost) return true;
+  say("Read-only: there is no server to save to. Download keeps what you see.");
+  return false;
+}
+
+/** Make an edit of the current video: keep the old document, show the new one, save it. */
+function edit(name, ...values) {
+  if (!canEdit()) return;
+  const video = currentVideo();
+  const result = EDITS[name](video.doc, ...values);
+  if (!result) return;
+  const [doc, next] = result;
+  undos.keep(video);
+  board.show(video, doc);
+  saver.save(video);
+  redraw(next === undefined ? state.selected : next);
+}
+
+function onSelected(name, ...values) {
+  if (!state.selected) say("Select a bar first: click it, or press j or n.");
+  else edit(name, state.selected, ...values);
+}
+
+function judge(name) {
+  const item = state.selected;
+  if (item && item.kind === "added" && name === "accept") say("An added action is true already.");
+  else onSelected(name);
+}
+
+/** Put an edge of the selected item at a moment. */
+function setEdge(side, seconds) {
+  const item = state.selected;
+  if (!item) {
+    say("Select a bar first: click it, or press j or n.");
+    return;
+  }
+  const values = { start: item.start, end: item.end, [side]: seconds };
+  if (!(values.start < values.end)) say("An action ends after its start.");
+  else edit("change", item, values);
+  player.seek(seconds);
+}
+
+/** Move an edge of the selected item to the picture before or after. */
+function nudge(side, by) {
+  if (state.selected) setEdge(side, player.beside(state.selected[side], by));
+  else setEdge(side, 0);
+}
+
+function setLabel(label) {
+  state.newLabel = label;
+  if (state.selected && state.selected.label !== label) edit("change", state.selected, { label });
+  showControls();
+}
+
+function beginSegment() {
+  if (!canEdit()) return;
+  state.mark = player.pictureTime;
+  say(`A new segment begins at ${clock(state.mark, 3)}: press o where it ends.`);
+  timeline.begun(state.mark, player.time);
+}
+
+function endSegment() {
+  if (state.mark === null) {
+    say("Press i first, where the segment begins.");
+    return;
+  }
+  const start = state.mark;
+  const end = player.time >= currentVideo().duration - 1e-3 ? currentVideo().duration : player.pictureTime;
+  if (end <= start) {
+    say(`A segment ends after its start, ${clock(start, 3)}.`);
+    return;
+  }
+  state.mark = null;
+  edit("add", { label: state.newLabel, start, end });
+}
+
+function splitSelected() {
+  const at = player.pictureTime;
+  const item = state.selected;
+  if (item && !(item.start < at && at < item.end)) say("Go to a moment inside the selected segment to split it.");
+  else onSelected("split", at);
+}
+
+/** Back to the document before (by = -1), or forward again. */
+function undo(by) {
+  if (!canEdit()) return;
+  const video = currentVideo();
+  const doc = undos.step(video, by);
+  if (!doc) {
+    say(by < 0 ? "Nothing to undo." : "Nothing to redo.");
+    return;
+  }
+  board.show(video, doc);
+  saver.save(video);
+  redraw(board.same(video, state.selected));
+}
+
+/** The whole video, or up to now, counts as looked at; a second time, no longer. */
+function markReviewed(end) {
+  const video = currentVideo();
+  const undone = end === video.duration && board.isReviewed(video);
+  edit("review", undone ? null : [0, end]);
+}
+
+/** Somebody else changed a video: show theirs, and let undo bring ours back. */
+function showTheirs(video, wire, ours) {
+  if (ours) undos.keep(video);
+  board.adopt(video, wire);
+  if (ours) saver.on.state("bad", "Another tab changed this video first: its state is shown. Undo brings yours back.");
+  if (video === currentVideo()) redraw(board.same(video, state.selected));
+}

@@ -1,0 +1,174 @@
+"""`longtal review`: the page in edit mode, on this machine's loopback, for this machine's user.
+
+What reads needs the secret in the address; what writes needs more: the page's own origin, JSON, a second
+secret that only the page holds, and a size within limits. docs/review.md lists all of it, a test for each.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+
+from featstore.documents import parse_json
+from pipelines.report.loopback import LoopbackServer, PageHandler
+from pipelines.review.media import Media, read_media
+from pipelines.review.page import render_page
+from pipelines.review.run import Review, ReviewError
+from pipelines.review.state import DocumentError, ReviewState, StaleError
+from tal.errors import LongtalError, VideoError
+
+TOKEN_HEADER = "X-Longtal-Token"
+# A document of 20,000 segments is less.
+MOST_BYTES = 4 << 20
+# For all of a request's body.
+_BODY_S = 20.0
+_PLACE = re.compile(r"(video|times|document)/(\d{1,9})", re.ASCII)
+
+
+class ReviewServer(LoopbackServer):
+    """Serves the page of a review, its videos, and takes what it sends."""
+
+    def __init__(self, review: Review, state: ReviewState, port: int = 0) -> None:
+        self.review = review
+        self.state = state
+        self.token = secrets.token_urlsafe(24)
+        try:
+            super().__init__(_Handler, port)
+        except (OSError, OverflowError) as error:
+            raise ReviewError(f"port {port} cannot be used ({error}); --port 0 takes a free one") from error
+
+    def media(self, number: int) -> Media | None:
+        """What a video's file says; None where it has none. The state learns how long it is."""
+        video = self.review.videos[number]
+        if video.file is None:
+            return None
+        media = read_media(video.file)
+        self.state.learn_duration(video.id, media.duration_s, media.fps)
+        return media
+
+
+class _Handler(PageHandler):
+    server: ReviewServer
+
+    def get(self, name: str) -> None:
+        if not name:
+            page = render_page(self.server.review, self.server.state, self.server.token)
+            self.send_body(page.encode("utf-8"), "text/html; charset=utf-8")
+            return
+        place = self._place(name)
+        if place is None:
+            self.refuse(HTTPStatus.NOT_FOUND)
+            return
+        what, number = place
+        video = self.server.review.videos[number]
+        if what == "document":
+            self._json(self.server.state.document(video.id).to_json())
+        elif video.file is None:
+            self.refuse(HTTPStatus.NOT_FOUND)
+        elif what == "video":
+            self.send_file(video.file)
+        else:
+            self._times(number)
+
+    def do_POST(self) -> None:
+        name = self.inside()
+        if name is None:
+            return
+        try:
+            body = self._body()
+        except (OSError, TimeoutError):
+            self.close_connection = True
+            return
+        if body is None:
+            self.close_connection = True  # what was sent is not read: it must not be taken for a request
+            return
+        place = self._place(name)
+        if place is None or place[0] != "document":
+            self.refuse(HTTPStatus.NOT_FOUND)
+            return
+        self._save(place[1], body)
+
+    def _place(self, name: str) -> tuple[str, int] | None:
+        """(what, number of the video) of an address, where there is such a video."""
+        place = _PLACE.fullmatch(name)
+        if place is None or int(place.group(2)) >= len(self.server.review.videos):
+            return None
+        return place.group(1), int(place.group(2))
+
+    def _times(self, number: int) -> None:
+        """When each picture comes, as little-endian float64; the duration stands last."""
+        try:
+            media = self.server.media(number)
+        except LongtalError as error:
+            self._json({"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
+            return
+        assert media is not None
+        values = np.append(media.times_s, media.duration_s).astype("<f8")
+        self.send_body(values.tobytes(), "application/octet-stream")
+
+    def _body(self) -> bytes | None:
+        """The body of a request that may write; None, and a refusal is sent, for any other."""
+        head = self.headers
+        kind = head.get("Content-Type", "").partition(";")[0].strip().lower()
+        length = head.get("Content-Length", "")
+        token_fits = secrets.compare_digest(head.get(TOKEN_HEADER, "").encode(), self.server.token.encode())
+        if head.get("Origin") != f"http://{head.get('Host')}" or not token_fits:
+            self.refuse(HTTPStatus.FORBIDDEN)
+        elif kind != "application/json":
+            self.refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+        elif "Transfer-Encoding" in head or not re.fullmatch(r"\d{1,18}", length, re.ASCII):
+            self.refuse(HTTPStatus.LENGTH_REQUIRED)
+        elif int(length) > MOST_BYTES:
+            self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        else:
+            return self._read(int(length))
+        return None
+
+    def _read(self, num_bytes: int) -> bytes | None:
+        """So many bytes, within `_BODY_S` seconds in all."""
+        parts: list[bytes] = []
+        end = time.monotonic() + _BODY_S
+        while num_bytes:
+            self.connection.settimeout(max(0.01, end - time.monotonic()))
+            part = self.rfile.read1(num_bytes)
+            if not part or time.monotonic() > end:
+                self.refuse(HTTPStatus.REQUEST_TIMEOUT)
+                return None
+            parts.append(part)
+            num_bytes -= len(part)
+        self.connection.settimeout(self.timeout)
+        return b"".join(parts)
+
+    def _save(self, number: int, body: bytes) -> None:
+        state, video_id = self.server.state, self.server.review.videos[number].id
+        try:
+            sent = parse_json(body, "the request", DocumentError)
+            if not isinstance(sent, dict) or set(sent) != {"version", "document"}:
+                raise DocumentError("a request is {version, document}")
+            self._learn_duration(number)
+            document = state.save(video_id, sent["version"], sent["document"])
+        except StaleError:
+            self._json(state.document(video_id).to_json(), HTTPStatus.CONFLICT)
+        except DocumentError as error:
+            self._json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+        except LongtalError as error:  # the disk is full, the file was replaced by a link, ...
+            self._json({"error": str(error)}, HTTPStatus.INSUFFICIENT_STORAGE)
+        else:
+            self._json({"version": document.version})
+
+    def _learn_duration(self, number: int) -> None:
+        """Have the state know how long a video is, where its file can be read."""
+        video = self.server.review.videos[number]
+        if self.server.state.document(video.id).video.duration_s is None:
+            with suppress(VideoError):
+                self.server.media(number)
+
+    def _json(self, content: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
+        self.send_body(json.dumps(content).encode(), "application/json", status)
