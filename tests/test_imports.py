@@ -18,7 +18,7 @@ FORBIDDEN = {
 # From the top down; a part imports from the floors below its own, and from no other part of its own floor.
 FLOORS = {
     "tal": (
-        ("inference", "memory", "plot"),
+        ("inference", "memory", "plot", "review"),
         ("encoders",),
         ("localizer", "video", "released", "metrics"),
         ("decoders", "annotations"),

@@ -1,0 +1,6 @@
+"""What a person should look at next, and what is known from what was looked at."""
+
+from tal.review.options import QueueOptions
+from tal.review.queue import Item, Queue, next_items, record_samples
+
+__all__ = ["Item", "Queue", "QueueOptions", "next_items", "record_samples"]
