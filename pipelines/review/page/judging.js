@@ -49,9 +49,10 @@ function nudge(side, by) {
   else setEdge(side, 0);
 }
 
+/** The class of a segment that has begun, else of the selected one; and of those that come. */
 function setLabel(label) {
   state.newLabel = label;
-  if (state.selected && state.selected.label !== label) edit("change", state.selected, { label });
+  if (state.mark === null && state.selected) edit("change", state.selected, { label });
   showControls();
 }
 

@@ -44,7 +44,7 @@ function set(changes) {
 function redraw(selected) {
   const inside = byId("timeline").contains(document.activeElement);
   state.selected = selected;
-  if (selected) state.newLabel = selected.label;
+  if (selected && state.mark === null) state.newLabel = selected.label;
   if (board.videos.length) {
     timeline.render(board, currentVideo(), state, player.time);
     timeline.begun(state.mark, player.time);

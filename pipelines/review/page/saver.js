@@ -20,6 +20,7 @@ class Saver {
 
   save(video) {
     this.waiting.add(video);
+    this.told = false; // something that "Saved" must not hide
     this.run();
   }
 
@@ -27,7 +28,7 @@ class Saver {
     if (this.busy) return;
     this.busy = true;
     while (this.waiting.size) {
-      this.on.state("busy", "Saving…");
+      if (!this.lost) this.on.state("busy", "Saving…");
       const [video] = this.waiting;
       const sent = video.doc;
       const answer = await this.send(video);
@@ -40,7 +41,7 @@ class Saver {
       if (video.doc === sent || answer.stop) this.waiting.delete(video);
     }
     this.busy = false;
-    if (!this.waiting.size && !this.lost && !this.refused) this.on.state("saved", "Saved");
+    if (!this.waiting.size && !this.told) this.on.state("saved", "Saved");
   }
 
   /** One request; null where there is no answer, or one that promises better luck later. */
@@ -50,7 +51,6 @@ class Saver {
     const headers = { "Content-Type": "application/json", "X-Longtal-Token": this.token };
     try {
       const answer = await fetch(`document/${video.number}`, { method: "POST", headers, body });
-      this.refused = false;
       if (answer.ok) {
         video.version = (await answer.json()).version;
         return {};
@@ -59,11 +59,12 @@ class Saver {
         const theirs = await answer.json();
         video.version = theirs.version;
         if (this.isSame(theirs, text)) return {}; // the answer to this very change was lost on its way
+        this.told = true;
         this.on.theirs(video, theirs);
         return { stop: true };
       }
       if (answer.status === 400) {
-        this.refused = true;
+        this.told = true;
         this.on.state("bad", `Not saved: ${(await answer.json()).error}. Undo it.`);
         return { stop: true };
       }

@@ -1,11 +1,9 @@
 """The report in a real, headless Chromium. Skips where there is none."""
 
 import json
-import os
 import re
 import shutil
 import threading
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,19 +14,10 @@ from pipelines.report.run import ReportVideo
 from pipelines.report.serve import serve_report
 from tal.annotations import read_annotations, read_predictions
 from tal.metrics import Evaluation
+from tests.pipelines.browser import needs_chromium
 from tests.pipelines.report.report_data import make_annotations, make_log, make_predictions, make_video
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
-playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"needs {CHROMIUM}")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--mute-audio"])
-        yield running
-        running.close()
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -49,58 +38,6 @@ def data(tmp_path_factory):
     report = collect(run)
     write_report(report, folder / "report.html")
     return folder, report, annotations, predictions
-
-
-class Watched:
-    """A page with everything it complained about and asked for."""
-
-    def __init__(self, browser, address, **options):
-        self.context = browser.new_context(**{"viewport": {"width": 1366, "height": 900}, **options})
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
-        self.complaints, self.requests, self.answers = [], [], []
-        self.page.on("console", lambda m: self.complaints.append(m.text))
-        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
-        self.page.on("request", lambda r: self.requests.append(r.url))
-        self.page.on("response", lambda r: self.answers.append((r.url, r.status)))
-        self.page.goto(address)
-
-    def time(self):
-        return self.page.evaluate("document.getElementById('video').currentTime")
-
-    def until(self, expression):
-        """Wait; the page's policy forbids Playwright's own way, which evaluates a string in the page."""
-        for _ in range(1200):
-            if self.page.evaluate(expression):
-                return self
-            self.page.wait_for_timeout(25)
-        raise AssertionError(f"never came true: {expression}")
-
-    def ready(self):
-        return self.until("document.getElementById('video').readyState >= 1")
-
-    def card(self, name):
-        return self.page.evaluate(
-            """name => [...document.querySelectorAll('.card')]
-              .find(c => c.querySelector('dt').textContent === name).querySelector('dd').innerText""",
-            name,
-        )
-
-
-@pytest.fixture
-def opened(browser):
-    """``opened(address, **context options)`` -> Watched; fails the test if the page complained."""
-    windows = []
-
-    def open_page(address, **options):
-        windows.append(Watched(browser, str(address), **options))
-        return windows[-1]
-
-    yield open_page
-    complaints = [c for w in windows for c in w.complaints]
-    for window in windows:
-        window.context.close()
-    assert complaints == []
 
 
 @pytest.fixture

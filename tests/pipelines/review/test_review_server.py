@@ -30,6 +30,7 @@ from tests.pipelines.review.review_data import (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    """Instead of the browser's: two videos with detections at any time."""
     folder = tmp_path_factory.mktemp("review")
     make_data(folder)
     return folder

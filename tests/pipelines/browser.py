@@ -1,0 +1,52 @@
+"""Pages in a real, headless Chromium: what the tests of the report and of the review share."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+needs_chromium = pytest.mark.skipif(
+    importlib.util.find_spec("playwright") is None or not Path(CHROMIUM).exists(),
+    reason=f"needs playwright and {CHROMIUM}",
+)
+
+
+class Watched:
+    """A page with everything it complained about and asked for."""
+
+    def __init__(self, browser, address, **options):
+        self.context = browser.new_context(**{"viewport": {"width": 1366, "height": 900}, **options})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.expected = "(?!)"  # of what the page may complain: a pattern
+        self.complaints, self.requests, self.answers = [], [], []
+        self.page.on("console", lambda m: self.complaints.append(m.text))
+        self.page.on("pageerror", lambda e: self.complaints.append(str(e)))
+        self.page.on("request", lambda r: self.requests.append(r.url))
+        self.page.on("response", lambda r: self.answers.append((r.url, r.status)))
+        self.page.goto(address)
+
+    def time(self):
+        return self.page.evaluate("document.getElementById('video').currentTime")
+
+    def until(self, expression):
+        """Wait; the page's policy forbids Playwright's own way, which evaluates a string in the page."""
+        for _ in range(1200):
+            if self.page.evaluate(expression):
+                return self
+            self.page.wait_for_timeout(25)
+        raise AssertionError(f"never came true: {expression}")
+
+    def ready(self):
+        return self.until("document.getElementById('video').readyState >= 1")
+
+    def card(self, name):
+        return self.page.evaluate(
+            """name => [...document.querySelectorAll('.card')]
+              .find(c => c.querySelector('dt').textContent === name).querySelector('dd').innerText""",
+            name,
+        )
