@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 _PATH = click.Path(path_type=Path)
+_ALL = 10**9
 
 
 @click.command()
@@ -36,6 +37,19 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing page.")
 @click.option(
+    "--next", "count", type=click.IntRange(1), help="Print this many stretches to look at next, and end."
+)
+@click.option(
+    "--against",
+    multiple=True,
+    type=_PATH,
+    help="Other predictions, whose disagreement is looked at; may be given often.",
+)
+@click.option("--threshold", type=float, help="Score from which a detection counts; the model's by default.")
+@click.option("--thresholds", type=_PATH, help="File of scores by class (thresholds.json of a model).")
+@click.option("--seed", default=0, show_default=True, help="Seed of the random stretches of --next.")
+@click.option("--json", "as_json", is_flag=True, help="Print --next as JSON.")
+@click.option(
     "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port; 0: any free one."
 )
 @click.option("--open/--no-open", "open_browser", default=True, help="Open the browser.")
@@ -49,6 +63,12 @@ def command(
     max_per_video: int,
     page: Path | None,
     overwrite: bool,
+    count: int | None,
+    against: tuple[Path, ...],
+    threshold: float | None,
+    thresholds: Path | None,
+    seed: int,
+    as_json: bool,
     port: int,
     open_browser: bool,
 ) -> None:
@@ -64,6 +84,7 @@ def command(
       longtal review predictions.json --videos videos/ --out corrections.json
       longtal review runs/first --out corrections.json
       longtal review --videos videos/ --labels walk,run,jump --out corrections.json
+      longtal review predictions.json --videos videos/ --threshold 0.3 --next 20
     """
     from pipelines.review import (
         OutputFile,
@@ -78,9 +99,24 @@ def command(
     if page is not None:
         require_new([page], overwrite)
     names = [name for name in (labels or "").split(",") if name.strip()]
-    review = collect_review(source, videos, annotations, subset, names, max_per_video)
+    # what to look at next is chosen among all detections
+    most = max_per_video if count is None else _ALL
+    review = collect_review(source, videos, annotations, subset, names, most)
     for note in review.notes:
         console.log.info(note)
+    if count is not None:
+        from pipelines.review.next import NextOptions, items_table, known_lines, look_next
+
+        sitting = look_next(source, review, out, NextOptions(count, threshold, thresholds, against, seed))
+        for note in sitting.notes:
+            console.log.warning(note)
+        if as_json:
+            console.print_json(sitting.to_json())
+            return
+        console.print_table(items_table(sitting.queue))
+        for line in known_lines(sitting.estimate):
+            console.out.print(line, markup=False)
+        return
     with OutputFile(out) as file:
         state = ReviewState(review, file)
         if page is not None:

@@ -18,6 +18,7 @@ from pipelines.review.run import Review, ReviewError
 from tal.annotations.corrections import (
     VERSION,
     Corrections,
+    Sample,
     VideoCorrections,
     corrections_json,
     parse_corrections,
@@ -126,6 +127,32 @@ class ReviewState:
             self._saved = saved
             self._documents[video_id] = Document(video, now.version + 1)
             return self._documents[video_id]
+
+    def corrections(self) -> Corrections:
+        """All documents of the review as they stand."""
+        with self._lock:
+            return Corrections(self.labels, {key: d.video for key, d in self._documents.items()})
+
+    def keep_samples(self, drawn: Mapping[str, Sequence[Sample]]) -> None:
+        """Note random stretches that were drawn, on the disk.
+
+        Raises
+        ------
+        OutputError, AnnotationError
+            as `save`.
+        """
+        if not drawn:
+            return
+        with self._lock:
+            self._look()
+            saved = dict(self._saved)
+            for key, samples in drawn.items():
+                now = self._documents[key].video
+                saved[key] = replace(now, sampled=(*now.sampled, *samples))
+            self._stamp = self._file.write(self._text(saved))
+            self._saved = saved
+            for key in drawn:
+                self._documents[key] = Document(saved[key], self._documents[key].version + 1)
 
     def _text(self, videos: Mapping[str, VideoCorrections]) -> bytes:
         whole = corrections_json(Corrections(self.labels, videos))

@@ -28,7 +28,7 @@ from tal.errors import EvaluationError
 from tal.metrics.matching import candidate_pairs, match
 from tal.metrics.table import build_table
 from tal.review.doubts import Detections, Thresholds
-from tal.review.spans import covers, total_s
+from tal.review.spans import covers, subtract, total_s
 
 FloatArray = NDArray[np.float64]
 
@@ -136,7 +136,9 @@ def estimate(
     in_reviewed = [(v, span) for v, all_spans in reviewed.items() for span in all_spans]
     right, judged = (int(part.sum()) for part in found.counts(in_reviewed))
     return Estimate(
-        reviewed_s=sum(map(total_s, reviewed.values())),
+        reviewed_s=sum(
+            total_s(subtract((0.0, d), subtract((0.0, d), reviewed[v]))) for v, d in durations.items()
+        ),
         total_s=float(sum(durations.values())),
         drawn=len(drawn),
         seen=len(seen),
