@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -29,6 +30,11 @@ _ALL = 10**9
     default=200,
     show_default=True,
     help="Number of detections per video on the page; the best are kept.",
+)
+@click.option(
+    "--copies",
+    type=_PATH,
+    help="Folder for copies of videos that browsers do not play; default: the user's cache.",
 )
 @click.option(
     "--page",
@@ -61,6 +67,7 @@ def command(
     labels: str | None,
     out: Path,
     max_per_video: int,
+    copies: Path | None,
     page: Path | None,
     overwrite: bool,
     count: int | None,
@@ -88,9 +95,11 @@ def command(
     """
     from pipelines.review import (
         OutputFile,
+        Proxies,
         ReviewServer,
         ReviewState,
         collect_review,
+        default_folder,
         write_page,
     )
     from pipelines.shared import console
@@ -123,7 +132,10 @@ def command(
             write_page(review, state, page, overwrite)
             console.out.print(f"{page}: {len(review.videos)} videos", markup=False)
             return
-        with ReviewServer(review, state, port) as server:
+        with (
+            closing(Proxies(copies or default_folder())) as proxies,
+            ReviewServer(review, state, proxies, port) as server,
+        ):
             console.out.print(f"{server.address}  ({len(review.videos)} videos; Ctrl-C ends)", markup=False)
             if open_browser:
                 click.launch(server.address)

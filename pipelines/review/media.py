@@ -41,6 +41,11 @@ def read_media(path: Path) -> Media:
     return Media(index.times_s, index.duration_s, index.fps, _plays(path, index))
 
 
+def may_play(path: Path) -> bool:
+    """Whether browsers may play a file, by its name alone; `Media.plays` knows."""
+    return path.suffix.lower() in _PLAYED
+
+
 def _plays(path: Path, index: PacketIndex) -> bool:
     codecs = _PLAYED.get(path.suffix.lower(), ())
     plain = not (index.counted or index.edited or index.lead or index.numbering is not None)

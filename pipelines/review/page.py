@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.report.page import assemble, asset, beside
+from pipelines.review.media import may_play
 from pipelines.review.run import Review, ReviewVideo
 from pipelines.review.state import ReviewState
 from pipelines.shared.files import write_text
@@ -16,7 +17,7 @@ from tal.annotations.corrections import VERSION
 # In this order: each builds on those before it. First those of the report.
 _SHARED = ("dom", "timeline", "player", "videos")
 _SCRIPTS = (
-    *("document", "board", "undos", "saver", "media", "list", "lanes", "edges"),
+    *("document", "board", "undos", "saver", "media", "copies", "list", "lanes", "edges"),
     *("judging", "controls", "main"),
 )
 
@@ -38,10 +39,15 @@ def render_page(
     """
 
     def video(number: int, item: ReviewVideo) -> dict[str, Any]:
-        src = f"video/{number}" if url_of is None else item.file and url_of(item.file)
+        src = None
+        if item.file is not None and url_of is not None:
+            src = url_of(item.file)
+        elif item.file is not None and may_play(item.file):
+            src = f"video/{number}"
         return {
             "id": item.id,
-            "src": src if item.file is not None else None,
+            "src": src,
+            "file": item.file is not None,
             "found": [[d.label, d.start_s, d.end_s, d.score] for d in item.detections],
             "lastEnd": item.last_end_s,
             "document": state.document(item.id).to_json(),

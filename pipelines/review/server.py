@@ -12,6 +12,7 @@ import secrets
 import time
 from contextlib import suppress
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from featstore.documents import parse_json
 from pipelines.report.loopback import LoopbackServer, PageHandler
 from pipelines.review.media import Media, read_media
 from pipelines.review.page import render_page
+from pipelines.review.proxies import Proxies
 from pipelines.review.run import Review, ReviewError
 from pipelines.review.state import DocumentError, ReviewState, StaleError
 from tal.errors import LongtalError, VideoError
@@ -29,15 +31,16 @@ TOKEN_HEADER = "X-Longtal-Token"
 MOST_BYTES = 4 << 20
 # For all of a request's body.
 _BODY_S = 20.0
-_PLACE = re.compile(r"(video|times|document)/(\d{1,9})", re.ASCII)
+_PLACE = re.compile(r"(video|times|document|copy|status)/(\d{1,9})", re.ASCII)
 
 
 class ReviewServer(LoopbackServer):
-    """Serves the page of a review, its videos, and takes what it sends."""
+    """Serves the page of a review, its videos and their copies, and takes what the page sends."""
 
-    def __init__(self, review: Review, state: ReviewState, port: int = 0) -> None:
+    def __init__(self, review: Review, state: ReviewState, proxies: Proxies, port: int = 0) -> None:
         self.review = review
         self.state = state
+        self.proxies = proxies
         self.token = secrets.token_urlsafe(24)
         try:
             super().__init__(_Handler, port)
@@ -74,8 +77,12 @@ class _Handler(PageHandler):
             self.refuse(HTTPStatus.NOT_FOUND)
         elif what == "video":
             self.send_file(video.file)
-        else:
+        elif what == "copy":
+            self._copy_of(video.file)
+        elif what == "times":
             self._times(number)
+        else:
+            self._status(number, video.file)
 
     def do_POST(self) -> None:
         name = self.inside()
@@ -89,11 +96,15 @@ class _Handler(PageHandler):
         if body is None:
             self.close_connection = True  # what was sent is not read: it must not be taken for a request
             return
-        place = self._place(name)
-        if place is None or place[0] != "document":
+        what, number = self._place(name) or ("", 0)
+        if what == "document":
+            self._save(number, body)
+        elif what == "copy" and (file := self.server.review.videos[number].file) is not None:
+            with suppress(OSError):  # the video is gone, which its status says
+                self.server.proxies.start(file)
+            self._status(number, file)
+        else:
             self.refuse(HTTPStatus.NOT_FOUND)
-            return
-        self._save(place[1], body)
 
     def _place(self, name: str) -> tuple[str, int] | None:
         """(what, number of the video) of an address, where there is such a video."""
@@ -101,6 +112,21 @@ class _Handler(PageHandler):
         if place is None or int(place.group(2)) >= len(self.server.review.videos):
             return None
         return place.group(1), int(place.group(2))
+
+    def _copy_of(self, video: Path) -> None:
+        try:
+            self.send_file(self.server.proxies.path(video))
+        except OSError:  # the video is gone
+            self.refuse(HTTPStatus.NOT_FOUND)
+
+    def _status(self, number: int, video: Path) -> None:
+        """Whether browsers play a video, and how far its copy is."""
+        try:
+            media = self.server.media(number)
+            assert media is not None
+            self._json({"plays": media.plays, **self.server.proxies.state(video)})
+        except (LongtalError, OSError) as error:
+            self._json({"error": str(error)}, HTTPStatus.UNPROCESSABLE_ENTITY)
 
     def _times(self, number: int) -> None:
         """When each picture comes, as little-endian float64; the duration stands last."""

@@ -29,7 +29,8 @@ class Board {
       original: null,
       time: "",
     }));
-    const video = { number, id: raw.id, src: raw.src, hasTruth: true, detections, lastEnd: raw.lastEnd, times: null };
+    const { id, src, file, lastEnd } = raw;
+    const video = { number, id, src, file, lastEnd, hasTruth: true, detections, times: null };
     this.adopt(video, raw.document);
     return video;
   }

@@ -109,7 +109,10 @@ async function openVideo(number) {
   redraw(null);
   player.seek(0);
   await look();
-  if (!video.times && data.token && video.src) await learnTimes(video);
+  if (!data.token || !video.file) return;
+  if (!video.src) makeCopy(video);
+  if (!video.times) await learnTimes(video);
+  if (video.src && !video.copied) checkPlays(video);
 }
 
 /** Ask for the times of a video's pictures; with them edges lie on pictures. */

@@ -68,6 +68,27 @@ class ReviewPlayer extends Player {
     this.seek(Math.min(last, this.beside(this.pictureTime, by)));
   }
 
+  /** What does not play gets a copy; a copy that does not play, and what has no server, is told. */
+  fail() {
+    const video = this.video;
+    if (!this.media.getAttribute("src")) return;
+    if (data.token && video.file && !video.copied && !this.local.has(video.id)) {
+      this.clear();
+      this.state();
+      makeCopy(video);
+    } else super.fail();
+  }
+
+  /** Show how far a copy is, 0 to 1, in the place of the video; null: nothing is under way. */
+  progress(text, share) {
+    this.clear();
+    this.say(text);
+    const bar = byId("no-video-progress");
+    bar.hidden = share === null;
+    bar.value = share || 0;
+    byId("no-video-choose").hidden = share !== null;
+  }
+
   seek(seconds) {
     this.time = Math.min(this.video.duration, Math.max(0, seconds));
     this.asked = this.time + INSIDE_S;

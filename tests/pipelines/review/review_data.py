@@ -5,10 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from pipelines.review import OutputFile, ReviewServer, ReviewState, collect_review
+from pipelines.review import OutputFile, Proxies, ReviewServer, ReviewState, collect_review
 from tests.pipelines.report.report_data import make_annotations, make_predictions, make_video
 
 
@@ -25,8 +25,11 @@ def serving(folder: Path, out: Path | None = None, **options):
     """A running server of the folder's review, with ``out`` (default: ``folder/corrections.json``)."""
     options = {"source": folder / "predictions.json", "videos_dir": folder / "videos", **options}
     review = collect_review(**options)
-    with OutputFile(out or folder / "corrections.json") as file:
-        server = ReviewServer(review, ReviewState(review, file))
+    with (
+        OutputFile(out or folder / "corrections.json") as file,
+        closing(Proxies(folder / "copies")) as proxies,
+    ):
+        server = ReviewServer(review, ReviewState(review, file), proxies)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:

@@ -333,7 +333,7 @@ def test_a_connection_on_which_nothing_comes_is_closed(folder, out, monkeypatch)
 def test_it_listens_on_loopback_only(server):
     assert server.server_address[0] == "127.0.0.1"
     with pytest.raises(ReviewError, match="--port 0"):
-        ReviewServer(server.review, server.state, server.server_address[1])
+        ReviewServer(server.review, server.state, server.proxies, server.server_address[1])
 
 
 @pytest.mark.parametrize(
