@@ -49,7 +49,7 @@ _ALL = 10**9
     "--against",
     multiple=True,
     type=_PATH,
-    help="Other predictions, whose disagreement is looked at; may be given often.",
+    help="Other predictions, as SOURCE, whose disagreement is looked at; may be given often.",
 )
 @click.option("--threshold", type=float, help="Score from which a detection counts; the model's by default.")
 @click.option("--thresholds", type=_PATH, help="File of scores by class (thresholds.json of a model).")

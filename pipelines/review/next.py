@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pandas as pd
 from pipelines.report.run_folder import read_predicted, read_run
 from pipelines.review.media import read_media
 from pipelines.review.output import OutputFile, ReviewLockedError
-from pipelines.review.run import Review, ReviewError
+from pipelines.review.run import Review, ReviewError, predictions_of
 from pipelines.review.state import ReviewState
 from tal.annotations import PREDICTION_COLUMNS, prediction_frame, read_predictions
 from tal.annotations.builder import first_ids
@@ -21,6 +21,7 @@ from tal.annotations.corrections import Corrections, read_corrections
 from tal.annotations.ids import align_ids
 from tal.inference.thresholds import read_thresholds
 from tal.review import ENOUGH, Estimate, Queue, estimate, next_items, record_samples
+from tal.review.doubts import Thresholds
 from tal.review.estimates import Interval
 
 
@@ -81,7 +82,7 @@ def look_next(source: Path | None, review: Review, out: Path, options: NextOptio
 def _look(
     review: Review,
     corrections: Corrections,
-    thresholds: Mapping[str, float] | float,
+    thresholds: Thresholds,
     options: NextOptions,
     notes: tuple[str, ...] = (),
 ) -> Sitting:
@@ -90,36 +91,39 @@ def _look(
         notes = (*notes, f"{len(unknown)} videos are left out, of unknown length: {first_ids(unknown)}")
     detections = [found for video in review.videos if video.id in durations for found in video.detections]
     found = prediction_frame(*([getattr(d, name) for d in detections] for name in PREDICTION_COLUMNS))
-    others: list[pd.DataFrame] = []
+    others: list[tuple[pd.DataFrame, Thresholds]] = []
     for path in options.against:
-        aligned, said = align_ids(read_predictions(path), list(durations))
-        others.append(aligned)
+        aligned, said = align_ids(read_predictions(predictions_of(path)), list(durations))
+        others.append((aligned, own_thresholds(path) or thresholds))
         notes = (*notes, *(f"{path.name}: {note}" for note in said))
     queue = next_items(found, durations, thresholds, corrections, others, options.count, options.seed)
     with_drawn = record_samples(corrections, queue)
     return Sitting(queue, estimate(found, durations, thresholds, with_drawn), notes)
 
 
-def _thresholds(source: Path | None, options: NextOptions) -> Mapping[str, float] | float:
-    """Those that were given, else the run's, else those that `predict` used."""
+def _thresholds(source: Path | None, options: NextOptions) -> Thresholds:
+    """Those that were given, else the source's own."""
     if options.threshold is not None:
         return options.threshold
     if source is None:
         return 0.0  # no detection has to reach it
     if options.thresholds_file is not None:
         return read_thresholds(options.thresholds_file)
-    if source is not None:
-        run = read_run(source)
-        folder = source if source.is_dir() else source.parent
-        # beside the predictions of `predict` lies its manifest
-        own = source.is_dir() or source.name == "predictions.json"
-        known = run.thresholds if run is not None else read_predicted(folder).thresholds if own else None
-        if known:
-            return known
+    if known := own_thresholds(source):
+        return known
     raise ReviewError(
         "no score is known from which a detection counts: give --threshold 0.3, or the model's "
         "--thresholds model/thresholds.json"
     )
+
+
+def own_thresholds(source: Path) -> dict[str, float] | None:
+    """A run's, or those that `predict` used, whose manifest lies beside its predictions."""
+    if (run := read_run(source)) is not None:
+        return run.thresholds
+    if source.is_dir():
+        return read_predicted(source).thresholds
+    return read_predicted(source.parent).thresholds if source.name == "predictions.json" else None
 
 
 def _durations(review: Review, corrections: Corrections) -> tuple[dict[str, float], list[str]]:

@@ -97,10 +97,7 @@ def collect_review(
         truth = truth.subset(subset)
     predictions = None
     if source is not None:
-        path = run.predictions if run is not None else _predictions_of(source)
-        if path is None:
-            raise ReviewError(f"{source} has no validation predictions yet: nothing to review")
-        predictions = read_predictions(path)
+        predictions = read_predictions(predictions_of(source))
         if truth is not None:
             predictions, renamed = align_ids(predictions, truth.videos)
             notes += renamed
@@ -124,7 +121,18 @@ def collect_review(
     )
 
 
-def _predictions_of(source: Path) -> Path:
+def predictions_of(source: Path) -> Path:
+    """A file of predictions; that of a run's newest validation; that of a folder that `predict` wrote.
+
+    Raises
+    ------
+    ReviewError
+        there is none.
+    """
+    if (run := read_run(source)) is not None:
+        if run.predictions is None:
+            raise ReviewError(f"{source} has no validation predictions yet: nothing to review")
+        return run.predictions
     if not source.is_dir():
         return source
     for name in ("predictions.json", "predictions.csv"):

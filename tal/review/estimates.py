@@ -7,7 +7,7 @@ estimator (Cochran, Sampling Techniques, 1977, chapter 6), and Wilson's interval
 ones that would vary as much (Korn and Graubard 1998; Franco et al. 2019).
 
 Not a bootstrap over stretches: where nearly all detections are right most resamples hold no error, and its
-interval missed the truth in 10 to 70 of 100 simulated reviews of 20 to 40 stretches.
+interval missed the truth in 15 to 70 of 100 simulated reviews of 20 to 40 stretches.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def next_items(
     durations: Mapping[str, float],
     thresholds: Thresholds,
     corrections: Corrections | None = None,
-    others: Sequence[pd.DataFrame] = (),
+    others: Sequence[tuple[pd.DataFrame, Thresholds]] = (),
     count: int = 20,
     seed: int = 0,
     options: QueueOptions | None = None,
@@ -95,7 +95,7 @@ def next_items(
         what was reviewed and drawn so far: reviewed time is not offered again, and a random stretch that was
         drawn before and not yet reviewed comes first.
     others
-        other predictions of the same videos: another run, another decoder.
+        other predictions of the same videos, another run's or another decoder's, with their thresholds.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def next_items(
             f"no duration is known of {len(missing)} predicted videos: {first_ids(missing)}"
         )
     found = Detections(predictions, thresholds)
-    rivals = [Detections(p[p["video_id"].astype(str).isin(list(durations))], thresholds) for p in others]
+    rivals = [Detections(p[p["video_id"].astype(str).isin(list(durations))], t) for p, t in others]
     known = corrections.videos if corrections is not None else {}
     reviewed = {video: known[video].reviewed if video in known else () for video in durations}
     chance = _Chance(durations, known, seed, options)

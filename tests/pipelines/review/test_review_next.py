@@ -112,6 +112,23 @@ def test_disagreement_with_another_file_is_looked_at(world):
     assert "disagreement" not in {item["reason"] for item in told(world, "--next", 20)["next"]}
 
 
+def test_another_run_counts_by_its_own_thresholds(world):
+    """The same detections at half the score, and half the threshold: nobody disagrees."""
+    other = json.loads((world / "predictions.json").read_text())
+    for found in other["results"].values():
+        for item in found:
+            item["score"] /= 2
+    (world / "other").mkdir()
+    (world / "other" / "predictions.json").write_text(json.dumps(other))
+    reasons = {item["reason"] for item in told(world, "--next", 20, "--against", world / "other")["next"]}
+    assert "disagreement" in reasons
+    (world / "other" / "manifest.json").write_text(
+        '{"thresholds": {"jump": 0.25, "squat": 0.25}, "videos": {}}'
+    )
+    reasons = {item["reason"] for item in told(world, "--next", 20, "--against", world / "other")["next"]}
+    assert "disagreement" not in reasons
+
+
 def test_thresholds_come_from_the_options_or_from_beside_the_predictions(world):
     review = collect_review(world / "predictions.json", world / "videos")
     out = world / "c.json"

@@ -78,8 +78,8 @@ def test_subtract_leaves_the_cells_outside(span: tuple[int, int], taken: list[tu
 @given(found=detections(), other=detections(), a=SPANS, b=SPANS, count=st.integers(1, 25))
 def test_items_are_new_time_inside_the_videos(found, other, a, b, count) -> None:  # type: ignore[no-untyped-def]
     known = reviewed(a=a, b=b)
-    queue = next_items(found, DURATIONS, 0.5, known, [other], count)
-    assert queue == next_items(found, DURATIONS, 0.5, known, [other], count)
+    queue = next_items(found, DURATIONS, 0.5, known, [(other, 0.5)], count)
+    assert queue == next_items(found, DURATIONS, 0.5, known, [(other, 0.5)], count)
     assert len(queue.items) <= count
     for item in queue.items:
         span = (item.start_s, item.end_s)
@@ -127,7 +127,7 @@ def test_disagreement_is_what_one_shows_and_the_other_does_not() -> None:
     assert about == [("y", 40), ("x", 40), ("x", 100)]
     assert "in other 1 alone" in found[0].detail
     assert list(disagreement(one, [one])) == []
-    items = next_items(mine, DURATIONS, 0.5, others=[theirs], count=2, options=NEVER_RANDOM).items
+    items = next_items(mine, DURATIONS, 0.5, others=[(theirs, 0.5)], count=2, options=NEVER_RANDOM).items
     assert [item.reason for item in items] == [NEAR, DISAGREEMENT]
 
 
@@ -155,7 +155,7 @@ def test_the_longest_empty_stretch_comes_first_and_in_parts() -> None:
 def test_reasons_take_turns_and_every_fifth_is_random() -> None:
     rows = [("a", 10.0 * k, 10.0 * k + 3, "x", 0.3 + k / 100) for k in range(29)]
     found = frame(*rows, ("b", 0, 1, "x", 0.9))
-    queue = next_items(found, DURATIONS, 0.5, others=[frame(("b", 0, 1, "x", 0.1))], count=20)
+    queue = next_items(found, DURATIONS, 0.5, others=[(frame(("b", 0, 1, "x", 0.1)), 0.5)], count=20)
     assert len(queue.items) == 20
     assert [k + 1 for k, item in enumerate(queue.items) if item.reason == RANDOM] == [5, 10, 15, 20]
     reasons = [item.reason for item in queue.items[:4]]
