@@ -40,7 +40,8 @@ def formats(as_json: bool) -> None:
 @click.option("--out", required=True, type=_FILE, help="File to write; for THUMOS14's text files a folder.")
 @click.option("--from", "source", default="auto", show_default=True, help="Format of the files read.")
 @click.option(
-    "--to", help="Format to write; default: by suffix (.json activitynet, .csv table, .txt elan, .eaf eaf)."
+    "--to",
+    help="Format to write; default: by suffix (.json activitynet, .csv table, .txt elan, .eaf, .boris).",
 )
 @click.option(
     "--subset",

@@ -28,7 +28,10 @@ _TABLE_ROWS = 40
     default="json",
     show_default=True,
     metavar="F,F",
-    help="Formats of the results: json, csv, srt, vtt, eaf, boris; predictions.json is always written.",
+    help=(
+        "Formats of the results: json, csv, srt, vtt, eaf, boris, boris_project; "
+        "predictions.json is always written."
+    ),
 )
 @click.option(
     "--threshold",

@@ -16,11 +16,8 @@ from tal.annotations.times import to_seconds
 from tal.errors import AnnotationError
 
 _NO_NUMBER = ("", "NA", "NAN", "NONE")
-_POINT, _NO_TIME, _AFTER = (
-    "point events",
-    "events without a time",
-    "events after the end of their media files",
-)
+POINT = "point events"
+_NO_TIME, _AFTER = "events without a time", "events after the end of their media files"
 _NUMBERS = ("Time", "Start (s)", "Stop (s)", "Time offset (s)", "Total length", "FPS")
 _USED = (
     "Observation id",
@@ -43,14 +40,14 @@ def is_events(header: set[str]) -> bool:
 
 
 @dataclass(frozen=True)
-class _Event:
-    """A state from its start to its stop, on the observation's clock."""
+class Event:
+    """A state from its start to its stop, on the observation's clock; ``cells`` are those of its row."""
 
     where: str
-    cells: Mapping[str, str]
     label: str
     start_s: float
     end_s: float
+    cells: Mapping[str, str] = field(default_factory=dict)
 
 
 def add_events(table: Table, top: int, options: ReadOptions, build: Builder) -> None:
@@ -73,30 +70,50 @@ def add_events(table: Table, top: int, options: ReadOptions, build: Builder) -> 
         observation = cells.get("Observation id", "") or next(iter(above["Observation id"]), "")
         by_observation[observation.strip()].append((where, cells))
     read = _aggregated if is_aggregated(set(below.header)) else _paired
-    seen: dict[str, set[str]] = defaultdict(set)  # video -> observations
-    found = _Found()
+    found = Findings()
     for observation, its_rows in by_observation.items():
         where, cells = its_rows[0]
         media = Media.read(cells, above, _number_reader(decimals, where))
         events = list(read(its_rows, decimals, build))
         times = ((event.start_s, media_name(event.cells)) for event in events)
         media.learn_names(times, where)
-        for video in _add(observation, cells, media, events, decimals, options, build, found):
-            seen[video].add(observation)
-    several = [video for video, observations in seen.items() if len(observations) > 1]
-    modified = sum(any(_modifiers(cells)) for _, cells in rows)
-    build.notes += found.notes(several, modified)
+        # "Total length" is that of all media; versions with "Source" call the time between two events so
+        total = cells.get("Total length", "") if len(media.names) <= 1 and "Source" not in cells else ""
+        number = _number_reader(decimals, f"{build.source}: observation {observation!r:.80}")
+        add_observation(
+            observation,
+            media,
+            events,
+            build,
+            found,
+            subset=options.subset,
+            total_s=number(total),
+            of_files=not cells.get("Observation type", "").startswith("From "),
+        )
+    found.modified = sum(any(_modifiers(cells)) for _, cells in rows)
+    build.notes += found.notes()
 
 
 @dataclass
-class _Found:
-    """What is worth a note: observations by what was found in them."""
+class Findings:
+    """What is worth a note: observations by what was found in them.
 
+    Attributes
+    ----------
+    modified
+        number of events with modifiers.
+    observations
+        video -> the observations that it is in.
+    """
+
+    modified: int = 0
+    observations: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     shifted: list[str] = field(default_factory=list)
     split: list[str] = field(default_factory=list)
     cameras: list[str] = field(default_factory=list)
 
-    def notes(self, several: Sequence[str], modified: int) -> Iterator[str]:
+    def notes(self) -> Iterator[str]:
+        several = [video for video, observations in self.observations.items() if len(observations) > 1]
         if self.shifted:
             shown = first_ids(self.shifted)
             yield f"the time offset of {len(self.shifted)} observations is subtracted: {shown}"
@@ -115,8 +132,8 @@ class _Found:
                 f"{len(several)} videos are in several observations, whose actions are taken together: "
                 f"{first_ids(several)}"
             )
-        if modified:
-            yield f"{modified} events have modifiers, which are not part of labels"
+        if self.modified:
+            yield f"{self.modified} events have modifiers, which are not part of labels"
 
 
 def _number_reader(decimals: Decimals, where: str) -> Number:
@@ -130,23 +147,23 @@ def _number_reader(decimals: Decimals, where: str) -> Number:
 
 def _aggregated(
     rows: Sequence[tuple[str, dict[str, str]]], decimals: Decimals, build: Builder
-) -> Iterator[_Event]:
+) -> Iterator[Event]:
     """States that have start and stop in one row."""
     for where, cells in rows:
         number = _number_reader(decimals, where)
         if cells.get("Behavior type", "").strip().upper() == "POINT":
-            build.leave(_POINT)
+            build.leave(POINT)
             continue
         start_s, end_s = number(cells["Start (s)"]), number(cells["Stop (s)"])
         if start_s is None or end_s is None:
             build.leave(_NO_TIME)
         else:
-            yield _Event(where, cells, cells["Behavior"].strip(), start_s, end_s)
+            yield Event(where, cells["Behavior"].strip(), start_s, end_s, cells)
 
 
 def _paired(
     rows: Sequence[tuple[str, dict[str, str]]], decimals: Decimals, build: Builder
-) -> Iterator[_Event]:
+) -> Iterator[Event]:
     """States of plain events: a STOP closes the START of its subject, behaviour and modifiers."""
     opened: dict[tuple[str, str], list[tuple[str, dict[str, str], float]]] = defaultdict(list)
     for where, cells in rows:
@@ -155,7 +172,7 @@ def _paired(
         key = (cells.get("Subject", "").strip(), label)
         time_s = _number_reader(decimals, where)(cells["Time"])
         if status == "POINT":
-            build.leave(_POINT)
+            build.leave(POINT)
         elif time_s is None:
             build.leave(_NO_TIME)
         elif status == "START" and not any(_modifiers(c) == _modifiers(cells) for _, c, _ in opened[key]):
@@ -164,7 +181,7 @@ def _paired(
             same = (o for o in opened[key] if _modifiers(o[1]) == _modifiers(cells))
             start = next(same, opened[key][0])
             opened[key].remove(start)
-            yield _Event(start[0], start[1], label, start[2], time_s)
+            yield Event(start[0], label, start[2], time_s, start[1])
         else:
             raise AnnotationError(
                 f"{where}: {status or 'no status'!r} of {label!r} does not fit the rows above"
@@ -181,27 +198,38 @@ def _modifiers(cells: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(cells[name].strip() for name in cells if name.startswith("Modifier"))
 
 
-def _add(
+def add_observation(
     observation: str,
-    cells: Mapping[str, str],
     media: Media,
-    events: Sequence[_Event],
-    decimals: Decimals,
-    options: ReadOptions,
+    events: Sequence[Event],
     build: Builder,
-    found: _Found,
-) -> Iterator[str]:
-    """Give an observation's files and events to ``build``; yields the video of each event."""
-    number = _number_reader(decimals, f"{build.source}: observation {observation!r:.80}")
+    found: Findings,
+    *,
+    subset: str,
+    total_s: float | None = None,
+    of_files: bool = True,
+) -> None:
+    """Give an observation's files and events to ``build``, and what is worth a note to ``found``.
+
+    Parameters
+    ----------
+    total_s
+        duration of the one file of which the media do not say it.
+    of_files
+        whether its files count without an event, too: those of pictures do not.
+
+    Raises
+    ------
+    AnnotationError
+        nothing says in which file an event is, or a name or time makes no sense.
+    """
 
     def add_video(part: Placed) -> str:
         video = video_id(part.file, observation) or PurePath(build.source).stem
-        build.video(video, options.subset, part.duration_s or number(total), part.fps)
+        build.video(video, subset, part.duration_s or total_s, part.fps)
         return video
 
-    # "Total length" is that of all media; versions with "Source" call the time between two events so
-    total = cells.get("Total length", "") if len(media.names) <= 1 and "Source" not in cells else ""
-    if not cells.get("Observation type", "").startswith("From "):  # pictures, or directories of images
+    if of_files:
         for file in media.files():
             add_video(file)
     for event in events:
@@ -213,6 +241,6 @@ def _add(
         for part in parts:
             video = add_video(part)
             build.segment(video, part.start_s, part.end_s, event.label, event.where)
-            yield video
+            found.observations[video].add(observation)
     found.cameras += media.cameras
     found.shifted += [observation] if media.offset_s else []

@@ -11,10 +11,6 @@ from tal.annotations.formats.base import FileContent
 
 _TABLE = "write a table with the columns video, start, end and label, in seconds"
 _FRAMES = f"{_TABLE} (a time is the frame's number divided by the video's frame rate)"
-_BORIS = (
-    "a BORIS project; in BORIS choose Observations > Export events > Tabular events (or Aggregated events) "
-    "and Tab Separated Values, and give that file"
-)
 _SPREADSHEET = "a spreadsheet; choose File > Save as there, the kind 'CSV UTF-8', and give that file"
 _SUBTITLES = f"subtitles; {_TABLE}"
 _ELAN = "has no annotations; give the .eaf file, or in ELAN choose File > Export As > Tab-delimited Text"
@@ -33,7 +29,6 @@ _LOOKED_AT, _FEW = 200, 2  # rows of a table
 _MANY_COLUMNS = 30  # more are coordinates of poses, with the actions behind them
 # Suffix -> what the file is, and what to do.
 _BY_SUFFIX = {
-    ".boris": _BORIS,
     ".textgrid": f"a Praat TextGrid; in ELAN choose File > Import > Praat TextGrid File, or {_TABLE}",
     ".anvil": f"an Anvil file; {_TABLE}",
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), _SPREADSHEET),
@@ -133,7 +128,6 @@ _LABEL_STUDIO = (
 )
 # Whether parsed JSON is of a tool; what it is, and what to do. The first that fits counts.
 _BY_KEYS: tuple[tuple[Callable[[Any], bool], str], ...] = (
-    (_has("behaviors_conf", "observations"), _BORIS),
     (_is_label_studio, _LABEL_STUDIO),
     (_has("images", "annotations", "categories"), f"COCO JSON (boxes of pictures, without times); {_FRAMES}"),
     (_has("categories", "items"), f"a Datumaro export, of CVAT say (marks of frames); {_FRAMES}"),

@@ -8,6 +8,7 @@ from pathlib import Path
 from tal.annotations.formats import (
     activitynet,
     boris,
+    boris_project,
     charades,
     eaf,
     elan,
@@ -23,6 +24,7 @@ from tal.errors import AnnotationError
 
 # Asked in this order what a file is: forms with marks of their own before general ones.
 FORMATS: tuple[Format, ...] = (
+    boris_project.FORMAT,
     multithumos.FORMAT,
     activitynet.FORMAT,
     thumos.FORMAT,
@@ -37,9 +39,9 @@ FORMATS: tuple[Format, ...] = (
 )
 # Formats of annotations by each of their names.
 BY_NAME: Mapping[str, Format] = {name: f for f in FORMATS if f.read is not None for name in f.names}
-# What `predict --format` can name.
+# What `predict --format` can name; first the form that is always written.
 PREDICTION_FILES: Mapping[str, PredictionFiles] = {
-    f.predictions.name: f.predictions for f in FORMATS if f.predictions is not None
+    f.predictions.name: f.predictions for f in (activitynet.FORMAT, *FORMATS) if f.predictions is not None
 }
 _BY_SUFFIX = {suffix: f for f in FORMATS if f.read is not None for suffix in f.suffixes}
 
