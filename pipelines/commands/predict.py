@@ -29,7 +29,7 @@ _TABLE_ROWS = 40
     show_default=True,
     metavar="F,F",
     help=(
-        "Formats of the results: json, csv, srt, vtt, eaf, boris, boris_project; "
+        "Formats of the results: json, csv, srt, vtt, eaf, boris, boris_project, label_studio; "
         "predictions.json is always written."
     ),
 )

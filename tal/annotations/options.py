@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def _unknown(video_id: str) -> None:
+    return None
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,9 @@ class ReadOptions:
         name of the subset where the file gives none.
     target
         EPIC-KITCHENS' "verb", "noun" or "action".
+    time_stamps
+        id -> seconds at which each frame of the video begins, or None where they are not known: for formats
+        that count frames and do not say how many a second.
     labels
         a file of class names; None: the data set's own, if it lies beside the annotations.
     """
@@ -29,3 +37,4 @@ class ReadOptions:
     subset: str = ""
     target: str = "action"
     labels: Path | None = None
+    time_stamps: Callable[[str], Sequence[float] | None] = _unknown

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +29,7 @@ def read_annotations(
     target: str = "action",
     labels: Path | None = None,
     info: Path | None = None,
+    time_stamps: Callable[[str], Sequence[float] | None] | None = None,
 ) -> AnnotationSet:
     """Read annotations of any format.
 
@@ -36,7 +37,7 @@ def read_annotations(
     ----------
     file_format
         a name in `tal.annotations.formats.registry.BY_NAME`, or "auto": told by name and content.
-    keep_duplicates, ignore_labels, subset, target, labels
+    keep_duplicates, ignore_labels, subset, target, labels, time_stamps
         see `ReadOptions`.
     info
         a table of videos that fills in what the annotations lack.
@@ -48,6 +49,8 @@ def read_annotations(
     """
     path = Path(path)
     options = ReadOptions(keep_duplicates, tuple(ignore_labels), subset, target, labels)
+    if time_stamps is not None:
+        options = replace(options, time_stamps=time_stamps)
     try:
         chosen = detect_format(path) if file_format == "auto" else find_format(file_format)
         assert chosen.read is not None, "formats of detections alone detect nothing"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tal.annotations.builder import Builder
-from tal.annotations.detection import Detection, milliseconds
+from tal.annotations.detection import Detection, by_video, milliseconds
 from tal.annotations.files import check_name, describe_json, load_json, path_text
 from tal.annotations.formats.base import FileContent, Format, PredictionFiles, refuse_names
 from tal.annotations.formats.boris_events import POINT, Event, Findings, add_observation
@@ -177,10 +177,8 @@ def write_boris_project(annotations: AnnotationSet, path: Path) -> None:
 def write_boris_predictions(detections: Sequence[Detection], videos: Mapping[str, Path], path: Path) -> None:
     """Write detections: each video's observation refers to its file."""
     observations = {}
-    for name in dict.fromkeys([*videos, *(d.video_id for d in detections)]):
-        states = [
-            (d.label, *d.milliseconds, f"score={d.score:.6g}") for d in detections if d.video_id == name
-        ]
+    for name, own in by_video(detections, videos).items():
+        states = [(d.label, *d.milliseconds, f"score={d.score:.6g}") for d in own]
         file = path_text(videos[name].absolute()) if name in videos else _file_of(name)
         observations[name] = observation_json(file, states)
     labels = sorted({d.label for d in detections})

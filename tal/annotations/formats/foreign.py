@@ -112,23 +112,12 @@ def _any_item(*keys: str) -> Callable[[Any], bool]:
     return test
 
 
-def _is_label_studio(content: Any) -> bool:
-    if not isinstance(content, list):
-        return False
-    tasks = [task for task in content if isinstance(task, dict)]
-    results = (a for task in tasks for a in task.get("annotations") or task.get("completions") or ())
-    return any(isinstance(a, dict) and "result" in a for a in results) or any(
-        {"annotation_id", "annotator"} <= task.keys() for task in tasks
-    )
-
-
 _LABEL_STUDIO = (
-    "tasks of Label Studio (Export > JSON or JSON-MIN); times of its TimelineLabels are frames ('ranges'), "
-    f"those of its Labels are seconds ('start', 'end'): {_FRAMES}"
+    "a short export of Label Studio (JSON-MIN or CSV); there choose Export > JSON, and give that file"
 )
 # Whether parsed JSON is of a tool; what it is, and what to do. The first that fits counts.
 _BY_KEYS: tuple[tuple[Callable[[Any], bool], str], ...] = (
-    (_is_label_studio, _LABEL_STUDIO),
+    (_any_item("annotation_id", "annotator"), _LABEL_STUDIO),
     (_has("images", "annotations", "categories"), f"COCO JSON (boxes of pictures, without times); {_FRAMES}"),
     (_has("categories", "items"), f"a Datumaro export, of CVAT say (marks of frames); {_FRAMES}"),
     (_any_item("tags", "shapes", "tracks"), f"a task backup of CVAT (boxes and tags of frames); {_FRAMES}"),

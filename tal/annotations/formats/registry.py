@@ -13,6 +13,7 @@ from tal.annotations.formats import (
     eaf,
     elan,
     epic,
+    label_studio,
     multithumos,
     subtitles,
     tables,
@@ -25,6 +26,7 @@ from tal.errors import AnnotationError
 # Asked in this order what a file is: forms with marks of their own before general ones.
 FORMATS: tuple[Format, ...] = (
     boris_project.FORMAT,
+    label_studio.FORMAT,
     multithumos.FORMAT,
     activitynet.FORMAT,
     thumos.FORMAT,

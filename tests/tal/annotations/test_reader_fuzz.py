@@ -156,6 +156,12 @@ JSON = (
     '{"subset": "test", "duration":'
     ' 9.5, "fps": 25, "frame": 225, "url": "u", "annotations": [{"label": "a", "segment": [1, 2.5]}]}}}'
 )
+TASKS = (
+    '[{"id": 1, "data": {"video": "/data/upload/1/0a1b2c3d-v.mp4", "framerate": "30000/1001"}, '
+    '"annotations": [{"was_cancelled": false, "result": [{"type": "timelinelabels", "value": {"ranges": '
+    '[{"start": 1, "end": 61}], "timelinelabels": ["jump"]}}, {"type": "labels", "value": {"start": 1.5, '
+    '"end": 2, "labels": ["run"]}}]}], "predictions": []}]'
+)
 EPIC = (
     "video_id,start_timestamp,stop_timestamp,verb,verb_class,noun,noun_class\n"
     "v,00:00:01.5,00:00:02,put,0,cup,1\n"
@@ -175,6 +181,7 @@ SEEDS = {
         [ELAN, "act\t\t1.0\t1000\t2.0\t2000\twave\n", "act\t00:00:01.0\t00:00:02.0\twave\tv.eaf\n"],
     ),
     "boris": ("b.tsv", [BORIS, OLD_BORIS, AGGREGATED]),
+    "label_studio": ("l.json", [TASKS]),
     "predictions.json": (
         "p.json",
         ['{"results": {"v": [{"label": "a", "score": 0.5, "segment": [1, 2]}], "w": []}}'],

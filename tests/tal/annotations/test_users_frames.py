@@ -36,7 +36,11 @@ def test_labels_of_every_frame_are_told(tmp_path, name, content):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("ls.csv", "annotation_id,annotator,id,lead_time,video\n1,1,1,2.3,a.mp4\n", "tasks of Label Studio"),
+        (
+            "ls.csv",
+            "annotation_id,annotator,id,lead_time,video\n1,1,1,2.3,a.mp4\n",
+            "a short export of Label Studio",
+        ),
         (
             "m.csv",
             "Marker Name\tIn\tOut\nx\t00:00:01:12\t00:00:02:00\n".encode("utf-16"),

@@ -138,9 +138,6 @@ PERCEPTION = {
     "video_0": {"metadata": {"split": "train"}, "action_localisation": [{"id": 0, "timestamps": [0, 9]}]}
 }
 EGO = {"version": "1", "videos": [{"video_uid": "u", "clips": []}]}
-LABEL_STUDIO = [
-    {"id": 1, "annotations": [{"result": [{"value": {"ranges": []}}]}], "data": {"video": "a.mp4"}}
-]
 VIA = {"project": {}, "config": {}, "attribute": {}, "file": {}, "metadata": {}, "view": {}}
 
 
@@ -154,7 +151,6 @@ VIA = {"project": {}, "config": {}, "attribute": {}, "file": {}, "metadata": {},
             "'video', 'label'",
         ),
         (EGO, "Ego4D", "'version', 'videos'"),
-        (LABEL_STUDIO, r"Label Studio \(Export > JSON or JSON-MIN\)", "'id', 'annotations', 'data'"),
         ([{"id": 1, "video": "a", "annotator": 1, "annotation_id": 3}], "Label Studio", "'annotator'"),
         ({"images": [], "annotations": [], "categories": []}, "COCO", "'images'"),
         ({"info": {}, "categories": {}, "items": []}, "Datumaro", "'items'"),
