@@ -7,7 +7,7 @@ class Board {
     this.hasTruth = false; // the list has no errors to sort by
     this.matched = 0;
     this.videos = data.videos.map((raw, number) => this.read(raw, number));
-    this.counts = { video: (state, number) => ({ errors: 0, found: this.open(state, this.videos[number]).length }) };
+    this.counts = { video: (state, number) => ({ errors: 0, found: this.count(state, this.videos[number]) }) };
   }
 
   numberOf(label) {
@@ -51,7 +51,8 @@ class Board {
       ...video.detections.filter((found) => !judged.has(keyOf(found))),
       ...doc.items.filter((item) => item.kind === "rejected"),
     ];
-    const last = Math.max(video.lastEnd, 0, ...doc.items.map((item) => item.end));
+    const spans = [...doc.reviewed, ...video.wire.sampled.map(({ segment }) => segment)];
+    const last = Math.max(video.lastEnd, 0, ...doc.items.map((item) => item.end), ...spans.map(([, end]) => end));
     video.duration = Math.max(video.ends || video.wire.duration || 0, last) || 1;
     this.matched += 1; // the timeline draws anew
   }
@@ -78,9 +79,29 @@ class Board {
       .sort((a, b) => a.start - b.start || a.end - b.end);
   }
 
+  /** How many wait, counted anew only where that can have changed: a list can have thousands of videos. */
+  count(state, video) {
+    const { threshold, label } = state;
+    const old = video.counted;
+    if (!old || old.doc !== video.doc || old.threshold !== threshold || old.label !== label) {
+      video.counted = { doc: video.doc, threshold, label, open: this.open(state, video).length };
+    }
+    return video.counted.open;
+  }
+
   isReviewed(video) {
-    const [first] = video.doc.reviewed;
-    return Boolean(first) && first[0] <= 0 && first[1] >= video.duration - 1e-3;
+    return this.isSeen(video, [0, video.duration]);
+  }
+
+  /** Whether a stretch was looked at in full. */
+  isSeen(video, [start, end]) {
+    return video.doc.reviewed.some((span) => span[0] <= start + 1e-3 && span[1] >= end - 1e-3);
+  }
+
+  /** Stretches that were drawn by chance and are still to be looked at, by time. */
+  drawn(video) {
+    const spans = video.wire.sampled.map(({ segment }) => segment);
+    return spans.filter((span) => !this.isSeen(video, span)).sort((a, b) => a[0] - b[0]);
   }
 
   /** The whole file as it would be saved, for a download. */

@@ -23,11 +23,13 @@ const ACTIONS = [
   ["U", "redo", "redo", () => undo(1)],
   ["m", "reviewed", "the whole video is looked at; again: not", () => markReviewed(currentVideo().duration)],
   ["M", "reviewed-here", "looked at up to here", () => markReviewed(player.time)],
+  ["g", "next-drawn", "next stretch drawn by chance (longtal review --next)", () => stepDrawn()],
+  ["y", "drawn", "this drawn stretch is looked at", () => markDrawn()],
   [",", "frame-back", "a picture back", () => player.step(-1)],
   [".", "frame-on", "a picture on", () => player.step(1)],
   ["←", null, "one second back", () => player.seek(player.time - 1)],
   ["→", null, "one second on", () => player.seek(player.time + 1)],
-  ["l", "loop", "loop the selected segment", () => toggleLoop()],
+  ["l", "loop", "loop the selected segment, else the drawn stretch", () => toggleLoop()],
   ["<", null, "slower", () => setRate(-1)],
   [">", null, "faster", () => setRate(1)],
   ["v", null, "next video", () => openVideo(list.neighbour(1))],
@@ -77,10 +79,16 @@ function removeSelected() {
 
 function toggleLoop() {
   state.loop = !state.loop;
-  player.loop = () => (state.loop ? state.selected : null);
-  if (state.loop && state.selected) player.seek(state.selected.start);
+  player.loop = () => (state.loop ? loopSpan() : null);
+  if (state.loop && loopSpan()) player.seek(loopSpan().start);
   else if (state.loop) say("Select a bar, and it is what is looped.");
   showControls();
+}
+
+/** What a loop repeats: the selected segment, else the drawn stretch that was gone to. */
+function loopSpan() {
+  const [start, end] = state.stretch || [];
+  return state.selected || (state.stretch && { start, end });
 }
 
 /** The next slower or faster speed, or one by its number. */

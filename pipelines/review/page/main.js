@@ -13,6 +13,7 @@ const state = {
   selected: null,
   newLabel: 0, // of the next segment
   mark: null, // where it begins
+  stretch: null, // drawn by chance, and gone to
   loop: false,
 };
 const saver = new Saver(board, data.token, {
@@ -102,7 +103,7 @@ function select(item) {
 }
 
 async function openVideo(number) {
-  Object.assign(state, { video: number, selected: null, mark: null, zoom: 1 });
+  Object.assign(state, { video: number, selected: null, mark: null, stretch: null, zoom: 1 });
   const video = currentVideo();
   byId("video-title").textContent = video.id;
   player.load(video);
@@ -187,6 +188,8 @@ function start() {
   byId("rejected-sign").textContent = KIND_SIGN.rejected;
   const has = board.videos.some((video) => video.detections.length);
   for (const id of ["threshold-field", "accept", "reject", "next-open", "prev-open"]) byId(id).hidden = !has;
+  const drawn = board.videos.some((video) => video.wire.sampled.length);
+  for (const id of ["next-drawn", "drawn"]) byId(id).hidden = !drawn;
   wire();
   showLegend();
   if (data.token) showSaving("saved", "Saved");

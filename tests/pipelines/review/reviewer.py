@@ -28,6 +28,8 @@ BUTTONS = {
     ",": "frame-back",
     ".": "frame-on",
     "l": "loop",
+    "g": "next-drawn",
+    "y": "drawn",
     "n": "next-open",
     "p": "prev-open",
     "+": "zoom-in",

@@ -4,7 +4,13 @@ from itertools import pairwise
 
 import pytest
 
-from tal.annotations.corrections import read_corrections
+from tal.annotations.corrections import (
+    Corrections,
+    Sample,
+    VideoCorrections,
+    read_corrections,
+    write_corrections,
+)
 from tests.pipelines.browser import needs_chromium
 from tests.pipelines.review.review_data import serving
 from tests.pipelines.review.reviewer import Reviewer
@@ -152,3 +158,29 @@ def test_loop_and_speed(reviewer):
         times.append(reviewer.watched.time())
     assert max(times) < 8.4 and min(times) > 6.9
     assert sum(b < a for a, b in pairwise(times)) >= 2, "it went round"
+
+
+@pytest.mark.parametrize("by", ["key", "mouse"])
+def test_stretches_that_were_drawn_are_gone_through(opened, folder, tmp_path, by):
+    out = tmp_path / "c.json"
+    drawn = {"a": [(2.0, 5.0), (8.0, 10.0)], "b": [(6.0, 9.0)]}
+    videos = {
+        name: VideoCorrections(name, sampled=tuple(Sample(start, end, 0.1) for start, end in spans))
+        for name, spans in drawn.items()
+    }
+    write_corrections(Corrections(("jump", "squat"), videos), out)
+    with serving(folder, out) as server:
+        reviewer = Reviewer(opened(server.address), out, by)
+        reviewer.do("g")
+        assert reviewer.time() == 2 and "0:02.0 to 0:05.0" in reviewer.said()
+        reviewer.do("y")
+        assert reviewer.saved().reviewed == ((2.0, 5.0),)
+        reviewer.do("g")
+        assert reviewer.time() == 8
+        reviewer.do("y", "g")
+        assert reviewer.saved().reviewed == ((2.0, 5.0), (8.0, 10.0))
+        assert reviewer.page.locator("#video-title").inner_text() == "b" and reviewer.time() == 6
+        reviewer.do("y", "g")
+        assert "Every drawn stretch" in reviewer.said()
+        reviewer.saved()
+        assert read_corrections(out).videos["b"].sampled == (Sample(6.0, 9.0, 0.1),)
