@@ -29,7 +29,8 @@ _TABLE_ROWS = 40
     show_default=True,
     metavar="F,F",
     help=(
-        "Formats of the results: json, csv, srt, vtt, eaf, boris, boris_project, label_studio; "
+        "Formats of the results: json, csv, srt, vtt, eaf, boris, boris_project, "
+        "label_studio, vtrace; "
         "predictions.json is always written."
     ),
 )

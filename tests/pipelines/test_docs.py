@@ -49,7 +49,7 @@ NOT_RUN = {
 PARTS = {
     "longtal evaluate --drop-empty": "--annotations anno.json --subset test -p test.json",
     "longtal extract --repair": "--config project/longtal.yaml",
-    "longtal predict --format json,csv,srt,vtt,eaf,boris,boris_project,label_studio": (
+    "longtal predict --format json,csv,srt,vtt,eaf,boris,boris_project,label_studio,vtrace": (
         "holiday.mp4 --model RUN --out OUT"
     ),
     "longtal predict --model RUN": "holiday.mp4 --out OUT",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,9 @@ from tal.annotations.options import ReadOptions
 from tal.annotations.rows import Table, parse_table
 from tal.annotations.types import AnnotationSet, label_order
 from tal.errors import AnnotationError
+
+# Of a file or folder on every common file system, less a suffix.
+_MAX_NAME_BYTES = 255 - len(".csv")
 
 Reader = Callable[[Path, ReadOptions], AnnotationSet]
 Writer = Callable[[AnnotationSet, Path], None]
@@ -173,6 +177,14 @@ def refuse_names(names: Iterable[str], fits: Callable[[str], object], message: s
     bad = [name for name in names if not fits(name)]
     if bad:
         raise AnnotationError(f"{message}: {first_ids(bad)}")
+
+
+def fits_path(video_id: str) -> bool:
+    """Whether an id with a suffix of four characters is a path that stays below its folder."""
+    parts = video_id.split("/")
+    return not re.search(r"[\x00-\x1f\\]|^[A-Za-z]:", video_id) and all(
+        part not in ("", ".", "..") and len(part.encode()) <= _MAX_NAME_BYTES for part in parts
+    )
 
 
 def fits_cell(name: str) -> bool:

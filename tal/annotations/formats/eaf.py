@@ -22,7 +22,14 @@ from xml.etree import ElementTree as ET
 from tal.annotations.builder import Builder, first_ids
 from tal.annotations.detection import Detection, milliseconds
 from tal.annotations.files import path_text, read_text
-from tal.annotations.formats.base import FileContent, Format, PredictionFiles, refuse_blanks, refuse_names
+from tal.annotations.formats.base import (
+    FileContent,
+    Format,
+    PredictionFiles,
+    fits_path,
+    refuse_blanks,
+    refuse_names,
+)
 from tal.annotations.formats.eaf_times import annotation_times, is_called, media_of
 from tal.annotations.options import ReadOptions
 from tal.annotations.types import AnnotationSet, VideoAnnotation
@@ -39,7 +46,6 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ANNOTATION, _PREDICTION = "annotation", "prediction"
 _ID_PROPERTY = "longtal-video"
 _SCORE = re.compile(r" \d\.\d{3}$")
-_MAX_NAME_BYTES = 255 - len(_SUFFIX)  # of one file or folder, on every common file system
 
 
 class _Item(NamedTuple):
@@ -163,7 +169,7 @@ def write_eaf(annotations: AnnotationSet, path: Path) -> None:
         raise AnnotationError(f"{path}: ELAN's files are named after videos, and there is none to write")
     refuse_blanks(annotations, "ELAN's files")
     refuse_names(annotations.used_labels, _fits_xml, "XML cannot hold the characters of labels")
-    refuse_names(annotations.videos, _fits_path, "no file can be named after videos")
+    refuse_names(annotations.videos, fits_path, "no file can be named after videos")
     if path.suffix.lower() == _SUFFIX:
         if list(annotations.videos) != [path.stem]:
             raise AnnotationError(
@@ -180,14 +186,6 @@ def write_eaf(annotations: AnnotationSet, path: Path) -> None:
 
 def _fits_xml(label: str) -> bool:
     return not _NOT_XML.search(label) and "\r" not in label
-
-
-def _fits_path(video_id: str) -> bool:
-    """Whether ``ID.eaf`` is a path that stays below its folder."""
-    parts = video_id.split("/")
-    return not re.search(r"[\x00-\x1f\\]|^[A-Za-z]:", video_id) and all(
-        part not in ("", ".", "..") and len(part.encode()) <= _MAX_NAME_BYTES for part in parts
-    )
 
 
 def _annotated(video: VideoAnnotation) -> str:

@@ -18,6 +18,7 @@ from tal.annotations.formats import (
     subtitles,
     tables,
     thumos,
+    vtrace,
 )
 from tal.annotations.formats.base import FileContent, Format, PredictionFiles
 from tal.annotations.formats.foreign import foreign_reason, foreign_table
@@ -31,6 +32,7 @@ FORMATS: tuple[Format, ...] = (
     activitynet.FORMAT,
     thumos.FORMAT,
     eaf.FORMAT,
+    vtrace.FORMAT,
     epic.FORMAT,
     charades.FORMAT,
     boris.FORMAT,

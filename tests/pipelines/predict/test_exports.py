@@ -206,7 +206,7 @@ def test_hostile_ids_stay_in_the_folder_and_apart(tmp_path):
     written = write_exports(frame, dict.fromkeys([*HOSTILE, "\udc80"], Path("v.mp4")), FORMATS, out)
     assert all(path.parent == out and path.is_file() for path in written)
     assert {p.name for p in tmp_path.iterdir()} == {"out"}
-    num_files = 5 + 3 * (len(HOSTILE) + 3)
+    num_files = 5 + 4 * (len(HOSTILE) + 3)
     assert len(written) == num_files == len({p.name.casefold() for p in written}) == len(list(out.iterdir()))
 
 

@@ -34,7 +34,7 @@ from tal.errors import AnnotationError
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 # Files for formats that no suffix stands for; the epic and charades readers take the subset from the name.
 PLACES = {"multithumos": "m.json", "epic100": "e.csv", "charades": "c.csv", "boris": "b.tsv", "tsv": "t.tsv"}
-PLACES |= {"thumos14": "folder", "eaf": "folder", "label_studio": "l.json"}
+PLACES |= {"thumos14": "folder", "eaf": "folder", "label_studio": "l.json", "vtrace": "folder"}
 SCORED = {f.predictions.name: f for f in FORMATS if f.predictions is not None}
 
 
@@ -154,7 +154,7 @@ def test_an_empty_set_is_read_back_or_refused(tmp_path, name):
     try:
         back = round_trip(AnnotationSet({}, ()), tmp_path, name)
     except AnnotationError:
-        assert name in ("thumos14", "eaf", "label_studio") and list(tmp_path.iterdir()) == []
+        assert name in ("thumos14", "eaf", "label_studio", "vtrace") and list(tmp_path.iterdir()) == []
     else:
         assert (dict(back.videos), back.labels) == ({}, ())
 

@@ -156,6 +156,10 @@ JSON = (
     '{"subset": "test", "duration":'
     ' 9.5, "fps": 25, "frame": 225, "url": "u", "annotations": [{"label": "a", "segment": [1, 2.5]}]}}}'
 )
+TRACE = (
+    '# trace-meta: {"threshold": {"jump": 0.4}}\nlabelId, timestamp,endTimestamp,score,review\n'
+    'jump,1.0,2.5,0.9,accepted\n"run, fast",3,4,0.5,rejected\nrun,5,6,,\n'
+)
 TASKS = (
     '[{"id": 1, "data": {"video": "/data/upload/1/0a1b2c3d-v.mp4", "framerate": "30000/1001"}, '
     '"annotations": [{"was_cancelled": false, "result": [{"type": "timelinelabels", "value": {"ranges": '
@@ -181,6 +185,7 @@ SEEDS = {
         [ELAN, "act\t\t1.0\t1000\t2.0\t2000\twave\n", "act\t00:00:01.0\t00:00:02.0\twave\tv.eaf\n"],
     ),
     "boris": ("b.tsv", [BORIS, OLD_BORIS, AGGREGATED]),
+    "vtrace": ("v.csv", [TRACE]),
     "label_studio": ("l.json", [TASKS]),
     "predictions.json": (
         "p.json",
