@@ -15,6 +15,7 @@ from tal.annotations.formats import (
     epic,
     label_studio,
     multithumos,
+    reviewed,
     subtitles,
     tables,
     thumos,
@@ -26,6 +27,7 @@ from tal.errors import AnnotationError
 
 # Asked in this order what a file is: forms with marks of their own before general ones.
 FORMATS: tuple[Format, ...] = (
+    reviewed.FORMAT,
     boris_project.FORMAT,
     label_studio.FORMAT,
     multithumos.FORMAT,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tal.annotations import Segment, read_annotations
+from tal.annotations import AnnotationSet, Segment, VideoAnnotation, read_annotations, write_annotations
 from tal.annotations.corrections import (
     SOURCES,
     VERSION,
@@ -132,3 +132,33 @@ def test_other_files_are_refused(content: object, message: str) -> None:
 def test_ids_are_checked_as_other_readers_check_them(name: str) -> None:
     with pytest.raises(AnnotationError):
         parse_corrections({"version": VERSION, "database": {name: {}}}, "c.json")
+
+
+def test_convert_takes_true_actions_and_counts_what_was_rejected(tmp_path: Path) -> None:
+    jump, run = Segment(1, 2, "jump"), Segment(3, 4, "run")
+    video = VideoCorrections(
+        "a",
+        "test",
+        9.0,
+        25.0,
+        (Judgement(jump, "corrected", 0.5, original=run),),
+        (Judgement(run, score=0.9),),
+        ((0, 5),),
+    )
+    write_corrections(Corrections(("run", "jump"), {"a": video}), tmp_path / "c.json")
+    found = read_annotations(tmp_path / "c.json")
+    assert (found.format, found.labels) == ("corrections", ("run", "jump"))
+    assert found.videos["a"].segments == (jump,)
+    assert (found.account.taken, found.account.left) == (1, {"rejected detections": 1})
+    assert read_annotations(tmp_path / "c.json", "activitynet").videos == found.videos
+    write_annotations(found, tmp_path / "d.json", "corrections")
+    back = read_corrections(tmp_path / "d.json")
+    assert back.videos["a"].actions == (Judgement(jump, "added"),)
+    assert (back.videos["a"].reviewed, back.videos["a"].rejected, back.labels) == ((), (), ("run", "jump"))
+
+
+def test_corrections_hold_no_time_before_0(tmp_path: Path) -> None:
+    early = AnnotationSet({"a": VideoAnnotation("a", "", (Segment(-1, 1, "x"),))}, ("x",))
+    with pytest.raises(AnnotationError, match="no time before 0"):
+        write_annotations(early, tmp_path / "c.json", "corrections")
+    assert list(tmp_path.iterdir()) == []

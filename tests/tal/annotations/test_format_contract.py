@@ -34,7 +34,13 @@ from tal.errors import AnnotationError
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 # Files for formats that no suffix stands for; the epic and charades readers take the subset from the name.
 PLACES = {"multithumos": "m.json", "epic100": "e.csv", "charades": "c.csv", "boris": "b.tsv", "tsv": "t.tsv"}
-PLACES |= {"thumos14": "folder", "eaf": "folder", "label_studio": "l.json", "vtrace": "folder"}
+PLACES |= {
+    "thumos14": "folder",
+    "eaf": "folder",
+    "label_studio": "l.json",
+    "vtrace": "folder",
+    "corrections": "r.json",
+}
 SCORED = {f.predictions.name: f for f in FORMATS if f.predictions is not None}
 
 
@@ -316,10 +322,11 @@ def table_rows(page, heading):
 def test_the_documented_table_is_the_registry():
     def of(f):
         precision = f"{f.precision_s * 1000:g} ms" if f.precision_s else "every digit"
-        return [list(f.names), precision, ", ".join(f.drops)]
+        scores = f"`--format {f.predictions.name}`" if f.predictions is not None else "no"
+        return [list(f.names), precision, scores, ", ".join(f.drops)]
 
     documented = [
-        [re.findall("`([^`]*)`", cells[0]), cells[2], cells[3]]
+        [re.findall("`([^`]*)`", cells[0]), *cells[2:]]
         for cells in table_rows("annotations.md", "## Formats")
     ]
     assert sorted(documented) == sorted(of(f) for f in FORMATS if f.read is not None)

@@ -49,7 +49,13 @@ def test_labels_that_people_take_for_one():
 
 # Where a format's file has to be called so; others go by their suffix.
 PLACES = {"boris": "b.tsv", "charades": "c.csv", "eaf": "v.eaf", "elan": "v.txt", "epic100": "e.csv"}
-PLACES |= {"multithumos": "m.json", "thumos14": "folder", "label_studio": "l.json", "vtrace": "v.csv"}
+PLACES |= {
+    "multithumos": "m.json",
+    "thumos14": "folder",
+    "label_studio": "l.json",
+    "vtrace": "v.csv",
+    "corrections": "r.json",
+}
 
 
 def place(name):

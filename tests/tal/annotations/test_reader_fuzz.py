@@ -156,6 +156,12 @@ JSON = (
     '{"subset": "test", "duration":'
     ' 9.5, "fps": 25, "frame": 225, "url": "u", "annotations": [{"label": "a", "segment": [1, 2.5]}]}}}'
 )
+CORRECTIONS = (
+    '{"version": "longtal corrections 1", "taxonomy": [], "database": {"v": {"subset": "x", "duration": 9, '
+    '"fps": 25, "annotations": [{"label": "jump", "segment": [1, 2.5], "source": "accepted", "score": 0.5}], '
+    '"rejected": [{"label": "run", "segment": [3, 4], "score": 0.5}], "reviewed": [[0, 9]], '
+    '"sampled": [{"segment": [0, 9], "probability": 0.5}]}}}'
+)
 TRACE = (
     '# trace-meta: {"threshold": {"jump": 0.4}}\nlabelId, timestamp,endTimestamp,score,review\n'
     'jump,1.0,2.5,0.9,accepted\n"run, fast",3,4,0.5,rejected\nrun,5,6,,\n'
@@ -185,6 +191,7 @@ SEEDS = {
         [ELAN, "act\t\t1.0\t1000\t2.0\t2000\twave\n", "act\t00:00:01.0\t00:00:02.0\twave\tv.eaf\n"],
     ),
     "boris": ("b.tsv", [BORIS, OLD_BORIS, AGGREGATED]),
+    "corrections": ("r.json", [CORRECTIONS]),
     "vtrace": ("v.csv", [TRACE]),
     "label_studio": ("l.json", [TASKS]),
     "predictions.json": (
