@@ -44,6 +44,26 @@ class Watched:
     def ready(self):
         return self.until("document.getElementById('video').readyState >= 1")
 
+    def contrasts(self, selectors):
+        """[selector, ratio of WCAG 2] of the first element of each; text is legible from 4.5 on."""
+        return self.page.evaluate(
+            """names => {
+          const rgb = text => text.match(/[\\d.]+/g).map(Number);
+          const level = c => c <= 10 ? c / 3295 : ((c / 255 + .055) / 1.055) ** 2.4;
+          const light = c => .2126 * level(c[0]) + .7152 * level(c[1]) + .0722 * level(c[2]);
+          const ground = e => {
+            const c = rgb(getComputedStyle(e).backgroundColor);
+            return c.length < 4 || c[3] > .99 ? c : ground(e.parentElement);
+          };
+          return names.map(name => {
+            const e = document.querySelector(name);
+            const [a, b] = [light(rgb(getComputedStyle(e).color)), light(ground(e))];
+            return [name, (Math.max(a, b) + .05) / (Math.min(a, b) + .05)];
+          });
+        }""",
+            selectors,
+        )
+
     def card(self, name):
         return self.page.evaluate(
             """name => [...document.querySelectorAll('.card')]

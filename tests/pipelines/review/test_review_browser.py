@@ -231,3 +231,28 @@ def test_pictures_by_their_own_stamps_under_a_varying_rate(opened, tmp_path):
         reviewer.watched.until("document.getElementById('saving').textContent === 'Saved'")
         segment = read_corrections(out).videos["v"].actions[0].segment
         assert (segment.start_s, segment.end_s) == (stamps[18], stamps[25])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out(opened, folder, tmp_path, scheme):
+    """Contrast of WCAG 2: 4.5 for text."""
+    with serving(folder, tmp_path / "c.json") as server:
+        reviewer = Reviewer(opened(server.address, color_scheme=scheme), tmp_path / "c.json")
+        reviewer.select(0).do("a").select(1).do("x").select(2).do("r").to(9).do("i").to(10).do("o", "m")
+        reviewer.saved()
+        bars = [f"#timeline .seg.{kind} span" for kind in ("accepted", "rejected", "corrected", "added")]
+        page = ["h1", "#saving", ".meta", ".badge", ".tl-name span", ".tick", "#selection", ".legend li"]
+        buttons = ["#accept", "#reject", "#reviewed", "#download", ".tool-group .name"]
+        ratios = reviewer.watched.contrasts([*bars, *page, *buttons])
+        assert [(name, round(ratio, 2)) for name, ratio in ratios if ratio < 4.5] == []
+
+
+def test_a_class_by_the_list_alone(opened, folder, tmp_path):
+    """`c` goes to the list, letters and arrows choose, Enter leaves it: keys mean actions again."""
+    out = tmp_path / "c.json"
+    with serving(folder, out) as server:
+        reviewer = Reviewer(opened(server.address), out).select(0).do("c")
+        reviewer.do("ArrowDown", "Enter")
+        assert reviewer.actions() == [("squat", 1.0, 3.0, "corrected")]
+        reviewer.do("u")
+        assert reviewer.actions() == []
