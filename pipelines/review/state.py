@@ -79,6 +79,7 @@ class ReviewState:
         self._lock = threading.Lock()
         self._stamp = file.stamp()
         self._saved: dict[str, VideoCorrections] = {}
+        self._lines: dict[str, tuple[VideoCorrections, str]] = {}  # of the file, by video
         kept: tuple[str, ...] = ()
         if self._stamp is not None and (content := file.read()).strip():
             there = parse_corrections(parse_json(content, str(file.path), AnnotationError), str(file.path))
@@ -155,8 +156,16 @@ class ReviewState:
                 self._documents[key] = Document(saved[key], self._documents[key].version + 1)
 
     def _text(self, videos: Mapping[str, VideoCorrections]) -> bytes:
-        whole = corrections_json(Corrections(self.labels, videos))
-        return json.dumps(whole, indent=1, ensure_ascii=False).encode("utf-8")
+        """The whole file, a line per video: of thousands, only those that changed are written out anew."""
+        lines = []
+        for key, video in videos.items():
+            if key not in self._lines or self._lines[key][0] is not video:
+                entry = corrections_json(Corrections((), {key: video}))["database"]
+                self._lines[key] = (video, json.dumps(entry, ensure_ascii=False)[1:-1])
+            lines.append(self._lines[key][1])
+        head = json.dumps(corrections_json(Corrections(self.labels, {})), ensure_ascii=False)
+        assert head.endswith('"database": {}}')
+        return (head.removesuffix("}}") + "\n" + ",\n".join(lines) + "\n}}\n").encode("utf-8")
 
     def _look(self) -> None:
         """Take in what another program wrote into the file; one that is gone is written anew."""

@@ -15,7 +15,7 @@ from pipelines.review import server as server_module
 from pipelines.review.run import ReviewError
 from pipelines.review.server import MOST_BYTES, ReviewServer, _Handler
 from tal.annotations import read_annotations
-from tal.annotations.corrections import read_corrections
+from tal.annotations.corrections import read_corrections, write_corrections
 from tests.pipelines.review.review_data import (
     action,
     ask,
@@ -352,3 +352,14 @@ def test_times_of_pictures_are_those_of_the_reader(server, folder):
         assert values[-1] == reader.info.duration_s
     assert save(server, edited())[0] == 200, "learning the duration is not a change that another tab made"
     assert document(server)["duration"] == values[-1]
+
+
+def test_the_file_is_the_one_that_write_corrections_writes(server, out, tmp_path):
+    """Lines are kept between saves; an independent writer has the same content each time."""
+    for version, end in enumerate((2.0, 3.0, 4.0), 1):
+        assert save(server, edited(annotations=[action(1, end)]), version=version)[0] == 200
+        assert save(server, edited(reviewed=[[0, end]]), version=version, number=1)[0] == 200
+        write_corrections(server.state.corrections(), tmp_path / "whole.json")
+        whole, kept = (json.loads(path.read_text()) for path in (tmp_path / "whole.json", out))
+        assert kept == whole and list(kept) == list(whole)
+        assert len(out.read_text().splitlines()) == 1 + 2 + 1
