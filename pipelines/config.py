@@ -38,6 +38,7 @@ class DataConfig(Config):
     """What to learn from. Without ``videos`` the run trains on the store's rows alone."""
 
     annotations: str = Field("", description="ActivityNet JSON (or another form that `annotations` reads)")
+    corrections: str = Field("", description="what a person corrected, laid over the annotations")
     videos: str = Field("", description="folder of videos; empty: stored features only")
     store: str = Field("", description="feature store made by `extract` or `store import`")
     protocol: str = Field(
@@ -90,6 +91,7 @@ class TrainConfig(Config):
     batch_size: int = Field(4, ge=1, description="windows per step, over all processes and accumulation")
     accumulate: int = Field(1, ge=1, description="micro-batches per step")
     seed: int = 0
+    start_from: str = Field("", description="run, or model folder, whose weights are those of the start")
     workers: int = Field(
         -1,
         ge=-1,

@@ -11,21 +11,47 @@ import click
 @click.option(
     "--config", "source", metavar="YAML|PRESET", help="Configuration file, or a name of `longtal presets`."
 )
+@click.option(
+    "--from",
+    "run",
+    metavar="RUN",
+    type=click.Path(exists=True, file_okay=False),
+    help="Start from this run's weights and memory; with --corrections.",
+)
+@click.option(
+    "--corrections",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="What `longtal review` wrote; with --from.",
+)
 @click.option("--set", "sets", metavar="A.B=C", multiple=True, help="Change one value; may be given often.")
 @click.option(
     "--out", required=True, metavar="RUN", type=click.Path(file_okay=False), help="Folder of the run."
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run, where it stood.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, as_json: bool) -> None:
+def command(
+    source: str | None,
+    run: str | None,
+    corrections: str | None,
+    sets: tuple[str, ...],
+    out: str,
+    resume: bool,
+    as_json: bool,
+) -> None:
     """Train a localizer, or encoder and localizer end to end through the memory.
 
     A store that is not there yet is extracted first, from the configuration's videos.
+
+    With --from RUN --corrections FILE the run's successor: it starts from RUN's weights and memory, learns
+    what a person said of its detections, nothing where nobody looked, and ends with both runs on the
+    held-out videos.
 
     \b
     Example:
       longtal train --config project/longtal.yaml --out project/run
       longtal train --config gym --set data.store=gym.zarr --out runs/gym
+      longtal train --from runs/gym --corrections corrections.json --out runs/gym2
       longtal train --resume --out runs/gym
       longtal train --resume --out runs/gym --set data.videos=/mnt/new/gym
     """
@@ -34,11 +60,18 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
     from pipelines.config import load_config, with_settings
     from pipelines.shared import console
     from pipelines.train import saved_config, train
+    from pipelines.train.again import config_of_successor
+    from pipelines.train.before_after import before_after
     from pipelines.train.ensure_store import ensure_store
 
+    if (run is None) != (corrections is None) or (run is not None and source is not None):
+        raise click.UsageError("--from RUN and --corrections FILE go together, and without --config")
     ready = None
     if resume and (Path(out) / "config.yaml").exists():
         config = load_config(source, sets) if source is not None else with_settings(saved_config(out), sets)
+    elif run is not None and corrections is not None:
+        config = config_of_successor(Path(run), corrections, sets, Path(out))
+        ready = ensure_store(config, str(Path(out) / "config.yaml"), (), Path(out))
     elif source is None:
         raise click.UsageError("give --config YAML|PRESET (or --resume with the folder of a run)")
     else:
@@ -47,6 +80,7 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
     result = train(config, out, resume=resume, command=sys.argv, ready=ready)
     if not result.is_main:
         return
+    compared = before_after(config, Path(out)) if config.data.corrections else None
     if as_json:
         console.print_json(
             {
@@ -56,6 +90,7 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
                 "best_step": result.best_step,
                 "unmeasured": result.unmeasured,
                 "parameters": result.num_parameters,
+                **({"corrections": compared.to_json()} if compared else {}),
             }
         )
     else:
@@ -65,5 +100,7 @@ def command(source: str | None, sets: tuple[str, ...], out: str, resume: bool, a
             else f", best validation mAP {result.best:.4f} (step {result.best_step})"
         )
         console.out.print(f"{result.step} steps done{best}; model in {result.out / 'model'}")
+        if compared:
+            console.out.print(str(compared))
     if result.unmeasured:
         click.get_current_context().exit(1)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipelines.config import AUTO, DataConfig
+from pipelines.data.corrections import Corrected, lay_over
 from tal.annotations import AnnotationSet, VideoAnnotation, read_annotations
+from tal.annotations.corrections import read_corrections
 from tal.annotations.read import merge
 from tal.annotations.types import Segment, drop_duplicates, match_subset, subset_names
 from tal.errors import AnnotationError, ConfigError, EvaluationError
@@ -32,12 +34,15 @@ class RunAnnotations:
         as the file calls them; ``val_subset`` empty: no validation.
     notes
         what a user should know of the choice.
+    unknown
+        id -> stretches in which nobody looked for a class.
     """
 
     whole: AnnotationSet
     train_subset: str
     val_subset: str
     notes: tuple[str, ...] = ()
+    unknown: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
 
     @property
     def train(self) -> AnnotationSet:
@@ -55,6 +60,9 @@ class RunAnnotations:
             (v.id, v.subset == self.train_subset, sorted((s.start_s, s.end_s, s.label) for s in v.counted))
             for v in sorted(chosen, key=lambda v: v.id)
         ]
+        if self.unknown:
+            stretches = [(s.start_s, s.end_s, s.label) for k in sorted(self.unknown) for s in self.unknown[k]]
+            content.append(("unknown", True, stretches))
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def named(self, data: DataConfig) -> DataConfig:
@@ -84,21 +92,27 @@ def read_run_annotations(data: DataConfig, one_class: bool = False) -> RunAnnota
         they have no such subset; names those that they have.
     """
     protocol = get_protocol(data.protocol)
-    whole, notes = read_whole(data)
+    whole, notes = _read_files(data)
     train, validation = _subsets(whole, data, protocol)
     if AUTO in (data.train_subset, data.val_subset):
         notes.append(_said(whole, train, validation, protocol))
+    unknown: Mapping[str, tuple[Segment, ...]] = {}
+    if data.corrections:
+        corrected = _with_corrections(whole, data, train, validation)
+        whole, unknown = corrected.whole, corrected.unknown
+        notes += corrected.notes
     if one_class and len(whole.labels) > 1:
         notes.append(
             f"localizer.one_class without inference.video_scores: {len(whole.labels)} classes are learnt and "
             f"measured as one, {ONE_CLASS!r}; a classifier's file of scores would name them"
         )
         whole = as_one_class(whole)
-    return RunAnnotations(whole, train, validation, tuple(notes))
+        unknown = {k: tuple(replace(s, label=ONE_CLASS) for s in v) for k, v in unknown.items()}
+    return RunAnnotations(whole, train, validation, tuple(notes), unknown)
 
 
 def read_whole(data: DataConfig) -> tuple[AnnotationSet, list[str]]:
-    """All annotations of a run, whatever their subsets, and notes on the files.
+    """All annotations of a run and its corrections, whatever their subsets, and notes on the files.
 
     Raises
     ------
@@ -107,6 +121,22 @@ def read_whole(data: DataConfig) -> tuple[AnnotationSet, list[str]]:
     AnnotationError
         they cannot be read.
     """
+    whole, notes = _read_files(data)
+    if not data.corrections:
+        return whole, notes
+    corrected = _with_corrections(whole, data, data.train_subset, data.val_subset)
+    return corrected.whole, [*notes, *corrected.notes]
+
+
+def _with_corrections(whole: AnnotationSet, data: DataConfig, train: str, validation: str) -> Corrected:
+    labelled = {
+        name for subset in (train, validation) if subset for name in match_subset(subset, whole.subsets)
+    }
+    return lay_over(whole, read_corrections(data.corrections), train, labelled)
+
+
+def _read_files(data: DataConfig) -> tuple[AnnotationSet, list[str]]:
+    """The annotations as their files have them."""
     if not data.annotations:
         raise ConfigError("data.annotations is empty: give the annotation file, --set data.annotations=FILE")
     path = Path(data.annotations)

@@ -16,10 +16,12 @@ from pipelines.shared.console import log
 # keys that hold a path, or may
 PATH_KEYS = (
     "data.annotations",
+    "data.corrections",
     "data.videos",
     "data.store",
     "encoder.weights",
     "inference.video_scores",
+    "train.start_from",
 )
 # `encoder.weights` may also be a word: `pretrained`, a name of torchvision's
 _WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")

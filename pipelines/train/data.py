@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -14,12 +15,13 @@ from pipelines.data.run_annotations import RunAnnotations
 from pipelines.data.videos import ANNOTATED, pair_with_files, tell
 from pipelines.shared.console import log
 from pipelines.train.findings import Findings
-from tal.annotations import AnnotationSet, VideoAnnotation
+from tal.annotations import AnnotationSet, Segment, VideoAnnotation
 from tal.annotations.ids import match_ids
 from tal.errors import AnnotationError
 from tal.grid import ClipGrid, FeatureGrid, FrameGrid
 from tal.inference.stored_video import row_grid
 from tal.memory.sampler import TrainingVideo
+from tal.memory.unknown import Unknown
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def load_data(
     train: list[TrainingVideo] = []
     validation: list[TrainingVideo] = []
     with findings.collected():
-        train = _videos(annotated.train, places, measure, "training")
+        train = _videos(annotated.train, places, measure, "training", annotated.unknown)
     ground_truth = annotated.validation
     if ground_truth is not None:
         with findings.collected():
@@ -168,7 +170,11 @@ def _find_places(annotations: AnnotationSet, config: DataConfig, store: FeatureS
 
 
 def _videos(
-    annotations: AnnotationSet, places: _Places, measure: Measure | None, kind: str
+    annotations: AnnotationSet,
+    places: _Places,
+    measure: Measure | None,
+    kind: str,
+    unknown: Mapping[str, Sequence[Segment]] = MappingProxyType({}),
 ) -> list[TrainingVideo]:
     """The videos of a subset that are there; ``kind``: training or validation."""
     index = {label: number for number, label in enumerate(annotations.labels)}
@@ -202,6 +208,7 @@ def _videos(
                 duration_s,
                 grid,
                 str(path) if path else "",
+                unknown.get(annotated_id, ()),
             )
         )
     unreadable.settle()
@@ -237,6 +244,7 @@ def _training_video(
     duration_s: float,
     grid: FeatureGrid,
     path: str,
+    unknown: Sequence[Segment] = (),
 ) -> TrainingVideo:
     """Segments cut to the video (end beyond the container's duration), in row positions."""
     end_s = duration_s or num_rows * grid.step_s
@@ -257,4 +265,11 @@ def _training_video(
         labels=labels[kept],
         path=path,
         duration_s=end_s,
+        unknown=_unknown(unknown, index, grid) if unknown else None,
     )
+
+
+def _unknown(stretches: Sequence[Segment], index: Mapping[str, int], grid: FeatureGrid) -> Unknown:
+    seconds = np.array([(s.start_s, s.end_s) for s in stretches], dtype=np.float64)
+    labels = np.array([index[s.label] for s in stretches], dtype=np.int64)
+    return Unknown(grid.to_positions(seconds), labels, len(index))

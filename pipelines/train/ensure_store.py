@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from featstore import FeatureStore
 from pipelines.config import RunConfig
+from pipelines.data.run_annotations import read_whole
+from pipelines.data.videos import pair_with_files
 from pipelines.shared import console
+from pipelines.train.data import shortened
 from pipelines.train.preflight import Ready, make_ready, with_rows
+from tal.annotations.corrections import read_corrections
+from tal.annotations.ids import match_ids
 from tal.errors import ConfigError
 
 
@@ -42,9 +48,16 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
         whatever else would keep the run from its first step.
     """
     store = Path(config.data.store)
-    if not _uses_rows(config) or _is_full(store) or any((out / "checkpoints").glob("*")):
+    if not _uses_rows(config) or any((out / "checkpoints").glob("*")):
         return None
-    what = "was interrupted before it was full" if store.exists() else "does not exist yet"
+    what = "does not exist yet"
+    if _is_full(store):
+        lacking = _lacking(config)
+        if not lacking:
+            return None
+        what = f"lacks {len(lacking)} corrected videos ({shortened(lacking)})"
+    elif store.exists():
+        what = "was interrupted before it was full"
     changes = [word for setting in sets for word in ("--set", setting)]
     command = shlex.join(["longtal", "extract", "--config", source, *changes])
     ready = make_ready(config, out, extracting=True)
@@ -60,7 +73,11 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
 
     console.log.info("%s %s: extracting first, as `%s` does", store, what, command)
     console.log.info("Ctrl-C keeps what is done: the same command goes on from there")
-    report = extract(config, ExtractOptions(device=config.train.device))
+    options = ExtractOptions(device=config.train.device)
+    if store.exists():
+        with FeatureStore.open(store) as begun:
+            options = replace(options, dtype="float32" if begun.spec.dtype == "float32" else "float16")
+    report = extract(config, options)
     require_some(report)
     console.log.info(
         "extracted %d videos, %d rows, in %.0f s; training begins",
@@ -69,6 +86,19 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
         report.wall_s,
     )
     return with_rows(ready, config, out)
+
+
+def _lacking(config: RunConfig) -> list[str]:
+    """Corrected videos that have a file, and no rows in a store that was made before they were corrected."""
+    if not config.data.corrections:
+        return []
+    named, _ = read_whole(config.data)
+    corrected = read_corrections(config.data.corrections).videos
+    with FeatureStore.open(config.data.store) as opened:
+        stored = match_ids(corrected, opened.videos()["id"]).pairs
+    files = pair_with_files(Path(config.data.videos), named).by_annotation
+    there = match_ids(corrected, files).pairs
+    return [name for name in corrected if name in there and name not in stored]
 
 
 def _uses_rows(config: RunConfig) -> bool:

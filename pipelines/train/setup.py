@@ -29,6 +29,7 @@ from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import build_optimizer, load_optimizer
 from pipelines.train.run_log import RunLog
 from pipelines.train.snapshots import AgeSnapshots
+from pipelines.train.start import start_from
 from pipelines.train.step import TrainStep
 from pipelines.train.stores import open_stores, share_out
 from pipelines.train.validate import Validator
@@ -150,11 +151,13 @@ def build_trainer(
     stores = open_stores(config, out, accelerator, run_id)
     channels = stores.rows.spec.channels if stores.rows is not None else (encoder.channels if encoder else 0)
     network = build_network(config, len(data.labels), channels, encoder)
+    checkpoint = choose_checkpoint(out / "checkpoints", stores.memory.generation if stores.memory else None)
+    if config.train.start_from and checkpoint is None:
+        start_from(network, config.train.start_from, data.labels)
     if config.train.compile:
         compile_localizer(network.localizer)
     device = accelerator.device.type
     optimizer = build_optimizer(network, config.optim, config.adapter_lr_multiplier, device)
-    checkpoint = choose_checkpoint(out / "checkpoints", stores.memory.generation if stores.memory else None)
     average = WeightAverage(network, config.train.ema_decay) if config.train.ema_decay else None
     state = checkpoint.state if checkpoint else TrainState(run_id=run_id, trunk=trunk_sha256(network))
     scaler_state = (

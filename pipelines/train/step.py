@@ -261,8 +261,14 @@ def step_seed(seed: int, number: int, process: int) -> int:
 
 
 def sample_targets(sample: Sample, downsample: int) -> Targets:
-    """Ground truth of a window in the decoder's grid, on the host."""
-    return Targets(torch.from_numpy(sample.segments / downsample).float(), torch.from_numpy(sample.labels))
+    """Ground truth of a window in the decoder's grid, on the host; a position is known where its rows are."""
+    known = None
+    if sample.known is not None:
+        filled = -sample.known.shape[1] % downsample
+        rows = np.pad(sample.known, ((0, 0), (0, filled)), constant_values=True)
+        known = torch.from_numpy(rows.reshape(len(rows), -1, downsample).all(2))
+    segments = torch.from_numpy(sample.segments / downsample).float()
+    return Targets(segments, torch.from_numpy(sample.labels), known=known)
 
 
 def empty_rows(samples: Sequence[Sample], channels: int) -> StoredRows:

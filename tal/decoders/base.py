@@ -8,7 +8,7 @@ turns into seconds.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,20 +28,61 @@ class Targets:
     labels
         long [N].
     video_label
-        class of the whole video, for video-level classifiers; -1: none, the window shows no action; None: the
-        first segment's label.
+        class of the whole video, for video-level classifiers; -1: none, the window shows no action;
+        `UNKNOWN_LABEL`: nobody knows; None: the first segment's label.
+    known
+        bool [classes, positions]: whether somebody looked for the class there; where nobody did, nothing is
+        learnt of it but from ``segments``. None: everywhere for all.
     """
 
     segments: Tensor
     labels: Tensor
     video_label: int | None = None
+    known: Tensor | None = None
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """What is to be on the device of the outputs."""
+        return [t for t in (self.segments, self.labels, self.known) if t is not None]
+
+    def with_tensors(self, tensors: Iterator[Tensor]) -> Targets:
+        """The same with `tensors` replaced by the next of these, and the label of the video as a number."""
+        segments, labels = next(tensors), next(tensors)
+        return Targets(segments, labels, first_label(self), None if self.known is None else next(tensors))
+
+
+UNKNOWN_LABEL = -2
 
 
 def first_label(target: Targets) -> int:
-    """`Targets.video_label` as a number, -1 without any segment; of labels on a device it waits for them."""
+    """`Targets.video_label` as a number; of labels on a device it waits for them.
+
+    Without any segment -1, or `UNKNOWN_LABEL` where not all is known.
+    """
     if target.video_label is not None:
         return target.video_label
-    return int(target.labels[0]) if len(target.labels) else -1
+    if len(target.labels):
+        return int(target.labels[0])
+    return -1 if target.known is None else UNKNOWN_LABEL
+
+
+def known_at(targets: Sequence[Targets], places: Tensor, num_classes: int) -> Tensor | None:
+    """`Targets.known` of the position nearest to each place, bool [B, P, classes]; None: all of it is.
+
+    ``places`` [P] in grid units; one beyond the last position is as that.
+    """
+    if all(target.known is None for target in targets):
+        return None
+    nearest = places.round().long().clamp(min=0)
+    everywhere = torch.ones(len(places), num_classes, dtype=torch.bool, device=places.device)
+    known = []
+    for target in targets:
+        if target.known is None:
+            known.append(everywhere)
+        else:
+            of_sample = target.known.to(places.device)
+            known.append(of_sample[:, nearest.clamp(max=of_sample.shape[1] - 1)].t())
+    return torch.stack(known)
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,7 @@ class Localizer(nn.Module):
                 t.segments,
                 torch.zeros_like(t.labels),
                 None if t.video_label is None else min(0, t.video_label),
+                None if t.known is None else t.known.all(0, keepdim=True),
             )
             for t in targets
         ]

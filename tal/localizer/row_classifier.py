@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tal.decoders.base import Targets
+from tal.decoders.base import Targets, known_at
 from tal.losses import sigmoid_focal
 
 _BLOCK_ROWS = 4096
@@ -59,7 +59,10 @@ class RowClassifier(nn.Module):
         """
         logits = self.linear(features)
         labels = row_labels(targets, logits, stride)
-        loss = (sigmoid_focal(logits, labels) * mask).sum((1, 2))
+        positions = torch.arange(logits.shape[2], device=logits.device) // stride
+        known = known_at(targets, positions, logits.shape[1])
+        counted = mask if known is None else mask & (known.transpose(1, 2) | (labels > 0))
+        loss = (sigmoid_focal(logits, labels) * counted).sum((1, 2))
         positives = (labels * mask).sum((1, 2)).clamp(min=1)
         return (loss / positives).mean()
 

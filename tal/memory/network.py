@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tal.decoders.base import StepTotals, Targets, first_label
+from tal.decoders.base import StepTotals, Targets
 from tal.device import upload
 from tal.encoders import Encoder
 from tal.encoders.adapters.low_rank import merged
@@ -91,15 +91,11 @@ class MemoryNetwork(nn.Module):
             stored, places_of(clips), fresh.shape[1] if fresh is not None else 0, self.fresh_only
         )
         length = used_length(layout.mask, self.localizer.downsample)
-        segments, labels = [t.segments for t in targets], [t.labels for t in targets]
-        mask, age, sample, position, row, *truth = upload(
-            [layout.mask, layout.age, layout.sample, layout.position, layout.row, *segments, *labels],
-            stored.rows.device,
-        )
-        targets = [
-            Targets(s, n, first_label(target))
-            for target, s, n in zip(targets, truth[: len(targets)], truth[len(targets) :], strict=True)
-        ]
+        parts = [layout.mask, layout.age, layout.sample, layout.position, layout.row]
+        truth = [tensor for target in targets for tensor in target.tensors]
+        mask, age, sample, position, row, *moved = upload([*parts, *truth], stored.rows.device)
+        there = iter(moved)
+        targets = [target.with_tensors(there) for target in targets]
         features = mix(stored.rows, mask, fresh, sample, position, row)[..., :length]
         mask = mask[..., :length]
         outputs = self.localizer(features, mask, age[:, :length], layout.mask[..., :length])

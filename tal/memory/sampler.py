@@ -17,6 +17,7 @@ from tal.errors import ConfigError
 from tal.grid import FeatureGrid
 from tal.memory.clip_sampling import sample_clips
 from tal.memory.config import MemoryConfig, WindowConfig
+from tal.memory.unknown import Unknown
 from tal.memory.windows import Window, draw_window, visible_segments
 
 # Streams of one sample: each use draws from its own, so that a change in one leaves the others as they are.
@@ -38,6 +39,8 @@ class TrainingVideo:
         ground truth: float64 [N, 2] in row positions, int64 [N].
     path
         its file; empty: stored rows only.
+    unknown
+        where nobody looked for a class, or None: everywhere somebody did for all.
     """
 
     id: str
@@ -48,6 +51,7 @@ class TrainingVideo:
     labels: NDArray[np.int64]
     path: str = ""
     duration_s: float = 0.0
+    unknown: Unknown | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Sample:
         ground truth inside the window: float64 [n, 2] in window positions, int64 [n].
     seed
         of its augmentation.
+    known
+        bool [classes, window rows], see `tal.decoders.base.Targets`; None: all is known.
     """
 
     video: TrainingVideo
@@ -72,6 +78,7 @@ class Sample:
     segments: NDArray[np.float64]
     labels: NDArray[np.int64]
     seed: tuple[int, ...]
+    known: NDArray[np.bool_] | None = None
 
 
 class WindowSampler:
@@ -146,7 +153,8 @@ class WindowSampler:
         learning = epoch >= self.memory.warmup_epochs and not self.finetunes_localizer(epoch)
         encoding = self.rows_per_clip > 0 and learning
         clips = self._clips(key, video, window, ages) if encoding else ()
-        return Sample(video, window, clips, segments, video.labels[kept], (self.seed, _AUGMENT, *key))
+        known = None if video.unknown is None else video.unknown.known_in(window)
+        return Sample(video, window, clips, segments, video.labels[kept], (self.seed, _AUGMENT, *key), known)
 
     def _clips(
         self, key: tuple[int, ...], video: TrainingVideo, window: Window, ages: ClipAges | None

@@ -23,7 +23,16 @@ from tal.decoders.afsd.network import (
     start_end_scores,
 )
 from tal.decoders.afsd.pooling import boundary_max_pool
-from tal.decoders.base import Candidates, Decoder, StepTotals, Targets, as_own_classes, first_label
+from tal.decoders.base import (
+    UNKNOWN_LABEL,
+    Candidates,
+    Decoder,
+    StepTotals,
+    Targets,
+    as_own_classes,
+    first_label,
+    known_at,
+)
 from tal.decoders.layers.conv_pyramid import FPN, ConvPyramid
 from tal.decoders.layers.masks import strided_masks
 from tal.decoders.padded_targets import PaddedTargets, clamp_to_valid
@@ -219,12 +228,21 @@ class AFSD(Decoder):
         )
         positive = assigned.positive
         place = outputs.points[:, 0]
+        known = known_at(targets, place, self.num_classes)
         target = torch.stack([place - assigned.segment[..., 0], assigned.segment[..., 1] - place], dim=-1)
         target = target.where(positive[..., None], torch.ones_like(target))
 
         overlap = iou(outputs.segments(outputs.coarse.detach()), assigned.segment) * positive
         enough = overlap.amax(dim=1, keepdim=True).clamp(max=REFINED_IOU)
         refinable = positive & (overlap >= enough)
+        coarse_logits, refined_logits = outputs.coarse_logits, outputs.refined_logits
+        valid = outputs.valid
+        if known is not None:
+            looked_at = known.all(-1) if config.labels == "video" else known.any(-1)
+            valid = valid & (looked_at | positive)
+            coarse_logits, refined_logits = (
+                self._of_known(logits, known, assigned) for logits in (coarse_logits, refined_logits)
+            )
         per_sample = positive.sum(1).clamp(min=1)
         per_refined = refinable.sum(1).clamp(min=1)
         classes = assigned.label + 1 if config.labels == "segment" else torch.ones_like(assigned.label)
@@ -241,11 +259,9 @@ class AFSD(Decoder):
         result = {
             "localization": mean(giou_offsets(outputs.coarse, target), positive, per_sample),
             "refined_localization": mean(shift_error, refinable, per_refined),
-            "classification": mean(
-                parts.softmax_focal(outputs.coarse_logits, classes * positive), outputs.valid, per_sample
-            ),
+            "classification": mean(parts.softmax_focal(coarse_logits, classes * positive), valid, per_sample),
             "refined_classification": mean(
-                parts.softmax_focal(outputs.refined_logits, classes * refinable), outputs.valid, per_refined
+                parts.softmax_focal(refined_logits, classes * refinable), valid, per_refined
             ),
             "quality": mean(
                 F.binary_cross_entropy_with_logits(outputs.quality, reached, reduction="none"),
@@ -256,7 +272,7 @@ class AFSD(Decoder):
         total = config.localization_weight * (result["localization"] + result["refined_localization"])
         total = total + (result["classification"] + result["refined_classification"] + result["quality"])
         if outputs.boundary:
-            result["start_end"] = self._start_end(outputs, padded)
+            result["start_end"] = self._start_end(outputs, padded, targets)
             total = total + config.start_end_weight * result["start_end"]
         if outputs.video_logits is not None:
             result["video"] = self._video_loss(outputs.video_logits, targets)
@@ -277,19 +293,45 @@ class AFSD(Decoder):
         answers = zip(assigned.label, assigned.positive, targets, strict=True)
         return [torch.bincount(label[p], minlength=len(target.labels)) for label, p, target in answers]
 
-    def _start_end(self, outputs: AFSDOutput, padded: PaddedTargets) -> Tensor:
+    def _of_known(self, logits: Tensor, known: Tensor, assigned: parts.PointTargets) -> Tensor:
+        """Logits [B, N, 1 + classes] that leave unknown classes out of the softmax, but for the one learnt.
+
+        One class of all kinds is known where all of them are; where it is not, nothing is learnt.
+        """
+        if self.config.labels == "video":
+            return logits
+        own = F.one_hot(assigned.label, self.num_classes).bool() & assigned.positive[..., None]
+        background = torch.ones_like(known[..., :1])
+        return logits.masked_fill(~torch.cat([background, known | own], -1), -torch.inf)
+
+    def _start_end(self, outputs: AFSDOutput, padded: PaddedTargets, targets: Sequence[Targets]) -> Tensor:
         total = outputs.coarse.new_zeros(())
         for start, end, mask, scale, weight in outputs.boundary:
             places = (torch.arange(mask.shape[-1], device=mask.device) + 0.5) / scale - 0.5
             near_start, near_end = parts.boundary_labels(places, 1 / scale, padded)
+            known = known_at(targets, places, self.num_classes)
+            counted = [
+                mask if known is None else mask & (known.all(-1) | (near > 0))
+                for near in (near_start, near_end)
+            ]
             total = total + weight * (
-                parts.masked_bce(start, near_start, mask) + parts.masked_bce(end, near_end, mask)
+                parts.masked_bce(start, near_start, counted[0]) + parts.masked_bce(end, near_end, counted[1])
             )
         return total
 
     def _video_loss(self, logits: Tensor, targets: Sequence[Targets]) -> Tensor:
-        """Class k is index k + 1; a window without any action is background, index 0."""
-        (classes,) = upload([torch.tensor([first_label(target) + 1 for target in targets])], logits.device)
+        """Class k is index k + 1; a window without any action is background, index 0.
+
+        Windows of which nobody knows that do not count.
+        """
+        labels = [first_label(target) for target in targets]
+        counted = [index for index, label in enumerate(labels) if label != UNKNOWN_LABEL]
+        if not counted:
+            return 0.0 * logits.sum()
+        classes = torch.tensor([labels[index] + 1 for index in counted])
+        classes, which = upload([classes, torch.tensor(counted)], logits.device)
+        if len(counted) < len(labels):
+            logits = logits[which]
         if self.config.video_loss == "cross_entropy":
             return F.cross_entropy(logits, classes)
         return parts.softmax_focal(logits, classes).mean()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tal.decoders.base import Candidates, Decoder, StepTotals, Targets, over_processes
+from tal.decoders.base import Candidates, Decoder, StepTotals, Targets, known_at, over_processes
 from tal.decoders.daotad.anchors import decode, pyramid_anchors
 from tal.decoders.daotad.assign import Assignment, assign_max_iou
 from tal.decoders.daotad.attention_pyramid import AttentionPyramid
@@ -158,6 +158,9 @@ class DaoTAD(Decoder):
         target.scatter_(2, labels[..., None], positive[..., None].to(target.dtype))
         focal = sigmoid_focal(outputs.logits, target)
         counted = (positive | assigned.negative)[..., None]
+        known = known_at(targets, outputs.anchors.mean(-1), self.num_classes)
+        if known is not None:
+            counted = counted & (known | (target > 0))
         classification = (focal * counted).sum() / normaliser
 
         # positions of the positives: as many as there are, not a loop over samples

@@ -135,6 +135,8 @@ class BatchAssignment:
         [B, P, C] and [B, P, 2], as in `Assignment`.
     weight
         [B, P], 1 where not positive.
+    known
+        bool [B, P, C]: what the points learn of; None: of all classes.
     """
 
     points: Points
@@ -143,6 +145,7 @@ class BatchAssignment:
     offsets: Tensor
     positive: Tensor
     weight: Tensor
+    known: Tensor | None = None
 
     @property
     def num_positive(self) -> Tensor:

@@ -20,6 +20,7 @@ from tal.decoders.base import (
     Targets,
     as_own_classes,
     joined_candidates,
+    known_at,
     over_processes,
 )
 from tal.decoders.layers.masks import masked, strided
@@ -240,8 +241,15 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
         weight = torch.stack([a.weight for a in assigned]).where(
             positive, torch.ones_like(valid, dtype=torch.float32)
         )
+        known = known_at(targets, points.time, self.num_classes)
         return BatchAssignment(
-            points, valid, classes, torch.stack([a.offsets for a in assigned]), positive, weight
+            points,
+            valid,
+            classes,
+            torch.stack([a.offsets for a in assigned]),
+            positive,
+            weight,
+            None if known is None else known | (classes > 0),
         )
 
     def _sim_ota(
@@ -296,6 +304,8 @@ class PyramidDecoder(Decoder, Generic[ConfigT]):
             class_target = self._qualities(classes, where, predicted, target)
         loss = self.class_losses(logits, class_target, cls_loss)
         loss = loss * (assigned.weight * assigned.valid)[..., None]
+        if assigned.known is not None:
+            loss = loss * assigned.known
         if iou_power is not None:
             loss = self._times_iou(loss, where, predicted, target, iou_power, iou_gradient)
         return loss.sum() / normaliser, regression

@@ -73,3 +73,28 @@ def test_a_segment_scores_the_mean_of_its_rows(monkeypatch, block):
         expected = np.mean(probabilities[inside, label]) if inside else 0.0
         assert value == pytest.approx(expected, abs=1e-6)
     assert scores[2] == 0.0
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_rows_of_which_nobody_knows_teach_nothing(stride):
+    torch.manual_seed(0)
+    rows = RowClassifier(4, 3)
+    features = torch.randn(3, 4, 8)
+    mask = torch.ones(3, 1, 8, dtype=torch.bool)
+    known = torch.rand(3, 3, -(-8 // stride)) < 0.5
+    targets = [Targets(t.segments, t.labels, known=k) for t, k in zip(TARGETS, known, strict=True)]
+    logits = rows.linear(features).detach().requires_grad_()
+    rows.linear = torch.nn.Identity()  # its rows are the logits
+    loss = rows(logits, mask, targets, stride)
+    loss.backward()
+    labels = row_labels(TARGETS, logits, stride)
+    focal = sigmoid_focal(logits.detach(), labels)
+    expected = torch.zeros(3)
+    for b in range(3):
+        for c in range(3):
+            for t in range(8):
+                counts = bool(known[b, c, t // stride]) or labels[b, c, t] > 0
+                assert (float(logits.grad[b, c, t]) != 0) == bool(counts)
+                expected[b] += focal[b, c, t] * float(counts)
+        expected[b] /= max(1.0, float(labels[b].sum()))
+    torch.testing.assert_close(loss.detach(), expected.mean())

@@ -1,0 +1,221 @@
+"""A run's successor: corrections laid over the annotations, its weights, its heads, before and after."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from cli import cli
+from featstore import FeatureStore
+from pipelines.config import load_config, save_resolved
+from pipelines.data.corrections import lay_over
+from pipelines.data.run_annotations import read_run_annotations
+from pipelines.train import train
+from pipelines.train.start import widened
+from tal.annotations import AnnotationSet, Segment, VideoAnnotation
+from tal.annotations.corrections import Corrections, Judgement, VideoCorrections, union, write_corrections
+from tal.errors import ConfigError
+from tests.pipelines.tiny_run import make_data, make_store, tiny_config
+
+LABELS = ("a", "b")
+WHOLE = AnnotationSet(
+    {
+        "train": VideoAnnotation("train", "training", (Segment(1, 3, "a"), Segment(6, 8, "b")), 20.0),
+        "held": VideoAnnotation("held", "validation", (Segment(2, 4, "a"),), 20.0),
+        "other": VideoAnnotation("other", "", (), 20.0),
+    },
+    LABELS,
+)
+LABELLED = {"training", "validation"}
+
+
+def said(*videos: VideoCorrections, labels: tuple[str, ...] = LABELS) -> Corrections:
+    return Corrections(labels, {v.id: v for v in videos})
+
+
+def accepted(start: float, end: float, label: str) -> Judgement:
+    return Judgement(Segment(start, end, label), "accepted")
+
+
+def test_of_a_video_without_labels_only_what_was_said_is_known() -> None:
+    video = VideoCorrections(
+        "new",
+        duration_s=30.0,
+        actions=(accepted(12, 14, "a"),),
+        rejected=(Judgement(Segment(20, 22, "b")),),
+        reviewed=((0.0, 5.0),),
+    )
+    laid = lay_over(WHOLE, said(video), "training", LABELLED)
+    assert laid.whole.videos["new"].subset == "training" and laid.corrected == {"new"}
+    assert laid.whole.videos["new"].segments == (Segment(12, 14, "a"),)
+    assert set(laid.unknown["new"]) == {
+        Segment(5, 12, "a"),
+        Segment(14, math.inf, "a"),
+        Segment(5, 20, "b"),
+        Segment(22, math.inf, "b"),
+    }
+    assert laid.unknown.keys() == {"new"} and laid.whole.videos["train"] == WHOLE.videos["train"]
+
+
+def test_labels_of_a_whole_video_hold_outside_what_was_reviewed() -> None:
+    video = VideoCorrections("train", actions=(accepted(0.5, 3, "a"),), reviewed=((0.0, 5.0),))
+    laid = lay_over(WHOLE, said(video), "training", LABELLED)
+    assert laid.whole.videos["train"].segments == (Segment(0.5, 3, "a"), Segment(6, 8, "b"))
+    assert not laid.unknown
+
+
+def test_a_corrected_video_is_no_longer_measured_on() -> None:
+    video = VideoCorrections("held", reviewed=((0.0, 20.0),))
+    laid = lay_over(WHOLE, said(video), "training", LABELLED)
+    assert laid.whole.videos["held"].subset == "training" and not laid.whole.videos["held"].segments
+    assert any("not measured on" in note for note in laid.notes)
+    untouched = lay_over(WHOLE, said(VideoCorrections("held")), "training", LABELLED)
+    assert untouched.whole.videos["held"] == WHOLE.videos["held"]
+
+
+def test_a_new_class_is_known_where_somebody_looked_for_it() -> None:
+    video = VideoCorrections("train", actions=(accepted(10, 12, "c"),), reviewed=((4.0, 9.0),))
+    laid = lay_over(WHOLE, said(video, labels=("c", "b")), "training", LABELLED)
+    assert laid.whole.labels == ("a", "b", "c")
+    everywhere = (Segment(0, math.inf, "c"),)
+    assert laid.unknown["held"] == laid.unknown["other"] == everywhere
+    assert set(laid.unknown["train"]) == {
+        Segment(0, 4, "c"),
+        Segment(9, 10, "c"),
+        Segment(12, math.inf, "c"),
+    }
+
+
+SPANS = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(1, 6)).map(lambda s: (s[0], s[0] + s[1])), max_size=4
+)
+
+
+@given(reviewed=SPANS, actions=SPANS, rejected=SPANS)
+def test_what_is_known_second_by_second(
+    reviewed: list[tuple[int, int]], actions: list[tuple[int, int]], rejected: list[tuple[int, int]]
+) -> None:
+    video = VideoCorrections(
+        "new",
+        actions=tuple(accepted(*s, "a") for s in actions),
+        rejected=tuple(Judgement(Segment(*s, "b")) for s in rejected),
+        reviewed=union([(float(s), float(e)) for s, e in reviewed]),
+    )
+    laid = lay_over(WHOLE, said(video), "training", LABELLED)
+    for label, own in (("a", actions), ("b", rejected)):
+        for second in range(40):
+            looked = any(s <= second < e for s, e in (*reviewed, *own))
+            unknown = any(
+                u.label == label and u.start_s <= second and second + 1 <= u.end_s
+                for u in laid.unknown.get("new", ())
+            )
+            assert unknown == (not looked and bool(reviewed or actions or rejected)), (label, second)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_heads_are_widened_class_by_class(groups: int, axis: int) -> None:
+    old, new = torch.randn(groups * 2, 4).movedim(0, axis), torch.randn(groups * 5, 4).movedim(0, axis)
+    result = widened(old, new, 2, 5, "head").movedim(axis, 0)
+    for group in range(groups):
+        for label in range(5):
+            source = (
+                old.movedim(axis, 0)[group * 2 + label]
+                if label < 2
+                else new.movedim(axis, 0)[group * 5 + label]
+            )
+            assert torch.equal(result[group * 5 + label], source)
+    background = widened(torch.arange(3.0), torch.full((6,), 9.0), 2, 5, "head")
+    assert background.tolist() == [0, 1, 2, 9, 9, 9]
+    with pytest.raises(ConfigError, match="network is another"):
+        widened(torch.zeros(7), torch.zeros(8), 2, 5, "head")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a resting encoder and one of a learning one, on six videos; two more have no labels."""
+    folder = tmp_path_factory.mktemp("world")
+    make_data(folder, train=6, validation=2)
+    tree = json.loads((folder / "annotations.json").read_text())
+    for name in ("v04", "v05"):
+        del tree["database"][name]
+    (folder / "annotations.json").write_text(json.dumps(tree))
+    make_store(folder)
+    torch.set_num_threads(1)
+    for name, ratio in (("resting", 0.0), ("learning", 0.5)):
+        config = tiny_config(folder, memory={"ratio": ratio}, train={"ema_decay": 0.9, "validate_from": 2})
+        save_resolved(config, folder, f"{name}.yaml")
+        train(load_config(folder / f"{name}.yaml"), folder / name)
+    video = VideoCorrections(
+        "v04",
+        duration_s=7.0,
+        actions=(accepted(1, 4, "up"), accepted(5, 6, "new")),
+        rejected=(Judgement(Segment(0, 1, "down")),),
+        reviewed=((4.5, 7.0),),
+    )
+    write_corrections(said(video, labels=("down", "new", "up")), folder / "corrections.json")
+    return folder
+
+
+def again(world: Path, run: str, out: Path, *more: str) -> str:
+    arguments = ["train", "--from", str(world / run), "--corrections", str(world / "corrections.json")]
+    result = CliRunner().invoke(cli, [*arguments, "--out", str(out), *more])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.parametrize("run", ["resting", "learning"])
+def test_a_successor_knows_more_classes(world: Path, tmp_path: Path, run: str) -> None:
+    before = {p: p.read_bytes() for p in sorted((world / run).rglob("*")) if p.is_file()}
+    out = tmp_path / "again"
+    report = json.loads(again(world, run, out, "--json"))
+    assert report["corrections"]["videos"] == 2
+    assert json.loads((out / "labels.json").read_text()) == ["down", "up", "new"]
+    assert before == {p: p.read_bytes() for p in sorted((world / run).rglob("*")) if p.is_file()}
+    config = load_config(out / "config.yaml")
+    assert config.train.epochs == 1 and config.memory.warmup_epochs == 0
+    annotations = read_run_annotations(config.data)
+    assert {v.id for v in annotations.train.videos.values()} >= {"v04"}
+    if run == "resting":
+        assert Path(config.data.store).resolve() == (world / "store.zarr").resolve()
+        return
+    # rows of the learnt encoder, a ledger from the beginning, a name of its own
+    ids = [json.loads((folder / "provenance.json").read_text())["run_id"] for folder in (world / run, out)]
+    assert ids[0] != ids[1]
+    learnt = load_file(world / run / "model" / "model.safetensors")
+    taken = load_file(out / "encoder.safetensors")
+    assert taken and all(torch.equal(value, learnt[f"encoder.model.{k}"]) for k, value in taken.items())
+    with FeatureStore.open(out / "features.zarr") as fresh, FeatureStore.open(world / "store.zarr") as first:
+        count = fresh.video("v04").num_rows
+        assert (fresh.ledger("v04", 0, count)["step"] == 0).all()
+        assert not np.array_equal(fresh.read("v04", 0, count), first.read("v04", 0, count))
+
+
+def test_the_first_step_starts_from_the_weights_of_the_run(world: Path, tmp_path: Path) -> None:
+    again(world, "resting", tmp_path / "again", "--set", "optim.lr=1e-12", "--set", "optim.weight_decay=0")
+    old = load_file(world / "resting" / "model" / "model.safetensors")
+    new = load_file(tmp_path / "again" / "model" / "model.safetensors")
+    same = [
+        k
+        for k in old
+        if old[k].shape == new[k].shape and old[k].is_floating_point() and "normaliser" not in k
+    ]
+    assert len(same) > 20
+    for key in same:
+        torch.testing.assert_close(new[key], old[key], rtol=1e-5, atol=1e-6)
+    wider = [k for k in old if old[k].shape != new[k].shape]
+    assert wider and all(torch.allclose(new[k][:2], old[k], atol=1e-6) for k in wider)
+
+
+def test_what_does_not_go_together_is_refused(world: Path, tmp_path: Path) -> None:
+    alone = CliRunner().invoke(cli, ["train", "--from", str(world / "resting"), "--out", str(tmp_path / "x")])
+    assert alone.exit_code == 2 and "go together" in alone.output
