@@ -98,7 +98,7 @@ def run_matrix(
         run = variant.run(out, seed)
         config = with_seed(variant.config, seed)
         log.info("run %d of %d: %s, seed %d (%s)", number + 1, len(todo), variant.name, seed, run)
-        _train(config, run)
+        train_once(config, run)
         result = measure_run(run, variant.name, seed, config, protocols)
         results.append(replace(result, rows=tuple(row_precision(run, config))) if rows else result)
         log.info("%s, seed %d: %s", variant.name, seed, _short(results[-1]))
@@ -110,7 +110,8 @@ def with_seed(config: RunConfig, seed: int) -> RunConfig:
     return config.model_copy(update={"train": config.train.model_copy(update={"seed": seed})})
 
 
-def _train(config: RunConfig, run: Path) -> None:
+def train_once(config: RunConfig, run: Path) -> None:
+    """Train in a process of its own; an interrupted run goes on, a finished one is left as it is."""
     done = run / "study.json"
     if done.exists():
         return

@@ -133,10 +133,10 @@ def make_store(study: str, data: Path, variants: Sequence[Variant]) -> None:
         return
     store = Path(variants[0].config.data.store)
     if not store.exists():
-        _import_hapt(data, store)
+        import_hapt(data, store)
 
 
-def _import_hapt(data: Path, store: Path) -> None:
+def import_hapt(data: Path, store: Path) -> None:
     """One row every 16 samples of 50 Hz, each of a window of 64."""
     videos = read_annotations(data / "annotations.json").videos
     options = ImportOptions("tc", fps=50.0, stride=16, window=64, encoder="hapt", dtype="float32")
