@@ -36,20 +36,12 @@ from tal.annotations import (
     read_predictions,
     write_annotations,
 )
-from tal.annotations.corrections import (
-    Corrections,
-    Judgement,
-    Sample,
-    Span,
-    VideoCorrections,
-    union,
-    write_corrections,
-)
+from tal.annotations.corrections import Corrections, Judgement, Sample, VideoCorrections, write_corrections
+from tal.annotations.spans import Span, subtract, total_s, union
 from tal.inference.thresholds import read_thresholds
 from tal.metrics import evaluate
 from tal.review import Estimate, QueueOptions, estimate, next_items, record_samples
 from tal.review.sampling import draws
-from tal.review.spans import subtract, total_s
 
 LABELLED = 6  # recordings that have labels before the review
 SHARE = 1 / 3  # of the minutes of the others

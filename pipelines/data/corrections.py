@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from tal.annotations import AnnotationSet, Segment, VideoAnnotation
-from tal.annotations.corrections import Corrections, Span, VideoCorrections, union
+from tal.annotations.corrections import Corrections, VideoCorrections
 from tal.annotations.ids import match_ids
+from tal.annotations.spans import Span, subtract, union
 
 # Seconds that a segment and a stretch share where they overlap.
 _TOUCH_S = 1e-6
@@ -131,11 +132,4 @@ def _unknown(
         said = (*annotation.segments, *(judgement.segment for judgement in video.rejected))
         spans = [(s.start_s, s.end_s) for s in said if s.label == label]
         known = union([*spans, *(video.reviewed if label in looked_for else ())])
-        yield from (Segment(start, end, label) for start, end in _gaps(known))
-
-
-def _gaps(spans: tuple[Span, ...]) -> Iterable[Span]:
-    """What lies between, before and behind sorted stretches, from 0 on."""
-    starts = (0.0, *(end for _, end in spans))
-    ends = (*(start for start, _ in spans), math.inf)
-    return [(start, end) for start, end in zip(starts, ends, strict=True) if end > start]
+        yield from (Segment(start, end, label) for start, end in subtract((0.0, math.inf), known))

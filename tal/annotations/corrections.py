@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from tal.annotations.files import check_name, load_json
 from tal.annotations.formats.activitynet import taxonomy, taxonomy_labels
 from tal.annotations.labels import clean_label
+from tal.annotations.spans import Span, total_s, union
 from tal.annotations.times import to_rate, to_seconds
 from tal.annotations.types import AnnotationSet, Segment, VideoAnnotation
 from tal.errors import AnnotationError
@@ -25,7 +26,6 @@ from tal.shared.files import write_text
 VERSION = "longtal corrections 1"
 # How an action came to stand: as the model found it, changed by hand, or new.
 SOURCES = ("accepted", "corrected", "added")
-Span = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class VideoCorrections:
     @property
     def reviewed_s(self) -> float:
         """Seconds that were looked at."""
-        return sum(end - start for start, end in self.reviewed)
+        return total_s(self.reviewed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +97,6 @@ class Corrections:
             for v in self.videos.values()
         }
         return AnnotationSet(videos, self.labels)
-
-
-def union(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Stretches of time as sorted ones that neither overlap nor touch; empty ones fall away."""
-    merged: list[Span] = []
-    for start, end in sorted(span for span in spans if span[1] > span[0]):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return tuple(merged)
 
 
 def is_corrections(content: Any) -> bool:

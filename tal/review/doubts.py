@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tal.annotations.corrections import Span, union
 from tal.annotations.detection import Detection
 from tal.annotations.predictions import PREDICTION_COLUMNS
+from tal.annotations.spans import Span, subtract, union
 from tal.metrics.matching import tiou
-from tal.review.spans import subtract
 
 NEAR, DISAGREEMENT, EMPTY = "near threshold", "disagreement", "nothing found"
 # Two segments of one label are the same action from this overlap on.

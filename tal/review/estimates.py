@@ -23,12 +23,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tal.annotations import prediction_frame
-from tal.annotations.corrections import Corrections, Span
+from tal.annotations.corrections import Corrections
+from tal.annotations.spans import Span, covers, subtract, total_s
 from tal.errors import EvaluationError
 from tal.metrics.matching import candidate_pairs, match
 from tal.metrics.table import build_table
 from tal.review.doubts import Detections, Thresholds
-from tal.review.spans import covers, subtract, total_s
 
 FloatArray = NDArray[np.float64]
 

@@ -10,13 +10,13 @@ from typing import Any
 import pandas as pd
 
 from tal.annotations.builder import first_ids
-from tal.annotations.corrections import Corrections, Sample, Span, VideoCorrections, union
+from tal.annotations.corrections import Corrections, Sample, VideoCorrections
 from tal.annotations.detection import Detection
+from tal.annotations.spans import SLACK_S, Span, covers, holds, trim, union
 from tal.errors import AnnotationError
 from tal.review.doubts import Detections, Doubt, Thresholds, disagreement, near_threshold, nothing_found
 from tal.review.options import QueueOptions
 from tal.review.sampling import draws
-from tal.review.spans import SLACK_S, covers, holds, trim
 
 RANDOM = "random"
 

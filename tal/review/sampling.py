@@ -13,8 +13,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from tal.annotations.corrections import Sample, Span
-from tal.review.spans import SLACK_S, subtract, total_s
+from tal.annotations.corrections import Sample
+from tal.annotations.spans import SLACK_S, Span, subtract, total_s
 
 
 def stretches(duration_s: float, stretch_s: float) -> list[Span]:

@@ -10,8 +10,8 @@ from benchmarks.doubt import LABELLED, SHARE, Reviewer, at_random, by_doubt, els
 from benchmarks.doubt import Result as SeedResult
 from tal.annotations import AnnotationSet, Segment, VideoAnnotation, prediction_frame
 from tal.annotations.corrections import Corrections
+from tal.annotations.spans import subtract
 from tal.review import Estimate
-from tal.review.spans import subtract
 
 LABELS = ("sit", "walk")
 

@@ -22,7 +22,8 @@ from pipelines.data.run_annotations import read_run_annotations
 from pipelines.train import train
 from pipelines.train.start import widened
 from tal.annotations import AnnotationSet, Segment, VideoAnnotation
-from tal.annotations.corrections import Corrections, Judgement, VideoCorrections, union, write_corrections
+from tal.annotations.corrections import Corrections, Judgement, VideoCorrections, write_corrections
+from tal.annotations.spans import union
 from tal.errors import ConfigError
 from tests.pipelines.tiny_run import make_data, make_store, tiny_config
 

@@ -21,9 +21,9 @@ from tal.annotations.corrections import (
     corrections_json,
     parse_corrections,
     read_corrections,
-    union,
     write_corrections,
 )
+from tal.annotations.spans import union
 from tal.errors import AnnotationError
 
 LABELS = ("jump", "run", "Sitz <b>", "springen ä")

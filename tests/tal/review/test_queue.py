@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tal.annotations import prediction_frame
-from tal.annotations.corrections import Corrections, VideoCorrections, union
+from tal.annotations.corrections import Corrections, VideoCorrections
+from tal.annotations.spans import covers, subtract, total_s, trim, union
 from tal.errors import AnnotationError, ConfigError
 from tal.review import Item, QueueOptions, next_items, record_samples
 from tal.review.doubts import (
@@ -24,7 +25,6 @@ from tal.review.doubts import (
     nothing_found,
 )
 from tal.review.queue import RANDOM
-from tal.review.spans import covers, subtract, total_s, trim
 
 Row = tuple[str, float, float, str, float]
 DURATIONS = {"a": 300.0, "b": 200.0}

@@ -1,13 +1,23 @@
-"""Stretches of time [start_s, end_s): what is left of them."""
+"""Stretches of time [start_s, end_s): put together, and what is left of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tal.annotations.corrections import Span
-
+Span = tuple[float, float]
 # Stretches count as covered when no more than this is left: players round times to pictures.
 SLACK_S = 0.1
+
+
+def union(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Stretches of time as sorted ones that neither overlap nor touch; empty ones fall away."""
+    merged: list[Span] = []
+    for start, end in sorted(span for span in spans if span[1] > span[0]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return tuple(merged)
 
 
 def subtract(span: Span, taken: Sequence[Span]) -> list[Span]:
