@@ -1,13 +1,48 @@
-"""Options that several commands have."""
+"""Options that several commands have, and how those that serve a page do it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from tal.shared.defaults import READERS
+
+if TYPE_CHECKING:
+    from pipelines.report.loopback import LoopbackServer
+
+
+port_option = click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="Port of the server; 0: any free one.",
+)
+open_option = click.option(
+    "--open/--no-open", "open_browser", default=True, help="Open the browser when the server is there."
+)
+max_per_video_option = click.option(
+    "--max-per-video",
+    type=click.IntRange(1),
+    default=200,
+    show_default=True,
+    help="Number of detections per video on the page; the best are kept.",
+)
+
+
+def run_server(server: LoopbackServer, num_videos: int, open_browser: bool, ended: str = "ended") -> None:
+    """Say where a server is, and run it until Ctrl-C, which the log answers with ``ended``."""
+    from pipelines.shared import console
+
+    console.out.print(f"{server.address}  ({num_videos} videos; Ctrl-C ends)", markup=False)
+    if open_browser:
+        click.launch(server.address)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        console.log.info("%s", ended)
 
 
 def reader_option(

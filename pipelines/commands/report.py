@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.commands.options import max_per_video_option, open_option, port_option, run_server
+
 if TYPE_CHECKING:
     from pipelines.report import Report
 
@@ -21,13 +23,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--subset", help="Subset of the annotations, such as validation.")
 @click.option("--videos", type=_PATH, help="Folder of the video files; a run's own by default.")
 @click.option("--tiou", help="tIoU thresholds of the mAP, start:stop:step or a list; default: 0.3:0.7:0.1.")
-@click.option(
-    "--max-per-video",
-    type=click.IntRange(1),
-    default=200,
-    show_default=True,
-    help="Number of detections per video on the page; the best are kept.",
-)
+@max_per_video_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -39,14 +35,8 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--serve", is_flag=True, help="Serve page and videos on this machine, until Ctrl-C; write nothing."
 )
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    show_default=True,
-    help="Port of --serve; 0: any free one.",
-)
-@click.option("--open/--no-open", "open_browser", default=True, help="With --serve: open the browser.")
+@port_option
+@open_option
 @click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON.")
 def command(
     source: Path,
@@ -118,15 +108,8 @@ def command(
 def _serve(source: Path, gather: Callable[[], Report], port: int, open_browser: bool) -> None:
     """Serve a page that was written before, or one gathered now."""
     from pipelines.report.serve import serve_page, serve_report
-    from pipelines.shared import console
 
     written = source.suffix.lower() in (".html", ".htm")
     server = serve_page(source, port) if written else serve_report(gather(), port)
     with server:
-        console.out.print(f"{server.address}  ({len(server.videos)} videos; Ctrl-C ends)", markup=False)
-        if open_browser:
-            click.launch(server.address)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            console.log.info("ended")
+        run_server(server, len(server.videos), open_browser)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from pipelines.commands.options import max_per_video_option, open_option, port_option, run_server
+
 _PATH = click.Path(path_type=Path)
 _ALL = 10**9
 
@@ -24,13 +26,7 @@ _ALL = 10**9
     show_default=True,
     help="File that every change is saved to; one that exists is gone on with.",
 )
-@click.option(
-    "--max-per-video",
-    type=click.IntRange(1),
-    default=200,
-    show_default=True,
-    help="Number of detections per video on the page; the best are kept.",
-)
+@max_per_video_option
 @click.option(
     "--copies",
     type=_PATH,
@@ -55,10 +51,8 @@ _ALL = 10**9
 @click.option("--thresholds", type=_PATH, help="File of scores by class (thresholds.json of a model).")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random stretches of --next.")
 @click.option("--json", "as_json", is_flag=True, help="Print --next as JSON.")
-@click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port; 0: any free one."
-)
-@click.option("--open/--no-open", "open_browser", default=True, help="Open the browser.")
+@port_option
+@open_option
 def command(
     source: Path | None,
     videos: Path | None,
@@ -136,10 +130,4 @@ def command(
             closing(Proxies(copies or default_folder())) as proxies,
             ReviewServer(review, state, proxies, port) as server,
         ):
-            console.out.print(f"{server.address}  ({len(review.videos)} videos; Ctrl-C ends)", markup=False)
-            if open_browser:
-                click.launch(server.address)
-            try:
-                server.serve_forever()
-            except KeyboardInterrupt:
-                console.log.info("ended; %s holds every change", out)
+            run_server(server, len(review.videos), open_browser, f"ended; {out} holds every change")

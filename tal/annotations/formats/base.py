@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -185,6 +185,33 @@ def fits_path(video_id: str) -> bool:
     return not re.search(r"[\x00-\x1f\\]|^[A-Za-z]:", video_id) and all(
         part not in ("", ".", "..") and len(part.encode()) <= _MAX_NAME_BYTES for part in parts
     )
+
+
+def file_per_video(videos: Collection[str], path: Path, suffix: str, file: str) -> dict[str, Path]:
+    """The file of each video in a format whose files are named after videos: ``path`` itself, or below it.
+
+    Parameters
+    ----------
+    suffix
+        of a file; a ``path`` with it is the one video's own.
+    file
+        what such a file is called, for messages: "an ELAN file".
+
+    Raises
+    ------
+    AnnotationError
+        there is no video, or ``path`` is a file and named after none or not the only one of them.
+    """
+    if not videos:
+        raise AnnotationError(f"{path}: {file} is named after its one video, and there is none to write")
+    if path.suffix.lower() != suffix:
+        return {name: path.joinpath(*f"{name}{suffix}".split("/")) for name in videos}
+    if list(videos) != [path.stem]:
+        raise AnnotationError(
+            f"{path}: {file} is named after its one video, {next(iter(videos))!r} say; "
+            "or give a folder for all"
+        )
+    return {path.stem: path}
 
 
 def fits_cell(name: str) -> bool:

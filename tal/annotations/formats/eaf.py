@@ -26,6 +26,7 @@ from tal.annotations.formats.base import (
     FileContent,
     Format,
     PredictionFiles,
+    file_per_video,
     fits_path,
     refuse_blanks,
     refuse_names,
@@ -165,20 +166,10 @@ def write_eaf(annotations: AnnotationSet, path: Path) -> None:
     AnnotationError
         a name or time cannot be held, or there is no video at all; nothing is written.
     """
-    if not annotations.videos:
-        raise AnnotationError(f"{path}: ELAN's files are named after videos, and there is none to write")
     refuse_blanks(annotations, "ELAN's files")
     refuse_names(annotations.used_labels, _fits_xml, "XML cannot hold the characters of labels")
     refuse_names(annotations.videos, fits_path, "no file can be named after videos")
-    if path.suffix.lower() == _SUFFIX:
-        if list(annotations.videos) != [path.stem]:
-            raise AnnotationError(
-                f"{path}: an ELAN file is named after its one video, {next(iter(annotations.videos))!r} say; "
-                "or give a folder for all"
-            )
-        files = {path.stem: path}
-    else:
-        files = {name: path.joinpath(*f"{name}{_SUFFIX}".split("/")) for name in annotations.videos}
+    files = file_per_video(annotations.videos, path, _SUFFIX, "an ELAN file")
     documents = {files[name]: _annotated(video) for name, video in annotations.videos.items()}
     for file, text in documents.items():
         write_text(file, text)

@@ -18,7 +18,14 @@ from typing import Any
 from tal.annotations.builder import Builder, first_ids
 from tal.annotations.detection import Detection
 from tal.annotations.files import check_name, read_text
-from tal.annotations.formats.base import FileContent, Format, PredictionFiles, fits_path, refuse_names
+from tal.annotations.formats.base import (
+    FileContent,
+    Format,
+    PredictionFiles,
+    file_per_video,
+    fits_path,
+    refuse_names,
+)
 from tal.annotations.options import ReadOptions
 from tal.annotations.rows import Table, parse_table
 from tal.annotations.types import AnnotationSet
@@ -122,8 +129,6 @@ def write_vtrace(annotations: AnnotationSet, path: Path) -> None:
     AnnotationError
         a name cannot be held, or there is no video at all; nothing is written.
     """
-    if not annotations.videos:
-        raise AnnotationError(f"{path}: V-TRACE's files are named after videos, and there is none to write")
     refuse_names(
         annotations.videos,
         lambda name: fits_path(name) and not name.endswith(_PREDICTED),
@@ -134,15 +139,7 @@ def write_vtrace(annotations: AnnotationSet, path: Path) -> None:
         lambda label: len(label.splitlines()) == 1,
         "V-TRACE's files hold a label on one line",
     )
-    if path.suffix.lower() == _SUFFIX:
-        if list(annotations.videos) != [path.stem]:
-            raise AnnotationError(
-                f"{path}: V-TRACE's file is named after its one video, {next(iter(annotations.videos))!r} "
-                "say; or give a folder for all"
-            )
-        files = {path.stem: path}
-    else:
-        files = {name: path.joinpath(*f"{name}{_SUFFIX}".split("/")) for name in annotations.videos}
+    files = file_per_video(annotations.videos, path, _SUFFIX, "V-TRACE's file")
     for name, video in annotations.videos.items():
         rows = ((s.label, s.start_s, s.end_s) for s in video.all_segments)
         write_text(files[name], _text(_COLUMNS, rows))

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import threading
 
 import pandas as pd
 import pytest
@@ -16,6 +15,7 @@ from tal.annotations import read_annotations, read_predictions
 from tal.metrics import Evaluation
 from tests.pipelines.browser import needs_chromium
 from tests.pipelines.report.report_data import make_annotations, make_log, make_predictions, make_video
+from tests.pipelines.running import running
 
 pytestmark = needs_chromium
 
@@ -305,19 +305,12 @@ def test_a_missing_video_file_is_explained(opened, data, tmp_path):
 
 
 def test_served_page_seeks_with_ranges(opened, data):
-    server = serve_report(data[1])
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with running(serve_report(data[1])) as server:
         page = opened(server.address).ready()
         page.page.locator(".tl-axis").click(position={"x": 300, "y": 8})
         assert page.time() > 5
         assert ("video/0", 206) in {(u.removeprefix(server.address), s) for u, s in page.answers}
         assert all(u.startswith((server.address, "data:")) for u in page.requests)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def test_chromium_reads_our_webvtt(opened, data, tmp_path):

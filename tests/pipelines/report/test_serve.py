@@ -6,9 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,20 +14,9 @@ import pytest
 from pipelines.report import collect, write_report
 from pipelines.report.serve import ViewError, serve_page, serve_report
 from tests.pipelines.report.report_data import make_annotations, make_predictions
+from tests.pipelines.running import running
 
 BODY = bytes(range(256)) * 40
-
-
-@contextmanager
-def running(server):
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.fixture

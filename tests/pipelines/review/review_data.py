@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 from pipelines.review import OutputFile, Proxies, ReviewServer, ReviewState, collect_review
 from tests.pipelines.report.report_data import make_annotations, make_predictions, make_video
+from tests.pipelines.running import running
 
 
 def make_data(folder: Path, num_videos: int = 2, duration_s: float = 12.0) -> Path:
@@ -28,16 +28,9 @@ def serving(folder: Path, out: Path | None = None, **options):
     with (
         OutputFile(out or folder / "corrections.json") as file,
         closing(Proxies(folder / "copies")) as proxies,
+        running(ReviewServer(review, ReviewState(review, file), proxies)) as server,
     ):
-        server = ReviewServer(review, ReviewState(review, file), proxies)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+        yield server
 
 
 def ask(server, place, method="GET", body=None, headers=None):

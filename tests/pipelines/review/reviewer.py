@@ -52,6 +52,19 @@ class Reviewer:
                 self.page.locator(f"#{BUTTONS[key]}").click()
         return self
 
+    def watch_pictures(self):
+        """Have the page note the time of the picture that it shows, as the browser tells it."""
+        self.page.evaluate(
+            "() => { const video = document.getElementById('video');"
+            " const next = () => video.requestVideoFrameCallback((_, picture) => {"
+            " window.shown = picture.mediaTime; next(); }); next(); }"
+        )
+
+    def step_on(self, time_s):
+        """To the next picture, which is shown when it comes at this time."""
+        self.page.keyboard.press(".")
+        self.watched.until(f"Math.abs((window.shown ?? -1) - {time_s}) < 2e-4")
+
     def select(self, number):
         """The number-th bar by time."""
         if self.by == "key":

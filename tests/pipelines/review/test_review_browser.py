@@ -209,19 +209,13 @@ def test_pictures_by_their_own_stamps_under_a_varying_rate(opened, tmp_path):
     with serving(tmp_path, out, source=None, labels=["walk"]) as server:
         reviewer = Reviewer(opened(server.address), out)
         page = reviewer.page
-        page.evaluate(
-            "() => { const video = document.getElementById('video');"
-            " const next = () => video.requestVideoFrameCallback((_, picture) => {"
-            " window.shown = picture.mediaTime; next(); }); next(); }"
-        )
+        reviewer.watch_pictures()
         for number in range(1, 20):
-            page.keyboard.press(".")
-            reviewer.watched.until(f"Math.abs((window.shown ?? -1) - {stamps[number]}) < 2e-4")
+            reviewer.step_on(stamps[number])
             assert f"picture {number}" in page.locator("#clock").inner_text()
         page.keyboard.press("i")
         for number in range(20, 25):
-            page.keyboard.press(".")
-            reviewer.watched.until(f"Math.abs(window.shown - {stamps[number]}) < 2e-4")
+            reviewer.step_on(stamps[number])
         page.keyboard.press("o")
         reviewer.watched.until("document.getElementById('saving').textContent === 'Saved'")
         segment = read_corrections(out).videos["v"].actions[0].segment

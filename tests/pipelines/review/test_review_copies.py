@@ -177,13 +177,7 @@ def test_chromium_shows_every_picture_of_a_copy_at_its_time(opened, tmp_path, na
     with serving(tmp_path, source=None, labels=["walk"]) as server:
         reviewer = Reviewer(opened(server.address), tmp_path / "corrections.json")
         reviewer.watched.until("document.getElementById('video').currentSrc.includes('copy/')").ready()
-        page = reviewer.page
-        page.evaluate(
-            "() => { const video = document.getElementById('video');"
-            " const next = () => video.requestVideoFrameCallback((_, picture) => {"
-            " window.shown = picture.mediaTime; next(); }); next(); }"
-        )
+        reviewer.watch_pictures()
         for number in range(1, 30):
-            page.keyboard.press(".")
-            reviewer.watched.until(f"Math.abs((window.shown ?? -1) - {times[number]}) < 2e-4")
+            reviewer.step_on(times[number])
         assert reviewer.page.locator("#no-video").is_hidden()
