@@ -151,7 +151,7 @@ def _offsets() -> SearchStrategy[Attack]:
 
 def _configuration() -> SearchStrategy[Attack]:
     """Another value in config.yaml; paths that it names on purpose are left as they are."""
-    paths = ("video_scores", "annotations", "videos", "store", "weights")
+    paths = ("video_scores", "annotations", "videos", "store", "weights", "adapter_weights")
 
     @st.composite
     def make_attack(draw: Any) -> Attack:

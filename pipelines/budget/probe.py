@@ -100,7 +100,9 @@ def build_step(
     accelerator = build_accelerator(config)
     encoder = None
     if config.encoder is not None and config.end_to_end:
-        settings = config.encoder.model_copy(update={"weights": None, "weights_sha256": None})
+        settings = config.encoder.model_copy(
+            update={"weights": None, "weights_sha256": None, "adapter_weights": None}
+        )
         encoder = build_encoder(settings, seed=0)
         channels = encoder.channels
     network = build_network(config, num_classes, channels, encoder)

@@ -60,7 +60,7 @@ def command(
     from pipelines.config import load_config, with_settings
     from pipelines.shared import console
     from pipelines.train import saved_config, train
-    from pipelines.train.again import config_of_successor
+    from pipelines.train.again import config_of_successor, require_successor
     from pipelines.train.before_after import before_after
     from pipelines.train.ensure_store import ensure_store
 
@@ -69,6 +69,8 @@ def command(
     ready = None
     if resume and (Path(out) / "config.yaml").exists():
         config = load_config(source, sets) if source is not None else with_settings(saved_config(out), sets)
+        if run is not None and corrections is not None:
+            require_successor(config, Path(run), corrections, Path(out))
     elif run is not None and corrections is not None:
         config = config_of_successor(Path(run), corrections, sets, Path(out))
         ready = ensure_store(config, str(Path(out) / "config.yaml"), (), Path(out))

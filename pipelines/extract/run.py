@@ -74,8 +74,9 @@ def extract(run: RunConfig, how: ExtractOptions | None = None) -> ExtractReport:
             sources.first_missing,
         )
     device = choose_device(how.device, apple=True)
-    # adapters that were not trained add nothing: the plain encoder gives the same rows
-    encoder = build_encoder(encoder_config.model_copy(update={"adapter": None}), seed=run.train.seed)
+    if not encoder_config.adapter_weights:  # new adapters add nothing: the plain encoder gives the same rows
+        encoder_config = encoder_config.model_copy(update={"adapter": None})
+    encoder = build_encoder(encoder_config, seed=run.train.seed)
     precision = how.precision or run.train.precision
     data = run.data
     spec = feature_spec(encoder, data.fps, data.max_frames, how.dtype, data.reader, precision)

@@ -20,6 +20,7 @@ PATH_KEYS = (
     "data.videos",
     "data.store",
     "encoder.weights",
+    "encoder.adapter_weights",
     "inference.video_scores",
     "train.start_from",
 )

@@ -34,7 +34,8 @@ def export_model(
         if network.resting:
             provenance = provenance | {"trunk": trunk_of(network.encoder)}
         if encoder.adapter is not None and encoder.adapter.kind == "lora":  # merged: nothing to add any more
-            config = config.model_copy(update={"encoder": encoder.model_copy(update={"adapter": None})})
+            plain = encoder.model_copy(update={"adapter": None, "adapter_weights": None})
+            config = config.model_copy(update={"encoder": plain})
     thresholds = {}
     if validation is not None and ground_truth is not None and len(validation.predictions):
         thresholds = calibrate(ground_truth, validation.predictions)

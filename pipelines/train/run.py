@@ -78,8 +78,8 @@ def train(
     if os.environ.get("RANK", "0") != "0":
         set_quiet(True)
     begun = bool(list_checkpoints(out / "checkpoints"))
-    if begun and not resume:
-        raise ConfigError(f"{out} holds a run already: --resume goes on with it, or give another --out")
+    if not resume:
+        require_new(out)
     if begun:
         config = settings_to_go_on_with(saved_config(out), config, out)
     ready = ready or make_ready(config, out, begun)
@@ -126,6 +126,12 @@ def train(
         trainer.unmeasured,
         accelerator.is_main_process,
     )
+
+
+def require_new(out: Path) -> None:
+    """Raise ConfigError where a run has begun in a folder."""
+    if list_checkpoints(out / "checkpoints"):
+        raise ConfigError(f"{out} holds a run already: --resume goes on with it, or give another --out")
 
 
 def saved_config(out: str | Path) -> RunConfig:

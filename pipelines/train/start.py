@@ -33,7 +33,8 @@ def start_from(network: MemoryNetwork, source: str, labels: Sequence[str]) -> No
             f"{_shown(labels)}: the same names in the same order are needed"
         )
     own, weights = network.state_dict(), model.weights()
-    if network.encoder is None:
+    # of adapters the encoder has it all already, low-rank parts taken into its weights
+    if network.encoder is None or network.encoder.learnt_sha256:
         weights = {k: v for k, v in weights.items() if not k.startswith("encoder.")}
     if strange := sorted(weights.keys() - own.keys()):
         raise ConfigError(f"train.start_from: {source} has another network: {strange[0]} is not in this one")

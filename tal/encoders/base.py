@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tal.encoders.adapters.attach import attach, choose_places
-from tal.encoders.adapters.low_rank import is_low_rank
+from tal.encoders.adapters.low_rank import is_low_rank, plain_name
 from tal.encoders.adapters.places import AdapterPlace
 from tal.encoders.config import EncoderConfig
 from tal.encoders.preprocess import Preprocess
@@ -38,6 +38,10 @@ class Encoder(nn.Module):
         digest of the weights it was built with (names, shapes, values), without adapters.
     adapters
         bottlenecks behind its blocks; empty without `EncoderConfig.adapter`.
+    laid_over
+        names of its own tensors that `EncoderConfig.adapter_weights` changed.
+    learnt_sha256
+        digest of all of that file's tensors; empty without it.
     """
 
     name: str
@@ -61,6 +65,8 @@ class Encoder(nn.Module):
         self.preprocess = Preprocess(config.size, config.crop, tuple(mean), tuple(std))
         self.weights_sha256 = ""
         self.adapters = nn.ModuleDict()
+        self.laid_over: frozenset[str] = frozenset()
+        self.learnt_sha256 = ""
         self._frozen: list[nn.Module] = []
         self._learning: list[nn.Module] = []
 
@@ -166,14 +172,20 @@ class Encoder(nn.Module):
 
     @property
     def resting(self) -> frozenset[str]:
-        """Names of the tensors of its state that no step changes because adapters learn in their place."""
+        """Names of the tensors of its state that no step changes because adapters learn in their place.
+
+        What an earlier run has changed is not among them: its published weights do not have it.
+        """
         if self.config.adapter is None:
             return frozenset()
         learning = {id(t) for part in self._learning for t in (*part.parameters(), *part.buffers())}
         return frozenset(
             name
             for name, value in self.state_dict(keep_vars=True).items()
-            if not is_adapter(name) and not value.requires_grad and id(value) not in learning
+            if not is_adapter(name)
+            and not value.requires_grad
+            and id(value) not in learning
+            and plain_name(name) not in self.laid_over
         )
 
     def train(self, mode: bool = True) -> Encoder:

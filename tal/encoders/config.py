@@ -69,6 +69,11 @@ class EncoderConfig(Config):
     adapter: AdapterConfig | None = Field(
         None, description="learn adapters (AdaTAD, LoRA); the encoder's own weights rest"
     )
+    adapter_weights: str | None = Field(
+        None,
+        description="file of what an earlier run's adapters learnt, laid over `weights`; nothing: they begin "
+        "with the plain encoder's rows",
+    )
     norm_frozen: bool = Field(True, description="batch-norm statistics stay what they are in training")
 
     @model_validator(mode="after")
@@ -78,6 +83,8 @@ class EncoderConfig(Config):
             raise ValueError(
                 f"encoder.crop {self.crop} is larger than the pictures, encoder.size {self.size}"
             )
+        if self.adapter_weights and self.adapter is None:
+            raise ValueError("encoder.adapter_weights needs the adapters that learnt them: encoder.adapter")
         return self
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from featstore.spec import PRECISION, FeatureSpec
 from tal.encoders.base import Encoder
 from tal.video import resolve_reader
@@ -18,10 +20,13 @@ def feature_spec(
     """The FeatureSpec of rows that ``encoder`` makes at ``fps``.
 
     ``max_frames``: longer videos are sampled more slowly, to so many frames; 0: never. ``reader`` is the one
-    that decodes the videos, ``precision`` that of the encoder's arithmetic.
+    that decodes the videos, ``precision`` that of the encoder's arithmetic. Adapters that learnt in an
+    earlier run are named by their digest; new ones change no row.
     """
     prepare = encoder.preprocess
-    extra = {"temporal_shift": True} if encoder.config.temporal_shift else {}
+    extra: dict[str, Any] = {"temporal_shift": True} if encoder.config.temporal_shift else {}
+    if encoder.learnt_sha256:
+        extra["adapter"] = encoder.learnt_sha256
     return FeatureSpec(
         encoder=encoder.name,
         weights=encoder.weights_sha256,

@@ -20,15 +20,16 @@ from featstore import FeatureStore
 from featstore.documents import why
 from featstore.spec import PRECISION
 from tal.device import choose_device, set_float32
-from tal.encoders import Encoder, build_encoder, clips_at_once
+from tal.encoders import Encoder, clips_at_once
 from tal.encoders.stream import ClipEncoder
 from tal.encoders.whole import Progress, UnreadVideo, WholeVideo, decoders_for, encode_videos
-from tal.errors import CheckpointError, LongtalError, WeightsError
+from tal.errors import CheckpointError, LongtalError
+from tal.inference.model_encoder import build_model_encoder, load_part, told_of_folder
 from tal.inference.model_folder import ModelFolder, read_model, write_model
 from tal.inference.stored_video import stored_rows
 from tal.inference.videos import VideoDetector, VideoResult, VideoRows
 from tal.localizer import Localizer
-from tal.shared.weights import load_strict, require_fit
+from tal.shared.weights import require_fit
 from tal.video import require_reader
 from tal.video.pool import DecodeTask
 
@@ -95,7 +96,7 @@ class Detector:
         folder = read_model(path)
         config, weights = folder.config, folder.weights()
         where = choose_device(device)
-        encoder = _build_encoder(folder, weights) if config.encoder is not None else None
+        encoder = build_model_encoder(folder, weights) if config.encoder is not None else None
         channels = encoder.channels if encoder is not None else config.channels
         if not channels:
             raise CheckpointError(
@@ -105,7 +106,7 @@ class Detector:
         localizer = Localizer(config.localizer, channels, len(folder.labels), config.window_rows)
         if encoder is not None:
             encoder.to(where).eval()
-        _load(localizer, weights, "localizer.", folder.path)
+        load_part(localizer, weights, "localizer.", folder.path)
         return cls(folder, encoder, localizer.to(where).eval(), where, precision)
 
     def for_videos(self, video_ids: Iterable[str]) -> tuple[Detector, list[str]]:
@@ -285,31 +286,6 @@ def _without_key(tell: Callable[[int, int], None], _key: str, done: int, total: 
     tell(done, total)
 
 
-def _build_encoder(folder: ModelFolder, weights: Mapping[str, Tensor]) -> Encoder:
-    """The encoder with the folder's weights, on top of published ones where it names some."""
-    config, trunk = folder.config.encoder, folder.trunk
-    assert config is not None
-    if trunk is None:
-        encoder = build_encoder(config)
-        _load(encoder, weights, "encoder.", folder.path)
-        return encoder
-    beside = folder.path / "trunk.safetensors"
-    source = str(beside) if beside.is_file() else trunk.weights
-    what_to_bring = (
-        f"{folder.path} holds what was trained on top of the weights of {trunk.encoder} ({trunk.weights}, "
-        f"sha256 {trunk.sha256}): bring them there, or as {beside}"
-    )
-    try:
-        encoder = build_encoder(config.model_copy(update={"weights": source}))
-    except WeightsError as error:
-        raise CheckpointError(f"{what_to_bring}; {error}") from error
-    if encoder.weights_sha256 != trunk.sha256:
-        raise CheckpointError(f"{what_to_bring}; {source} has sha256 {encoder.weights_sha256}")
-    own = {f"encoder.{k}": v for k, v in encoder.state_dict().items()}
-    _load(encoder, {**own, **weights}, "encoder.", folder.path)
-    return encoder
-
-
 def _check_sizes(folder: ModelFolder, channels: int, weights: Mapping[str, Tensor]) -> None:
     """Hold that the weights are of the localizer's shapes before it is made: that may take any memory."""
     config = folder.config
@@ -318,17 +294,4 @@ def _check_sizes(folder: ModelFolder, channels: int, weights: Mapping[str, Tenso
             shapes = Localizer(config.localizer, channels, len(folder.labels), config.window_rows)
     except (RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise CheckpointError(f"{folder.path / 'config.yaml'}: `localizer`: {why(error)}") from error
-    _named(lambda: require_fit(shapes, weights, f"{folder.path}: the weights", "localizer."))
-
-
-def _load(module: torch.nn.Module, weights: Mapping[str, Tensor], prefix: str, source: Path) -> None:
-    """Load the tensors of a prefix strictly; CheckpointError lists what does not fit."""
-    _named(lambda: load_strict(module, weights, f"{source}: the weights", prefix))
-
-
-def _named(work: Callable[[], object]) -> None:
-    """Do something with the folder's weights; CheckpointError where they do not fit."""
-    try:
-        work()
-    except WeightsError as error:
-        raise CheckpointError(f"{error}: the folder was put together from different models") from error
+    told_of_folder(lambda: require_fit(shapes, weights, f"{folder.path}: the weights", "localizer."))

@@ -38,6 +38,8 @@ from tal.shared.documents import parse_yaml
 from tal.shared.files import put_in_place
 from tal.shared.weights import contiguous, load_plain
 
+# keys of `encoder` that name files which a run begins with
+_FILES_OF_ENCODER = ("weights", "weights_sha256", "adapter_weights")
 FILES = ("config.yaml", "model.safetensors", "labels.json", "thresholds.json", "provenance.json")
 
 
@@ -259,7 +261,7 @@ def _detector_config(tree: Mapping[str, Any], channels: int, source: Path) -> De
         "window_rows": window.get("num_rows"),
         "channels": channels,
         # the weights are in the folder: nothing else is read, whatever the encoder began with
-        "encoder": None if encoder is None else {**encoder, "weights": None, "weights_sha256": None},
+        "encoder": None if encoder is None else {**encoder, **dict.fromkeys(_FILES_OF_ENCODER)},
         "localizer": tree.get("localizer"),
         "inference": tree.get("inference"),
     }

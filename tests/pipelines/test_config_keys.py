@@ -9,7 +9,11 @@ from pipelines.presets import list_presets
 
 # Keys that no preset sets, by class: why they are keys.
 UNSET = {
-    "`train --from` sets it": {"DataConfig.corrections", "TrainConfig.start_from"},
+    "`train --from` sets it": {
+        "DataConfig.corrections",
+        "EncoderConfig.adapter_weights",
+        "TrainConfig.start_from",
+    },
     "`init` sets it": {"DataConfig.train_subset", "DataConfig.val_subset", "WindowConfig.windows_per_video"},
     "of the machine or of the work, not of a recipe": {
         "DataConfig.reader",

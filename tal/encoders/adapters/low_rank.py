@@ -11,6 +11,7 @@ from tal.errors import ConfigError
 _PROJECTIONS = ("qkv", "query", "key", "value", "proj", "dense")
 _ATTENTION = ("attn", "attention")
 _SUFFIX = ".parametrizations.weight.0."
+_ORIGINAL = ".parametrizations.weight.original"
 
 
 class LowRank(nn.Module):
@@ -56,14 +57,19 @@ def is_low_rank(name: str) -> bool:
     return _SUFFIX in name
 
 
+def plain_name(name: str) -> str:
+    """The name that a tensor has without low-rank parts."""
+    return f"{name.removesuffix(_ORIGINAL)}.weight" if name.endswith(_ORIGINAL) else name
+
+
 def merged(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state in which each weight has taken in its low-rank part, under its plain name."""
     result: dict[str, Tensor] = {}
     for name, value in state.items():
         if is_low_rank(name):
             continue
-        if name.endswith(".parametrizations.weight.original"):
-            plain = name.removesuffix(".parametrizations.weight.original")
+        if name.endswith(_ORIGINAL):
+            plain = name.removesuffix(_ORIGINAL)
             down, up = state[f"{plain}{_SUFFIX}down"], state[f"{plain}{_SUFFIX}up"]
             result[f"{plain}.weight"] = value + up @ down
         else:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tal.encoders import Encoder, EncoderConfig, build_encoder
+from tal.encoders import Encoder, EncoderConfig, build_encoder, feature_spec
 from tal.encoders.adapters.bottleneck import Bottleneck
 from tal.encoders.adapters.low_rank import merged
 from tal.encoders.base import is_adapter
-from tal.errors import ConfigError
+from tal.errors import ConfigError, WeightsError
+from tal.shared.weights import contiguous
 from tests.tal.encoders.tiny import clips, config, plain
 
 TRANSFORMERS = ("hf:videomae", "hf:vjepa2", "swin3d_t", "timm:test_vit")
@@ -211,3 +215,26 @@ def test_only_the_borders_of_clips_differ_from_adatads_window() -> None:
     torch.testing.assert_close(local[:, 1:-1], wide[:, 1:-1])
     torch.testing.assert_close(local[0, 0], wide[0, 0])
     assert not torch.allclose(local[1:, 0], wide[1:, 0])
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_adapters_go_on_from_what_they_had_learnt(tmp_path: Path, name: str, kind: str) -> None:
+    encoder, frames, file = shaken(adapted(name, kind)), clips(name), tmp_path / "learnt.safetensors"
+    published = {k: v for k, v in merged(encoder.state_dict()).items() if k not in encoder.resting}
+    save_file(contiguous(published), file)
+    again = build_encoder(config(name, adapter={"kind": kind}, adapter_weights=str(file)))
+    with torch.no_grad():
+        torch.testing.assert_close(again(frames), encoder(frames), atol=1e-5, rtol=1e-5)
+    assert again.weights_sha256 == encoder.weights_sha256
+    assert feature_spec(again, 5.0).differences(feature_spec(encoder, 5.0)).keys() == {"extra"}
+    # a low-rank part's weight is no longer as published
+    taken_in = {k for k in encoder.resting if k.endswith(".original")}
+    assert encoder.resting - again.resting == taken_in and bool(taken_in) == (kind == "lora")
+    save_file(contiguous({**published, "model.more": torch.zeros(1)}), file)
+    with pytest.raises(WeightsError, match=r"unexpected: model\.more"):
+        build_encoder(config(name, adapter={"kind": kind}, adapter_weights=str(file)))
+
+
+def test_learnt_adapters_need_adapters() -> None:
+    with pytest.raises(ValueError, match="needs the adapters"):
+        config("timm:test_vit", adapter_weights="learnt.safetensors")
