@@ -98,6 +98,7 @@ def _daotad(reference: Reference) -> DaoTAD:
     model = reference.config["model"]
     config = DaoTADConfig(
         pyramid=model["pyramid"],
+        release=model["pyramid"] == "conv",
         channels=model["channels"],
         num_levels=model["num_levels"],
         attention_widths=tuple(model["attention_widths"]),
@@ -143,8 +144,6 @@ def _channels_first(values: Tensor, length: int) -> Tensor:
 
 def _compare_daotad_training(decoder: DaoTAD, reference: Reference, deviations: dict[str, Deviation]) -> None:
     decoder.train()
-    if reference.config["model"]["conv_norm"] is not None:
-        decoder.pyramid.eval()  # the released convolutional pyramid keeps its statistics in training
     features = torch.stack([reference.tensors[f"in/{i}/feats"] for i in reference.samples])
     mask = torch.ones(len(features), 1, features.shape[2], dtype=torch.bool, device=features.device)
     targets = [

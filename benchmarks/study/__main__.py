@@ -12,6 +12,7 @@ from benchmarks.command_line import run
 NAMES = (
     "hapt",
     "hapt-ablations",
+    "hapt-release",
     "gym-memory",
     "gym-decoders",
     "gym-shares",

@@ -45,6 +45,18 @@ def hapt_ablations(sets: Sequence[str]) -> list[Variant]:
     return variants
 
 
+def hapt_release(sets: Sequence[str]) -> list[Variant]:
+    """What longtal does otherwise than TALLFormer's release, in each of its two decoders."""
+    conv = ("localizer.decoder.pyramid=conv", *_NMW)
+    as_released = "localizer.decoder.release=true"
+    return [
+        _variant("afsd", "afsd", sets),
+        _variant("afsd as released", "afsd", [as_released, *sets]),
+        _variant("daotad, convolutions", "daotad", [*conv, *sets]),
+        _variant("daotad, convolutions as released", "daotad", [*conv, as_released, *sets]),
+    ]
+
+
 def _variant(name: str, decoder: str, sets: Sequence[str]) -> Variant:
     settings = [f"localizer.decoder.{own}" for own in (f"name={decoder}", *_DECODERS[decoder])]
     return Variant(name, load_config("hapt", [*settings, *sets]))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.study.hapt import hapt, hapt_ablations
+from benchmarks.study.hapt import hapt, hapt_ablations, hapt_release
 from benchmarks.study.matrix import Protocols, Variant, trained_for
 from benchmarks.study.motion import motion
 from benchmarks.study.papers import gym_ages, gym_shares, gym_tcm, gym_windows
@@ -95,6 +95,12 @@ STUDIES: dict[str, Study] = {
         dict([STRICT, USUAL]),
         (),
         hapt_ablations,
+    ),
+    "hapt-release": Study(
+        "Where longtal differs from TALLFormer's release on purpose, on stored features of UCI HAPT.",
+        dict([STRICT, USUAL]),
+        (),
+        hapt_release,
     ),
     **{
         f"gym-{name}": Study(description, dict([USUAL]), (), variants)

@@ -120,7 +120,7 @@ def _run_config(
         "inference.max_candidates": max(base.inference.max_candidates, _candidates(sizes, positions)),
         **dict(leaves(sizes.localizer, "localizer.")),
     }
-    if name == "afsd":
+    if name == "afsd" or sizes.localizer["decoder"].get("pyramid") == "conv":
         settings["localizer.decoder.release"] = True
     if network is None:
         settings = {key: value for key, value in settings.items() if not key.startswith("encoder.")}

@@ -17,6 +17,11 @@ class DaoTADConfig(Config):
     pyramid: Literal["attention", "conv"] = Field(
         "attention", description="attention: TALLFormer's release; conv: DaoTAD's strided convolutions"
     )
+    release: bool = Field(
+        False,
+        description="pyramid: conv as TALLFormer's release trains it: batch norms gather no statistics, "
+        "convolutions start as Kaiming's normal ones",
+    )
     channels: int = Field(512, gt=0, description="channels of the levels above the first")
     num_levels: int = Field(5, ge=1, le=24)
     attention_widths: tuple[int, ...] = Field(
@@ -49,6 +54,8 @@ class DaoTADConfig(Config):
             raise ValueError(
                 f"negative_iou ({self.negative_iou}) must not exceed positive_iou ({self.positive_iou})"
             )
+        if self.release and self.pyramid != "conv":
+            raise ValueError("release: true is for pyramid: conv; the other is the release's as it is")
         if self.pyramid == "attention" and self.channels % self.num_heads:
             raise ValueError(f"channels ({self.channels}) must be a multiple of num_heads ({self.num_heads})")
         if not self.attention_widths or any(width < 1 or width % 2 == 0 for width in self.attention_widths):

@@ -63,7 +63,9 @@ class DaoTAD(Decoder):
                 config.dropout,
             )
         else:
-            self.pyramid = ConvPyramid(in_channels, config.channels, config.num_levels, config.norm)
+            self.pyramid = ConvPyramid(
+                in_channels, config.channels, config.num_levels, config.norm, config.release
+            )
         width, per_position = config.fpn_channels, config.anchors_per_position
         self.fpn = FPN(self.pyramid.level_channels, width, config.norm)
         self.class_tower = ConvStack(width, width, config.head_layers, config.norm)

@@ -6,25 +6,34 @@ of the mask below. Outputs are zero where the mask is False.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from tal.decoders.layers.convolution import ConvBlock
 from tal.decoders.layers.masks import masked
-from tal.decoders.layers.norms import NormKind
+from tal.decoders.layers.norms import MaskedBatchNorm, NormKind
 
 
 class ConvPyramid(nn.Module):
-    """Level 0 is the input; each further level a stride-2 convolution, norm and ReLU (DaoTAD's TDM)."""
+    """Level 0 is the input; each further level a stride-2 convolution, norm and ReLU (DaoTAD's TDM).
 
-    def __init__(self, in_channels: int, channels: int, num_levels: int, norm: NormKind) -> None:
+    ``release``: as DaoTAD's code trains it, with batch norms in evaluation mode whatever ``norm`` says, and
+    convolutions that start as Kaiming's normal ones.
+    """
+
+    def __init__(
+        self, in_channels: int, channels: int, num_levels: int, norm: NormKind, release: bool = False
+    ) -> None:
         super().__init__()
         self.level_channels = [in_channels] + [channels] * (num_levels - 1)
-        self.stages = nn.ModuleList(
-            ConvBlock(a, b, stride=2, norm=norm)
-            for a, b in zip(self.level_channels, self.level_channels[1:], strict=False)
-        )
+        stages = [ConvBlock(a, b, stride=2, norm=norm) for a, b in itertools.pairwise(self.level_channels)]
+        if release:
+            for stage in stages:
+                stage.norm = MaskedBatchNorm(channels, at_rest=True)
+                nn.init.kaiming_normal_(stage.conv.weight, mode="fan_out", nonlinearity="relu")
+        self.stages = nn.ModuleList(stages)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         levels, masks = [masked(x, mask)], [mask]

@@ -83,15 +83,23 @@ class GroupNorm(nn.Module):
 class MaskedBatchNorm(nn.Module):
     """Batch normalisation over the valid positions of the batch; with ``sync``, of all processes' batches.
 
-    Written out, since `torch.nn.SyncBatchNorm` has no mask and refuses processes on CPUs.
+    ``at_rest``: by the running statistics in training too, which then stay what they are. Written out, since
+    `torch.nn.SyncBatchNorm` has no mask and refuses processes on CPUs.
     """
 
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int, sync: bool = False, momentum: float = 0.1, eps: float = 1e-5) -> None:
+    def __init__(
+        self,
+        channels: int,
+        sync: bool = False,
+        at_rest: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> None:
         super().__init__()
-        self.sync, self.momentum, self.eps = sync, momentum, eps
+        self.sync, self.at_rest, self.momentum, self.eps = sync, at_rest, momentum, eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -100,7 +108,7 @@ class MaskedBatchNorm(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         values = _at_least_float32(x)
         keep = mask.to(values.dtype)
-        if self.training:
+        if self.training and not self.at_rest:
             mean, variance, count = self._statistics(values, keep)
             with torch.no_grad():
                 unbiased = variance * count / (count - 1).clamp(min=1)

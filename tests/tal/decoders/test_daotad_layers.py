@@ -79,6 +79,25 @@ def test_batch_norm_is_torchs_on_the_valid_positions():
     torch.testing.assert_close(norm(x, ones(3, 10)), plain(x), rtol=1e-5, atol=1e-5)
 
 
+def test_the_released_pyramid_starts_and_rests_as_daotads_code():
+    torch.manual_seed(0)
+    pyramid = ConvPyramid(48, 64, 5, "group", release=True).train()
+    for stage in pyramid.stages:
+        # the spread that the released code starts with, whatever the input's width: sqrt(2 / (64 * 3))
+        assert stage.conv.weight.std().item() == pytest.approx(0.1021, rel=0.02)
+    conv, norm = pyramid.stages[0].conv, nn.BatchNorm1d(64).eval()
+    x = randn(2, 48, 9)
+    levels, _ = pyramid(x, ones(2, 9))
+    expected = norm(nn.functional.conv1d(x, conv.weight, stride=2, padding=1)).relu()
+    torch.testing.assert_close(levels[1], expected, rtol=1e-5, atol=1e-5)
+    pyramid(x * 5 + 3, ones(2, 9))
+    rested = MaskedBatchNorm(64).state_dict()
+    for stage in pyramid.stages:
+        torch.testing.assert_close(stage.norm.state_dict(), rested, rtol=0, atol=0)
+    with pytest.raises(ValidationError, match="pyramid: conv"):
+        DaoTADConfig(release=True)
+
+
 def _sync_worker(rank, port, folder):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
