@@ -55,3 +55,12 @@ def test_the_tables_of_ages_and_shares_change_what_they_are_about():
     ages = variants("gym-ages").values()
     assert {c.memory.sampler for c in ages} == {"uniform", "stratified", "oldest"}
     assert all(c.memory.finetune_localizer_epochs == 0 for c in ages)
+
+
+def test_a_decoder_stands_beside_itself_as_released():
+    configs = variants("hapt-release")
+    for name in ("afsd", "daotad, convolutions"):
+        own, released = (configs[n].model_dump() for n in (name, f"{name} as released"))
+        assert not own["localizer"]["decoder"].pop("release")
+        assert released["localizer"]["decoder"].pop("release")
+        assert own == released
