@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from pipelines.data.review_as_annotations import unknown_of_review, unknown_stretches
 from tal.annotations import AnnotationSet, Segment, VideoAnnotation
 from tal.annotations.corrections import Corrections, VideoCorrections
 from tal.annotations.ids import match_ids
-from tal.annotations.spans import Span, subtract, union
+from tal.annotations.spans import Span
 
 # Seconds that a segment and a stretch share where they overlap.
 _TOUCH_S = 1e-6
@@ -37,7 +38,13 @@ class Corrected:
     notes: tuple[str, ...]
 
 
-def lay_over(whole: AnnotationSet, corrections: Corrections, subset: str, labelled: set[str]) -> Corrected:
+def lay_over(
+    whole: AnnotationSet,
+    corrections: Corrections,
+    subset: str,
+    labelled: set[str],
+    review: Corrections | None = None,
+) -> Corrected:
     """Annotations with a person's corrections.
 
     Of a video that was reviewed in part, the rest is not known. Where the annotations label a video whole,
@@ -50,15 +57,21 @@ def lay_over(whole: AnnotationSet, corrections: Corrections, subset: str, labell
         that corrected videos are of.
     labelled
         subsets of which the annotations hold every action.
+    review
+        what the annotations themselves are: an earlier state of the corrections. A video of which both say
+        the same stays of its subset; of any other, the corrections alone hold.
     """
-    said = {name: video for name, video in corrections.videos.items() if _says_something(video)}
+    said = {name: video for name, video in corrections.videos.items() if video.says_something}
     matches = match_ids(said, whole.videos)
     said = {matches.pairs.get(name, name): video for name, video in said.items()}
+    earlier = review.videos if review is not None else {}
+    said = {k: v for k, v in said.items() if k not in earlier or not v.says_the_same(earlier[k])}
     added = tuple(label for label in corrections.labels if label not in whole.labels)
     labels = (*whole.labels, *added)
-    videos, unknown = dict(whole.videos), dict[str, tuple[Segment, ...]]()
-    for name in whole.videos.keys() - said.keys() if added else ():
-        unknown[name] = tuple(Segment(0.0, math.inf, label) for label in added)
+    videos = dict(whole.videos)
+    unknown = unknown_of_review(whole, review) if review is not None else {}
+    for name in whole.videos.keys() - said.keys():
+        unknown[name] = (*unknown.get(name, ()), *(Segment(0.0, math.inf, label) for label in added))
     moved = 0
     for name, video in said.items():
         base = whole.videos.get(name)
@@ -66,7 +79,7 @@ def lay_over(whole: AnnotationSet, corrections: Corrections, subset: str, labell
         moved += base is not None and base.subset != subset
         videos[name] = _corrected(name, base if trusted else None, base, video, subset)
         sure = set(whole.labels) if trusted else set()
-        unknown[name] = tuple(_unknown(videos[name], video, labels, set(corrections.labels), sure))
+        unknown[name] = tuple(unknown_stretches(videos[name], video, labels, set(corrections.labels), sure))
     minutes = sum(video.reviewed_s for video in said.values()) / 60
     notes = [
         f"{len(said)} videos corrected, {minutes:.1f} minutes of them reviewed: "
@@ -85,10 +98,6 @@ def lay_over(whole: AnnotationSet, corrections: Corrections, subset: str, labell
         frozenset(said),
         (*notes, *matches.notes("corrected id")),
     )
-
-
-def _says_something(video: VideoCorrections) -> bool:
-    return bool(video.actions or video.rejected or video.reviewed)
 
 
 def _corrected(
@@ -116,20 +125,3 @@ def _corrected(
 
 def _overlaps(segment: Segment, spans: Iterable[Span]) -> bool:
     return any(min(segment.end_s, end) - max(segment.start_s, start) > _TOUCH_S for start, end in spans)
-
-
-def _unknown(
-    annotation: VideoAnnotation,
-    video: VideoCorrections,
-    labels: Iterable[str],
-    looked_for: set[str],
-    sure: set[str],
-) -> Iterable[Segment]:
-    """Stretches of each class where nobody looked for it: not reviewed, no action, no rejection of it."""
-    for label in labels:
-        if label in sure:
-            continue
-        said = (*annotation.segments, *(judgement.segment for judgement in video.rejected))
-        spans = [(s.start_s, s.end_s) for s in said if s.label == label]
-        known = union([*spans, *(video.reviewed if label in looked_for else ())])
-        yield from (Segment(start, end, label) for start, end in subtract((0.0, math.inf), known))

@@ -10,8 +10,14 @@ from pathlib import Path
 
 from pipelines.config import AUTO, DataConfig
 from pipelines.data.corrections import Corrected, lay_over
+from pipelines.data.review_as_annotations import (
+    read_review,
+    reviewed_in_part,
+    unknown_of_review,
+    without_unseen,
+)
 from tal.annotations import AnnotationSet, VideoAnnotation, read_annotations
-from tal.annotations.corrections import read_corrections
+from tal.annotations.corrections import Corrections, read_corrections
 from tal.annotations.read import merge
 from tal.annotations.types import Segment, drop_duplicates, match_subset, subset_names
 from tal.errors import AnnotationError, ConfigError, EvaluationError
@@ -92,13 +98,16 @@ def read_run_annotations(data: DataConfig, one_class: bool = False) -> RunAnnota
         they have no such subset; names those that they have.
     """
     protocol = get_protocol(data.protocol)
-    whole, notes = _read_files(data)
+    whole, notes, review = _read_files(data)
     train, validation = _subsets(whole, data, protocol)
     if AUTO in (data.train_subset, data.val_subset):
         notes.append(_said(whole, train, validation, protocol))
-    unknown: Mapping[str, tuple[Segment, ...]] = {}
+    unknown: Mapping[str, tuple[Segment, ...]] = unknown_of_review(whole, review) if review else {}
+    if review is not None and validation:
+        notes += reviewed_in_part(whole.subset(validation), review)
     if data.corrections:
-        corrected = _with_corrections(whole, data, train, validation)
+        corrected = _with_corrections(whole, data, train, validation, review)
+        _require_held_out(corrected, data, validation)
         whole, unknown = corrected.whole, corrected.unknown
         notes += corrected.notes
     if one_class and len(whole.labels) > 1:
@@ -121,29 +130,42 @@ def read_whole(data: DataConfig) -> tuple[AnnotationSet, list[str]]:
     AnnotationError
         they cannot be read.
     """
-    whole, notes = _read_files(data)
+    whole, notes, review = _read_files(data)
     if not data.corrections:
         return whole, notes
-    corrected = _with_corrections(whole, data, data.train_subset, data.val_subset)
+    corrected = _with_corrections(whole, data, data.train_subset, data.val_subset, review)
     return corrected.whole, [*notes, *corrected.notes]
 
 
-def _with_corrections(whole: AnnotationSet, data: DataConfig, train: str, validation: str) -> Corrected:
-    labelled = {
-        name for subset in (train, validation) if subset for name in match_subset(subset, whole.subsets)
-    }
-    return lay_over(whole, read_corrections(data.corrections), train, labelled)
+def _with_corrections(
+    whole: AnnotationSet, data: DataConfig, train: str, validation: str, review: Corrections | None
+) -> Corrected:
+    named = (train, validation) if review is None else ()  # of a review's videos not every action is known
+    labelled = {name for subset in named if subset for name in match_subset(subset, whole.subsets)}
+    return lay_over(whole, read_corrections(data.corrections), train, labelled, review)
 
 
-def _read_files(data: DataConfig) -> tuple[AnnotationSet, list[str]]:
-    """The annotations as their files have them."""
+def _require_held_out(corrected: Corrected, data: DataConfig, validation: str) -> None:
+    if validation and not match_subset(validation, corrected.whole.subsets):
+        raise AnnotationError(
+            f"{data.corrections}: every video of {validation!r} was corrected, and what is learnt from is "
+            "not measured on: correct videos of no or another subset, or train without measuring, --set "
+            "data.val_subset= (empty)"
+        )
+
+
+def _read_files(data: DataConfig) -> tuple[AnnotationSet, list[str], Corrections | None]:
+    """The annotations as their files have them, and what a review's own file says beside."""
     if not data.annotations:
         raise ConfigError("data.annotations is empty: give the annotation file, --set data.annotations=FILE")
     path = Path(data.annotations)
     whole = read_annotations(path, target=data.target)
     if whole.format in _FILE_A_SUBSET:
-        return _with_other_file(whole, path, data, get_protocol(data.protocol))
-    return whole, []
+        return *_with_other_file(whole, path, data, get_protocol(data.protocol)), None
+    review = read_review(path, whole)
+    if review is None:
+        return whole, [], None
+    return *without_unseen(whole, review), review
 
 
 def as_one_class(annotations: AnnotationSet) -> AnnotationSet:

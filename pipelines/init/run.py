@@ -12,6 +12,7 @@ import numpy as np
 
 from pipelines.config import RunConfig, nested, parse_config
 from pipelines.data.check import CheckReport, Problem, check, find_clock
+from pipelines.data.review_as_annotations import is_whole, read_review, without_unseen
 from pipelines.data.videos import Opened
 from pipelines.init.choices import LEAST_EPOCHS, Choice, Choices, Needs, choose
 from pipelines.init.split import Split, split
@@ -20,6 +21,7 @@ from pipelines.init.yaml_text import yaml_text
 from pipelines.shared.config_paths import PATH_KEYS, with_portable_paths
 from pipelines.shared.files import require_new, write_text
 from tal.annotations import AnnotationSet, read_annotations, write_annotations
+from tal.annotations.corrections import Corrections, write_corrections
 from tal.errors import ConfigError
 from tal.shared.defaults import DEFAULT_ENCODER, ReaderName
 from tal.shared.files import output_errors, require_folder
@@ -112,7 +114,8 @@ def init_project(options: InitOptions) -> Project:
     """Look at the data, choose settings, write ``OUT/longtal.yaml`` and ``OUT/annotations.json``.
 
     The annotations written are those of the videos that can be used, in ActivityNet's form, with the split
-    and the real durations: what is trained and measured on is there to be read.
+    and the real durations: what is trained and measured on is there to be read. Those of a review also keep
+    what was looked at, and only videos that were looked at in full are held out.
 
     Raises
     ------
@@ -124,8 +127,9 @@ def init_project(options: InitOptions) -> Project:
     config_path, annotations_path = options.out / CONFIG_NAME, options.out / "annotations.json"
     require_new([config_path, annotations_path], options.overwrite)
     require_folder(options.out)
-    surveyed = survey(read_annotations(options.annotations), options.videos, options.reader)
-    parts = split(surveyed.annotations, options.seed)
+    annotations, said_of_review, review = _annotations(options.annotations)
+    surveyed = survey(annotations, options.videos, options.reader)
+    parts = split(surveyed.annotations, options.seed, _whole(review, surveyed))
     num_train = sum(v.subset == parts.train for v in parts.annotations.videos.values())
     choices = choose(surveyed, num_train, options.encoder, encoder_needs(options.encoder))
     settings = _data_choices(options, annotations_path, parts) | choices.by_key
@@ -133,16 +137,50 @@ def init_project(options: InitOptions) -> Project:
     config = parse_config(tree, "the configuration that init chose")
     cost, said = _cost(config, options, surveyed, num_train) if options.estimate else (None, [])
     checked = check(options.annotations, options.videos, opened=Opened(surveyed.infos, surveyed.broken))
-    notes = [*said, *surveyed.annotations.notes, *surveyed.notes, *_notes(checked, surveyed, options)]
+    notes = [*said, *said_of_review, *surveyed.annotations.notes, *surveyed.notes]
+    notes += _notes(checked, surveyed, options)
+    if not parts.validation:
+        notes.append(
+            "the training will not be measured: look at a video with actions in full (m in `longtal "
+            "review`), then `longtal init` again with --overwrite"
+        )
     with output_errors(annotations_path):
         # another clock is named in the notes, and stays to be seen in the file
         other_clock = find_clock(parts.annotations, surveyed.infos) is not None
         chosen = parts.annotations if other_clock else _with_durations(parts.annotations, surveyed)
-        write_annotations(chosen, annotations_path)
+        if review is None:
+            write_annotations(chosen, annotations_path)
+        else:
+            write_corrections(_as_reviewed(chosen, review), annotations_path)
     head = _head(options, surveyed, cost, notes)
     write_text(config_path, yaml_text(head, _as_stated(settings, options.out)), options.overwrite)
     store = Path(config.data.store)
     return Project(config_path, annotations_path, store, choices, surveyed, parts, cost, notes)
+
+
+def _annotations(path: Path) -> tuple[AnnotationSet, list[str], Corrections | None]:
+    """Annotations, notes, and what they say beside where they are a review's."""
+    annotations = read_annotations(path)
+    review = read_review(path, annotations)
+    if review is None:
+        return annotations, [], None
+    return *without_unseen(annotations, review), review
+
+
+def _whole(review: Corrections | None, surveyed: Survey) -> set[str] | None:
+    """Videos that a review says everything of; None where annotations do of all."""
+    if review is None:
+        return None
+    return {k for k, info in surveyed.infos.items() if is_whole(review.videos[k], info.duration_s)}
+
+
+def _as_reviewed(chosen: AnnotationSet, review: Corrections) -> Corrections:
+    """Videos of a review with their subsets, and all that it says of them."""
+    videos = {
+        k: replace(review.videos[k], subset=v.subset, duration_s=v.duration_s)
+        for k, v in chosen.videos.items()
+    }
+    return Corrections(chosen.labels, videos)
 
 
 def _cost(

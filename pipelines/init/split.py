@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +24,7 @@ class Split:
     annotations
         with the two subsets.
     train, validation
-        the subsets' names.
+        the subsets' names; ``validation`` empty: nothing is held out.
     made
         whether the split is new; else it is the annotations' own.
     reason
@@ -37,10 +38,15 @@ class Split:
     reason: str
 
 
-def split(annotations: AnnotationSet, seed: int = 0) -> Split:
+def split(annotations: AnnotationSet, seed: int = 0, whole: Collection[str] | None = None) -> Split:
     """Keep a split that is there; else take a fifth of the videos, so that every class keeps its share.
 
     A split counts as such when both subsets have an annotated action.
+
+    Parameters
+    ----------
+    whole
+        videos of which every action is known, which alone are held out by a new split; None: all.
 
     Raises
     ------
@@ -65,9 +71,9 @@ def split(annotations: AnnotationSet, seed: int = 0) -> Split:
             f"{annotations.source}: only {len(pool)} video has an annotated action; training and validation "
             "need one each. Cut it into several files, or annotate another"
         )
-    chosen = stratify(
-        {v: [s.label for s in annotations.videos[v].segments] for v in pool}, VALIDATION_SHARE, seed
-    )
+    labels_of = {v: [s.label for s in annotations.videos[v].segments] for v in pool}
+    may = [v for v in pool if whole is None or v in whole]
+    chosen = stratify(labels_of, VALIDATION_SHARE, seed, may) if may else set()
     videos = {
         video_id: replace(video, subset="validation" if video_id in chosen else "training")
         for video_id, video in annotations.videos.items()
@@ -75,11 +81,13 @@ def split(annotations: AnnotationSet, seed: int = 0) -> Split:
     return Split(
         replace(annotations, videos=videos),
         "training",
-        "validation",
+        "validation" if chosen else "",
         made=True,
         reason=(
             f"made here, by video and class: {len(videos) - len(chosen)} videos to train, "
             f"{len(chosen)} to validate"
+            if chosen
+            else "no video with an action was looked at in full: none is held out, and nothing is measured"
         ),
     )
 
@@ -98,16 +106,19 @@ def _kept(subsets: list[str]) -> tuple[str, str] | None:
     return None
 
 
-def stratify(labels_of: dict[str, list[str]], share: float, seed: int = 0) -> set[str]:
+def stratify(
+    labels_of: dict[str, list[str]], share: float, seed: int = 0, may: Collection[str] | None = None
+) -> set[str]:
     """Videos to hold out: about ``share`` of each class's actions, at least one video, never all of a class.
 
-    Greedy, the rarest class first (iterative stratification, Sechidis et al., ECML 2011): each video goes
-    where its rarest class is most short of its share.
+    Of ``may`` alone, where it is given. Greedy, the rarest class first (iterative stratification, Sechidis et
+    al., ECML 2011): each video goes where its rarest class is most short of its share.
     """
     rng = np.random.default_rng(seed)
     total = Counter(label for labels in labels_of.values() for label in labels)
     held: Counter[str] = Counter()
     order = [list(labels_of)[i] for i in rng.permutation(len(labels_of))]
+    order = [video for video in order if may is None or video in may]
     order.sort(key=lambda video: min(total[label] for label in labels_of[video]))
     chosen: set[str] = set()
     left = Counter(total)

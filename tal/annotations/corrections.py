@@ -80,6 +80,20 @@ class VideoCorrections:
         """Seconds that were looked at."""
         return total_s(self.reviewed)
 
+    @property
+    def says_something(self) -> bool:
+        """Whether anybody judged a segment or looked at a stretch of it (that one was drawn says nothing)."""
+        return bool(self.actions or self.rejected or self.reviewed)
+
+    def says_the_same(self, other: VideoCorrections) -> bool:
+        """Whether actions, rejections and reviewed stretches are those of ``other``."""
+        return _said(self) == _said(other)
+
+
+def _said(video: VideoCorrections) -> tuple[object, ...]:
+    judged = [frozenset(j.segment for j in part) for part in (video.actions, video.rejected)]
+    return (*judged, video.reviewed)
+
 
 @dataclass(frozen=True, slots=True)
 class Corrections:

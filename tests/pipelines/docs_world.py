@@ -14,6 +14,7 @@ import cli
 from pipelines.config import parse_config, save_resolved
 from pipelines.extract import ExtractOptions, extract
 from tal.annotations import read_annotations, write_annotations
+from tal.annotations.corrections import Corrections, Judgement, VideoCorrections, write_corrections
 from tests.pipelines.tiny_run import ENCODER, FPS, make_data, make_store, tiny_config
 
 SUBSETS = ("training", "training", "validation", "validation", "test", "test")
@@ -63,6 +64,18 @@ def _annotations(world: Path) -> None:
     whole = read_annotations(world / "anno.json")
     write_annotations(whole, world / "labels.csv", "table")
     write_annotations(whole, world / "thumos14_txt", "thumos14")
+    seen = {
+        k: VideoCorrections(
+            k,
+            v.subset,
+            v.duration_s,
+            actions=tuple(Judgement(s, "added") for s in v.segments),
+            reviewed=((0.0, v.duration_s),),
+        )
+        for k, v in whole.videos.items()
+        if v.subset != "validation"  # which is measured on
+    }
+    write_corrections(Corrections(whole.labels, seen), world / "corrections.json")
     write_annotations(whole.subset("validation"), world / "observations.tsv", "boris")
     write_annotations(whole.subset("validation"), world / "corrected", "eaf")
     for part, subset in (("train", "training"), ("validation", "validation")):

@@ -123,7 +123,8 @@ def outputs(words):
     writes = {"--out", "--write", "--csv", "--plots", "--html", "--calibrate"}
     writes |= {"--store"} if words[:1] == ["extract"] else set()
     writes |= {"--json"} if words[:1] == ["evaluate"] else set()
-    return [words[at + 1] for at, word in enumerate(words[:-1]) if word in writes]
+    unnamed = ["corrections.json"] if words[:1] == ["review"] else []
+    return unnamed + [words[at + 1] for at, word in enumerate(words[:-1]) if word in writes]
 
 
 def arguments(command):

@@ -72,10 +72,11 @@ class Board {
     return false;
   }
 
-  /** Detections on show that wait for a judgement, by time. */
+  /** Detections on show that wait for a judgement, by time: none where all was looked at, as after another model. */
   open(state, video) {
     return video.found
       .filter((item) => item.kind === "open" && this.isShown(state, item) && (state.label < 0 || item.label === state.label))
+      .filter((item) => !this.isSeen(video, [item.start, Math.min(item.end, video.duration)]))
       .sort((a, b) => a.start - b.start || a.end - b.end);
   }
 

@@ -24,6 +24,14 @@ from pipelines.init.split import split, stratify
 from pipelines.init.yaml_text import yaml_text
 from pipelines.shared.files import OutputExistsError
 from tal.annotations import AnnotationSet, Segment, VideoAnnotation, read_annotations
+from tal.annotations.corrections import (
+    Corrections,
+    Judgement,
+    Sample,
+    VideoCorrections,
+    read_corrections,
+    write_corrections,
+)
 from tal.errors import AnnotationError, ConfigError, OutputError, VideoError
 from tal.video import open_video
 from tests.pipelines.report.report_data import make_video
@@ -120,6 +128,49 @@ def test_one_subset_alone_is_split_anew():
     assert parts.made and parts.annotations.subsets == {"training": 8, "validation": 2}
     with pytest.raises(AnnotationError, match="one each"):
         split(make_set({"v0": ["a"]}))
+
+
+def test_only_videos_of_which_all_is_known_are_held_out():
+    annotations = make_set({f"v{i}": ["a", "b"] for i in range(10)})
+    parts = split(annotations, 0, {"v3", "v7", "v8"})
+    held_out = {k for k, v in parts.annotations.videos.items() if v.subset == "validation"}
+    assert len(held_out) == 2 and held_out < {"v3", "v7", "v8"}
+    parts = split(annotations, 0, set())
+    assert parts.validation == "" and parts.annotations.subsets == {"training": 10}
+    assert "nothing is measured" in parts.reason
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.0])
+def test_a_review_is_a_project(data, tmp_path, share):
+    """Looked at in full, in part, not at all; one video has no word on it."""
+    truth = read_annotations(data / "truth.json")
+    videos = {
+        name: VideoCorrections(
+            name,
+            duration_s=12.0,
+            actions=tuple(Judgement(s, "added") for s in video.segments),
+            reviewed=((0.0, 12.0 * share),) if share else (),
+        )
+        for name, video in truth.videos.items()
+    }
+    videos["v5"] = VideoCorrections("v5", sampled=(Sample(0.0, 6.0, 0.5),))
+    write_corrections(Corrections(truth.labels, videos), tmp_path / "c.json")
+    options = InitOptions(data / "videos", tmp_path / "c.json", tmp_path / "p", estimate=False)
+    if not share:
+        with pytest.raises(AnnotationError, match="marked as looked at"):
+            init_project(options)
+        return
+    project = init_project(options)
+    config, kept = load_config(project.config), read_corrections(project.annotations)
+    assert set(kept.videos) == {f"v{i}" for i in range(5)} and kept.labels == truth.labels
+    assert all(video.reviewed == videos[k].reviewed for k, video in kept.videos.items())
+    assert config.data.val_subset == ("validation" if share == 1 else "")
+    assert {v.subset for v in kept.videos.values()} == {"training", "validation"} - (
+        {"validation"} if share < 1 else set()
+    )
+    said = " ".join(project.notes)
+    assert "'v5'" in said and f"{5 * 0.2 * share:.1f} minutes of 5 videos" in said
+    assert ("will not be measured" in said) == (share < 1)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,13 @@ def test_walk_through_what_is_to_judge_over_all_videos(reviewer):
     assert "Every detection on show is judged" in reviewer.said()
 
 
+def test_in_time_that_was_looked_at_nothing_waits(reviewer):
+    """As after a new model, whose detections of known actions are not those that were judged."""
+    reviewer.select(0).do("a")
+    reviewer.do("m", "n")
+    assert reviewer.page.locator("#video-title").inner_text() == "b", "two of video a are not judged"
+
+
 def test_nudge_an_edge_by_a_picture(reviewer):
     reviewer.select(1).do("w")
     assert reviewer.actions() == [("squat", 4.1, 6.02, "corrected")]
