@@ -107,7 +107,7 @@ def read_run_annotations(data: DataConfig, one_class: bool = False) -> RunAnnota
         notes += reviewed_in_part(whole.subset(validation), review)
     if data.corrections:
         corrected = _with_corrections(whole, data, train, validation, review)
-        _require_held_out(corrected, data, validation)
+        _require_use(corrected, data, validation)
         whole, unknown = corrected.whole, corrected.unknown
         notes += corrected.notes
     if one_class and len(whole.labels) > 1:
@@ -145,7 +145,13 @@ def _with_corrections(
     return lay_over(whole, read_corrections(data.corrections), train, labelled, review)
 
 
-def _require_held_out(corrected: Corrected, data: DataConfig, validation: str) -> None:
+def _require_use(corrected: Corrected, data: DataConfig, validation: str) -> None:
+    """The corrections say something, and leave something to measure on."""
+    if not corrected.corrected:
+        raise AnnotationError(
+            f"{data.corrections} says nothing of any video that {data.annotations} does not say: judge "
+            "detections in `longtal review`, or mark what you have looked at"
+        )
     if validation and not match_subset(validation, corrected.whole.subsets):
         raise AnnotationError(
             f"{data.corrections}: every video of {validation!r} was corrected, and what is learnt from is "

@@ -236,7 +236,7 @@ def _number(value: Any, where: str) -> float:
     return float(value)
 
 
-def write_corrections(corrections: Corrections, path: Path) -> None:
+def write_corrections(corrections: Corrections, path: str | Path) -> None:
     """Write ``corrections.json``, whole or not at all; times keep every digit.
 
     Raises
@@ -244,7 +244,7 @@ def write_corrections(corrections: Corrections, path: Path) -> None:
     OutputError
         the file cannot be written.
     """
-    write_text(path, json.dumps(corrections_json(corrections), indent=1, ensure_ascii=False))
+    write_text(Path(path), json.dumps(corrections_json(corrections), indent=1, ensure_ascii=False))
 
 
 def corrections_json(corrections: Corrections) -> dict[str, Any]:

@@ -101,6 +101,14 @@ def test_when_every_held_out_video_was_corrected_nothing_is_left_to_measure(tmp_
     assert set(read_run_annotations(data).train.videos) == {"whole", "part"}
 
 
+@pytest.mark.parametrize("later", [(UNSEEN,), (WHOLE, PART, UNSEEN)], ids=["nothing", "nothing new"])
+def test_corrections_that_say_nothing_are_refused(
+    tmp_path: Path, later: tuple[VideoCorrections, ...]
+) -> None:
+    with pytest.raises(AnnotationError, match="says nothing of any video"):
+        read(tmp_path, WHOLE, PART, later=later)
+
+
 def test_an_extraction_leaves_out_what_nobody_looked_at(tmp_path: Path) -> None:
     whole, notes = read_whole(DataConfig(annotations=write(tmp_path / "review.json", WHOLE, PART, UNSEEN)))
     assert set(whole.videos) == {"whole", "part"} and any("left out" in note for note in notes)
