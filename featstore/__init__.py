@@ -15,15 +15,18 @@ from featstore.errors import (
     StoreLockedError,
     StoreNotFoundError,
     StoreSpecError,
+    StoreTransferError,
     StoreValueError,
     StoreWriteError,
     UnknownVideoError,
 )
 
 if TYPE_CHECKING:
+    from featstore.pack import pack_store
     from featstore.rebuild import compact_store, merge_stores
     from featstore.spec import FeatureSpec
     from featstore.store import FeatureStore
+    from featstore.unpack import unpack_store
     from featstore.videos import VideoRecord
 
 # Loaded when first asked for: the command line needs the errors at once, but pandas only for some commands.
@@ -33,6 +36,8 @@ _HOMES = {
     "VideoRecord": "videos",
     "compact_store": "rebuild",
     "merge_stores": "rebuild",
+    "pack_store": "pack",
+    "unpack_store": "unpack",
 }
 
 __all__ = [
@@ -44,12 +49,15 @@ __all__ = [
     "StoreLockedError",
     "StoreNotFoundError",
     "StoreSpecError",
+    "StoreTransferError",
     "StoreValueError",
     "StoreWriteError",
     "UnknownVideoError",
     "VideoRecord",
     "compact_store",
     "merge_stores",
+    "pack_store",
+    "unpack_store",
 ]
 
 

@@ -42,6 +42,10 @@ class StoreWriteError(FeatureStoreError, OSError):
     """The disk did not take a write (full, failing, read-only); what was committed is intact."""
 
 
+class StoreTransferError(FeatureStoreError, OSError):
+    """A store could not be sent or fetched whole; what stood at both ends before stands there still."""
+
+
 class UnknownVideoError(FeatureStoreError, KeyError):
     """The store has no such video."""
 

@@ -12,6 +12,7 @@ NAME.zarr/
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -149,6 +150,11 @@ def read_header(path: Path) -> Header:
         raise StoreFormatError(
             f"{path} has store format {version}, this longtal reads up to {FORMAT}: install a newer longtal"
         )
+    return header_of(attributes, f"{path}/zarr.json")
+
+
+def header_of(attributes: Any, source: str) -> Header:
+    """What `header_document` made, read back from ``source``; StoreFormatError where it makes no sense."""
     try:
         spec, chunks = FeatureSpec.from_dict(attributes["spec"]), attributes["chunks"]
         sizes = {name: whole(chunks, name, 1) for name in ("features", "ledger", "videos", "text")}
@@ -156,14 +162,23 @@ def read_header(path: Path) -> Header:
             check_chunk(sizes[name], item_bytes, name)
         check_chunk(sizes["text"], 1, "text")
     except KeyError as error:
-        raise StoreFormatError(f"{path}/zarr.json lacks {error}: restore it from a copy") from error
+        raise StoreFormatError(f"{source} lacks {error}: restore it from a copy") from error
     except (TypeError, ValueError) as error:
         if isinstance(error, StoreFormatError):
             raise
-        raise StoreFormatError(
-            f"{path}/zarr.json is damaged ({why(error)}): restore it from a copy"
-        ) from error
+        raise StoreFormatError(f"{source} is damaged ({why(error)}): restore it from a copy") from error
     return Header(spec, sizes["features"], sizes["ledger"], sizes["videos"], sizes["text"])
+
+
+def header_document(header: Header) -> dict[str, Any]:
+    """A header as JSON values: the spec, and the chunk sizes."""
+    chunks = {
+        "features": header.feature_chunk,
+        "ledger": header.ledger_chunk,
+        "videos": header.video_chunk,
+        "text": header.text_chunk,
+    }
+    return {"spec": header.spec.to_dict(), "chunks": chunks}
 
 
 def read_commit(path: Path) -> Commit:
@@ -180,7 +195,7 @@ def read_commit(path: Path) -> Commit:
     try:
         document = read_json(name, StoreFormatError)
         version = whole(document, "format")
-        commit = _commit_of(document) if version <= FORMAT else None
+        commit = commit_of(document) if version <= FORMAT else None
     except (KeyError, TypeError, ValueError) as error:
         said = f"it lacks {error}" if isinstance(error, KeyError) else why(error)
         raise StoreFormatError(f"{name} is damaged ({said}): restore the store from a copy") from error
@@ -189,8 +204,8 @@ def read_commit(path: Path) -> Commit:
     return commit
 
 
-def _commit_of(document: dict[str, Any]) -> Commit:
-    """What commit.json says; ValueError, TypeError or KeyError where it makes no sense."""
+def commit_of(document: dict[str, Any]) -> Commit:
+    """A commit read back from JSON values; ValueError, TypeError or KeyError where it makes no sense."""
     check_commit(document)
     values = {key: value for key, value in document.items() if key != "format"}
     return Commit(**{**values, "logs": tuple(LogEntry(**entry) for entry in document["logs"])})
@@ -223,39 +238,50 @@ def create_folder(path: Path, header: Header, files: FileOps) -> None:
         raise StoreWriteError(error.errno, reason) from error
 
 
+@dataclass(frozen=True)
+class ArrayLayout:
+    """One array of a store: name, type, shape of an item, items in a chunk, value of what nobody wrote."""
+
+    name: str
+    dtype: np.dtype[Any]
+    item_shape: tuple[int, ...]
+    chunk: int
+    fill: Any
+
+    @property
+    def item_bytes(self) -> int:
+        return self.dtype.itemsize * math.prod(self.item_shape)
+
+
+def array_layouts(header: Header) -> list[ArrayLayout]:
+    """All arrays of a store: features, the ledger's columns, the video table's, and the text of the ids."""
+    spec = header.spec
+    arrays = [ArrayLayout("features", spec.numpy_dtype, (spec.channels,), header.feature_chunk, 0)]
+    for name in LEDGER.names or ():
+        arrays.append(ArrayLayout(f"ledger/{name}", LEDGER[name], (), header.ledger_chunk, LEDGER_FILL[name]))
+    for name in VIDEO.names or ():
+        dtype, shape = VIDEO[name].subdtype or (VIDEO[name], ())
+        arrays.append(ArrayLayout(f"videos/{name}", dtype, shape, header.video_chunk, 0))
+    return [*arrays, ArrayLayout("videos/text", np.dtype("u1"), (), header.text_chunk, 0)]
+
+
 def _write_folder(path: Path, header: Header, files: FileOps) -> None:
     import zarr  # only here: reading needs no zarr
 
-    spec = header.spec
-    chunks = {
-        "features": header.feature_chunk,
-        "ledger": header.ledger_chunk,
-        "videos": header.video_chunk,
-        "text": header.text_chunk,
-    }
-    attributes: dict[str, Any] = {"longtal": {"format": FORMAT, "spec": spec.to_dict(), "chunks": chunks}}
+    attributes: dict[str, Any] = {"longtal": {"format": FORMAT, **header_document(header)}}
     path.parent.mkdir(parents=True, exist_ok=True)
     group = zarr.open_group(str(path), mode="w-", zarr_format=3, attributes=attributes)
 
-    def array(name: str, dtype: Any, chunk: tuple[int, ...], fill: Any) -> None:
+    for array in array_layouts(header):
         group.create_array(
-            name,
-            shape=(0, *chunk[1:]),
-            chunks=chunk,
-            dtype=dtype,
+            array.name,
+            shape=(0, *array.item_shape),
+            chunks=(array.chunk, *array.item_shape),
+            dtype=array.dtype,
             compressors=None,
             filters=None,
-            fill_value=fill,
+            fill_value=array.fill,
         )
-
-    array("features", spec.numpy_dtype, (header.feature_chunk, spec.channels), 0)
-    for name in LEDGER.names or ():
-        array(f"ledger/{name}", LEDGER[name], (header.ledger_chunk,), LEDGER_FILL[name])
-    for name in VIDEO.names or ():
-        base = VIDEO[name].subdtype
-        dtype, tail = (VIDEO[name], ()) if base is None else base
-        array(f"videos/{name}", dtype, (header.video_chunk, *tail), 0)
-    array("videos/text", "u1", (header.text_chunk,), 0)
     files.mkdir(path / "log")
     # zarr does not sync: a power cut soon after the first commit could leave rows without a spec.
     for document in path.rglob("zarr.json"):

@@ -14,8 +14,9 @@ from featstore.errors import StoreFormatError, StoreSpecError
 
 _DTYPES = ("float16", "float32")
 
-# Key of `FeatureSpec.extra`, and the name in messages.
+# Keys of `FeatureSpec.extra`: the name of the precision in messages, and what a packed copy's rounding did.
 PRECISION = "precision"
+ROUNDING = "rounding"
 
 # `weights` of rows that were imported. Releases before 0.2 put a digest of the first folder of files behind
 # it ("imported:4f471f30a9d2c5e8"); it tells files apart, and not how their rows were made.
@@ -220,7 +221,7 @@ class FeatureSpec:
         """What is taken for the same in `other` although it is written otherwise, a line each."""
         mine = self.to_dict()
         theirs = other.to_dict() if isinstance(other, FeatureSpec) else other
-        lines = _about_precision(mine, theirs)
+        lines = _about_precision(mine, theirs) + _about_rounding(mine, theirs)
         if _both_imported(mine, theirs):
             known = f"the network's name ({self.encoder!r}), rate, stride, window and channels"
             if _both_digested(mine["weights"], theirs["weights"]):
@@ -278,8 +279,10 @@ class FeatureSpec:
 
 
 def _with_precision(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The precision as a field of its own, where it is known."""
+    """The precision as a field of its own, where it is known; without the rounding, which `remarks` tells."""
     fields_, extra = dict(spec), dict(spec.get("extra") or {})
+    if extra.pop(ROUNDING, None) is not None:
+        fields_["extra"] = extra
     if PRECISION in extra:
         fields_[PRECISION] = extra.pop(PRECISION)
         fields_["extra"] = extra
@@ -295,6 +298,17 @@ def _about_precision(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list
         return []
     here, there = ("unknown" if name is None else repr(name) for name in known)
     return [f"the precision that rows were computed in is {here} here, {there} there"]
+
+
+def _about_rounding(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """A line where the rows of one side were rounded when they were packed."""
+    if "extra" not in theirs:
+        return []
+    rounded = [(spec.get("extra") or {}).get(ROUNDING) for spec in (mine, theirs)]
+    if rounded[0] == rounded[1]:
+        return []
+    here, there = ("not rounded" if about is None else f"rounded ({about})" for about in rounded)
+    return [f"the rows are {here} here, {there} there"]
 
 
 def check_fields(value: Mapping[str, Any]) -> None:

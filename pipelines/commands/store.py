@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.commands.store_travel import TRAVEL
+
 if TYPE_CHECKING:
     from pipelines.store.feature_files import Layout
 
@@ -279,3 +281,7 @@ def export(store: Path, folder: Path, layout: str) -> None:
     from pipelines.store.features import export_features
 
     console.out.print(f"{folder}: {export_features(store, folder, layout)} files")
+
+
+for _command in TRAVEL:
+    command.add_command(_command)

@@ -104,6 +104,8 @@ MEANS = [
     ("study hapt --data DIR", "study hapt --data hapt"),
     ("demo --out DIR", "demo --out OUT"),
     ("--seed N", "--seed 1"),
+    ("pack features.zarr s3://bucket/gym", "pack features.zarr OUT"),
+    ("unpack s3://bucket/gym", "unpack packed.zarr"),
     ("RUN/memory.zarr", "runs/gym/memory.zarr"),
     ("--nproc-per-node 4", "--nproc-per-node 2"),
     ("--nproc-per-node 8", "--nproc-per-node 2"),

@@ -102,6 +102,7 @@ def _stores(world: Path) -> None:
         data = {"videos": str(world / "clips"), "store": str(world / f"part{part}.zarr"), "fps": FPS}
         run = parse_config({"data": data, "encoder": ENCODER})
         extract(run, ExtractOptions(workers=0, part=part, parts=2))
+    longtal("store", "pack", world / "gym.zarr", world / "packed.zarr")
     longtal("store", "export", world / "gym.zarr", world / "hapt" / "features")
 
 

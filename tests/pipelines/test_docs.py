@@ -262,5 +262,5 @@ def test_python(page, code, here):
     if "barrier()" in code or page in ("tutorial.md", "extending.md"):  # run by tests of their own
         return
     here(["--out", "features.zarr"] if page == "featstore.md" else [])
-    code = code.replace("video_test_0000004", "video_0004")
+    code = code.replace("video_test_0000004", "video_0004").replace("s3://bucket/gym", "packed.zarr")
     exec(compile(NEEDS.get(page, "") + code, page, "exec"), {})
