@@ -12,9 +12,11 @@ import fcntl
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 from featstore.documents import why
 from tal.errors import LongtalError, OutputError
@@ -42,6 +44,7 @@ class OutputFile:
         self.path = Path(os.path.abspath(path))
         self._name = self.path.name
         self._lock_name = f".{self._name}.lock"
+        self._history_name = f".{self._name}.undo"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -107,10 +110,14 @@ class OutputFile:
             return None
         except OSError as error:
             raise OutputError(f"{self.path} cannot be read: {why(error)}") from error
+        self._require_plain(there, self._name)
+        return there.st_ino, there.st_size, there.st_mtime_ns
+
+    def _require_plain(self, there: os.stat_result, name: str) -> None:
         if not stat.S_ISREG(there.st_mode):
             what = "a link" if stat.S_ISLNK(there.st_mode) else "not a plain file"
-            raise OutputError(f"{self.path} is {what}, and only a file itself is written: give another --out")
-        return there.st_ino, there.st_size, there.st_mtime_ns
+            path = self.path.with_name(name)
+            raise OutputError(f"{path} is {what}, and only a file itself is written: give another --out")
 
     def read(self) -> bytes:
         """The file's bytes; no link is followed, even one put there a moment ago."""
@@ -138,3 +145,45 @@ class OutputFile:
                 os.unlink(beside, dir_fd=self._folder)
             raise OutputError(f"{self.path} cannot be written: {why(error)}") from error
         return self.stamp()
+
+    def read_history(self, most_bytes: int) -> bytes:
+        """The last ``most_bytes`` of the history that lies beside the file; b"" where there is none."""
+        with self._history(os.O_RDONLY) as file:
+            if file is None:
+                return b""
+            file.seek(max(0, os.fstat(file.fileno()).st_size - most_bytes))
+            return file.read()
+
+    def write_history(self, content: bytes) -> None:
+        """Begin the history anew with ``content``."""
+        with self._history(os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
+            assert file is not None
+            file.write(content)
+
+    def append_history(self, content: bytes) -> None:
+        """Add to the history, without waiting for the disk: what counts is the file."""
+        with self._history(os.O_WRONLY | os.O_CREAT | os.O_APPEND) as file:
+            assert file is not None
+            file.write(content)
+
+    @contextmanager
+    def _history(self, flags: int) -> Iterator[BinaryIO | None]:
+        """The history opened, links refused; None where it is to be read and is not there."""
+        path = self.path.with_name(self._history_name)
+        flags |= os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        try:
+            with suppress(FileNotFoundError):
+                there = os.stat(self._history_name, dir_fd=self._folder, follow_symlinks=False)
+                self._require_plain(there, self._history_name)
+            try:
+                descriptor = os.open(self._history_name, flags, 0o600, dir_fd=self._folder)
+            except FileNotFoundError:
+                yield None
+                return
+            with open(descriptor, "rb" if flags & os.O_ACCMODE == os.O_RDONLY else "wb") as file:
+                self._require_plain(os.fstat(descriptor), self._history_name)
+                yield file
+        except OSError as error:
+            if isinstance(error, OutputError):
+                raise
+            raise OutputError(f"{path} cannot be read or written: {why(error)}") from error

@@ -19,19 +19,20 @@ import numpy as np
 
 from featstore.documents import parse_json
 from pipelines.report.loopback import LoopbackServer, PageHandler
+from pipelines.review.changes import ChangeError
 from pipelines.review.media import Media, read_media
 from pipelines.review.page import render_page
 from pipelines.review.proxies import Proxies
 from pipelines.review.run import Review, ReviewError
-from pipelines.review.state import DocumentError, ReviewState, StaleError
+from pipelines.review.state import ReviewState, StaleError
 from tal.errors import LongtalError, VideoError
 
 TOKEN_HEADER = "X-Longtal-Token"
-# A document of 20,000 segments is less.
-MOST_BYTES = 4 << 20
+# A change that puts 20,000 segments in the place of as many others is less.
+MOST_BYTES = 8 << 20
 # For all of a request's body.
 _BODY_S = 20.0
-_PLACE = re.compile(r"(video|times|document|copy|status)/(\d{1,9})", re.ASCII)
+_PLACE = re.compile(r"(video|times|document|history|copy|status)/(\d{1,9})", re.ASCII)
 
 
 class ReviewServer(LoopbackServer):
@@ -73,6 +74,8 @@ class _Handler(PageHandler):
         video = self.server.review.videos[number]
         if what == "document":
             self._json(self.server.state.document(video.id).to_json())
+        elif what == "history":
+            self._history(video.id)
         elif video.file is None:
             self.refuse(HTTPStatus.NOT_FOUND)
         elif what == "video":
@@ -172,17 +175,22 @@ class _Handler(PageHandler):
         self.connection.settimeout(self.timeout)
         return b"".join(parts)
 
+    def _history(self, video_id: str) -> None:
+        document, stacks = self.server.state.history(video_id)
+        past, future = ([change.to_json() for change in part] for part in (stacks.past, stacks.future))
+        self._json({"version": document.version, "past": past, "future": future})
+
     def _save(self, number: int, body: bytes) -> None:
         state, video_id = self.server.state, self.server.review.videos[number].id
         try:
-            sent = parse_json(body, "the request", DocumentError)
-            if not isinstance(sent, dict) or set(sent) != {"version", "document"}:
-                raise DocumentError("a request is {version, document}")
+            sent = parse_json(body, "the request", ChangeError)
+            if not isinstance(sent, dict) or set(sent) != {"version", "changes"}:
+                raise ChangeError("a request is {version, changes}")
             self._learn_duration(number)
-            document = state.save(video_id, sent["version"], sent["document"])
+            document = state.save(video_id, sent["version"], sent["changes"])
         except StaleError:
             self._json(state.document(video_id).to_json(), HTTPStatus.CONFLICT)
-        except DocumentError as error:
+        except ChangeError as error:
             self._json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
         except LongtalError as error:  # the disk is full, the file was replaced by a link, ...
             self._json({"error": str(error)}, HTTPStatus.INSUFFICIENT_STORAGE)

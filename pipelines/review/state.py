@@ -6,17 +6,18 @@ told that it is late. The file is written before a version counts as saved.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from featstore.documents import parse_json
+from pipelines.review.changes import STEPS, Change, ChangeError, check_change
+from pipelines.review.history import History, Stacks, Step
 from pipelines.review.output import OutputFile
 from pipelines.review.run import Review, ReviewError
+from pipelines.review.text import FileText
 from tal.annotations.corrections import (
-    VERSION,
     Corrections,
     Sample,
     VideoCorrections,
@@ -25,16 +26,8 @@ from tal.annotations.corrections import (
 )
 from tal.errors import AnnotationError, LongtalError
 
-# Keys of a document that a page may change.
-_EDITED = ("annotations", "rejected", "reviewed")
-_MOST_SEGMENTS = 20_000
-_MOST_TIME_CHARACTERS = 40
-# A segment may end so much behind the video: durations of annotation files are rounded.
-_SLACK_S = 1.0
-
-
-class DocumentError(LongtalError, ValueError):
-    """A document that was sent does not fit its schema."""
+# Of one request: what waited while another one was under way.
+_MOST_STEPS = 1000
 
 
 class StaleError(LongtalError, RuntimeError):
@@ -79,7 +72,8 @@ class ReviewState:
         self._lock = threading.Lock()
         self._stamp = file.stamp()
         self._saved: dict[str, VideoCorrections] = {}
-        self._lines: dict[str, tuple[VideoCorrections, str]] = {}  # of the file, by video
+        self._text = FileText()
+        self._history = History(file)
         kept: tuple[str, ...] = ()
         if self._stamp is not None and (content := file.read()).strip():
             there = parse_corrections(parse_json(content, str(file.path), AnnotationError), str(file.path))
@@ -103,15 +97,22 @@ class ReviewState:
             facts = replace(document.video, duration_s=duration_s, fps=document.video.fps or fps)
             self._documents[video_id] = replace(document, video=facts)
 
-    def save(self, video_id: str, version: Any, entry: Any) -> Document:
-        """Take a changed document, and keep it on the disk.
+    def save(self, video_id: str, version: Any, steps: Any) -> Document:
+        """Make changes in a document, all of them or none, and keep it on the disk.
+
+        Parameters
+        ----------
+        version
+            the one that the first change was made in.
+        steps
+            list of ``{"step": "do" | "undo" | "redo", "minus": part, "plus": part}`` (`Change`).
 
         Raises
         ------
         StaleError
             ``version`` is not the newest: nothing was changed.
-        DocumentError
-            the document does not fit its schema.
+        ChangeError
+            a change does not fit the schema.
         OutputError, AnnotationError
             the file cannot be written, or another program made something else of it.
         """
@@ -119,15 +120,39 @@ class ReviewState:
             self._look()
             now = self._documents[video_id]
             if type(version) is not int:
-                raise DocumentError(f"{str(version)[:40]!r} is not a version")
+                raise ChangeError(f"{str(version)[:40]!r} is not a version")
             if version != now.version:
                 raise StaleError(f"{video_id}: version {version} is not the newest, {now.version}")
-            video = _checked(entry, now.video, self.labels, self._videos[video_id].last_end_s)
+            video, noted = self._changed(now.video, steps)
             saved = {**self._saved, video_id: video}
-            self._stamp = self._file.write(self._text(saved))
+            self._history.note(video_id, noted)
+            self._stamp = self._file.write(self._text.whole(self.labels, saved))
             self._saved = saved
             self._documents[video_id] = Document(video, now.version + 1)
             return self._documents[video_id]
+
+    def _changed(self, video: VideoCorrections, steps: Any) -> tuple[VideoCorrections, list[Step]]:
+        """The corrections after steps of a request, and those steps for the history."""
+        if not isinstance(steps, list) or not 1 <= len(steps) <= _MOST_STEPS:
+            raise ChangeError(f"changes are a list of 1 to {_MOST_STEPS}")
+        known = self._videos[video.id]
+        noted, before = [], self._text.digest(video)
+        for entry in steps:
+            if not isinstance(entry, dict) or entry.get("step") not in STEPS:
+                raise ChangeError(f"a change has a step, one of {', '.join(STEPS)}")
+            change = Change.from_json({key: entry[key] for key in entry if key != "step"})
+            video = change.made_in(video)
+            check_change(change, video, self.labels, known.last_end_s)
+            after = self._text.digest(video)
+            noted.append(Step(entry["step"], change.to_json(), before, after))
+            before = after
+        return video, noted
+
+    def history(self, video_id: str) -> tuple[Document, Stacks]:
+        """A document, and what can be undone and redone in it."""
+        with self._lock:
+            now = self._documents[video_id]
+            return now, self._history.stacks(video_id, self._text.digest(now.video))
 
     def corrections(self) -> Corrections:
         """All documents of the review as they stand."""
@@ -150,22 +175,10 @@ class ReviewState:
             for key, samples in drawn.items():
                 now = self._documents[key].video
                 saved[key] = replace(now, sampled=(*now.sampled, *samples))
-            self._stamp = self._file.write(self._text(saved))
+            self._stamp = self._file.write(self._text.whole(self.labels, saved))
             self._saved = saved
             for key in drawn:
                 self._documents[key] = Document(saved[key], self._documents[key].version + 1)
-
-    def _text(self, videos: Mapping[str, VideoCorrections]) -> bytes:
-        """The whole file, a line per video: of thousands, only those that changed are written out anew."""
-        lines = []
-        for key, video in videos.items():
-            if key not in self._lines or self._lines[key][0] is not video:
-                entry = corrections_json(Corrections((), {key: video}))["database"]
-                self._lines[key] = (video, json.dumps(entry, ensure_ascii=False)[1:-1])
-            lines.append(self._lines[key][1])
-        head = json.dumps(corrections_json(Corrections(self.labels, {})), ensure_ascii=False)
-        assert head.endswith('"database": {}}')
-        return (head.removesuffix("}}") + "\n" + ",\n".join(lines) + "\n}}\n").encode("utf-8")
 
     def _look(self) -> None:
         """Take in what another program wrote into the file; one that is gone is written anew."""
@@ -190,29 +203,3 @@ def _with_facts(saved: VideoCorrections, known: VideoCorrections) -> VideoCorrec
         duration_s=saved.duration_s if known.duration_s is None else known.duration_s,
         fps=saved.fps if known.fps is None else known.fps,
     )
-
-
-def _checked(entry: Any, now: VideoCorrections, labels: Sequence[str], end_s: float) -> VideoCorrections:
-    """``now`` with the edited parts of ``entry``; DocumentError where it does not fit the schema."""
-    if not isinstance(entry, dict) or set(entry) - set(_EDITED):
-        raise DocumentError(f"a document has the keys {', '.join(_EDITED)} and no others")
-    content = {"version": VERSION, "taxonomy": [], "database": {now.id: entry}}
-    try:
-        new = parse_corrections(content, "the document").videos[now.id]
-    except AnnotationError as error:
-        raise DocumentError(str(error)) from error
-    judged = (*new.actions, *new.rejected)
-    if len(judged) > _MOST_SEGMENTS or len(new.reviewed) > _MOST_SEGMENTS:
-        raise DocumentError(f"a document holds at most {_MOST_SEGMENTS} segments")
-    ends = [end for _, end in new.reviewed]
-    for judgement in judged:
-        both = [judgement.segment, *([judgement.original] if judgement.original else [])]
-        if unknown := {segment.label for segment in both} - set(labels):
-            raise DocumentError(f"the class {min(unknown)[:60]!r} is not one of this review")
-        if len(judgement.time) > _MOST_TIME_CHARACTERS:
-            raise DocumentError(f"{judgement.time[:60]!r} is not a time")
-        ends.append(judgement.segment.end_s)
-    last = max([*ends, 0.0])
-    if now.duration_s is not None and last > max(now.duration_s + _SLACK_S, end_s):
-        raise DocumentError(f"a segment ends at {last:g} s, the video at {now.duration_s:g} s")
-    return replace(now, actions=new.actions, rejected=new.rejected, reviewed=new.reviewed)

@@ -27,8 +27,8 @@ function fromWire(wire, numberOf) {
   });
   return {
     items: [
-      ...wire.annotations.map((entry) => item(entry, entry.source)),
-      ...wire.rejected.map((entry) => item(entry, "rejected")),
+      ...(wire.annotations || []).map((entry) => item(entry, entry.source)),
+      ...(wire.rejected || []).map((entry) => item(entry, "rejected")),
     ],
     reviewed: wire.reviewed,
   };
@@ -47,7 +47,7 @@ function toWire(doc, labels) {
   return {
     annotations: byTime.filter((item) => item.kind !== "rejected").map(entry),
     rejected: byTime.filter((item) => item.kind === "rejected").map(entry),
-    reviewed: doc.reviewed,
+    ...(doc.reviewed ? { reviewed: doc.reviewed } : {}),
   };
 }
 

@@ -13,9 +13,10 @@ function edit(name, ...values) {
   const result = EDITS[name](video.doc, ...values);
   if (!result) return;
   const [doc, next] = result;
-  undos.keep(video);
+  const change = changeBetween(video.doc, doc);
+  undos.keep(video, change);
   board.show(video, doc);
-  saver.save(video);
+  saver.save(video, "do", change);
   redraw(next === undefined ? state.selected : next);
 }
 
@@ -85,17 +86,23 @@ function splitSelected() {
   else onSelected("split", at);
 }
 
-/** Back to the document before (by = -1), or forward again. */
+/** Take the last change back (by = -1), or make it again. */
 function undo(by) {
   if (!canEdit()) return;
   const video = currentVideo();
-  const doc = undos.step(video, by);
-  if (!doc) {
+  const change = undos.next(video, by);
+  if (!change) {
     say(by < 0 ? "Nothing to undo." : "Nothing to redo.");
     return;
   }
+  const doc = applied(video.doc, change);
+  if (!doc) {
+    say("What would be taken back is not there any more: another program changed the history.");
+    return;
+  }
+  undos.step(video, by);
   board.show(video, doc);
-  saver.save(video);
+  saver.save(video, by < 0 ? "undo" : "redo", change);
   redraw(board.same(video, state.selected));
 }
 
@@ -134,8 +141,31 @@ function markReviewed(end) {
 
 /** Somebody else changed a video: show theirs, and let undo bring ours back. */
 function showTheirs(video, wire, ours) {
-  if (ours) undos.keep(video);
+  const before = video.doc;
   board.adopt(video, wire);
-  if (ours) saver.on.state("bad", "Another tab changed this video first: its state is shown. Undo brings yours back.");
+  undos.forget(video);
+  if (ours) {
+    undos.keep(video, { ...changeBetween(before, video.doc, valueOf), unsent: true });
+    saver.on.state("bad", "Another tab changed this video first: its state is shown. Undo brings yours back.");
+  }
   if (video === currentVideo()) redraw(board.same(video, state.selected));
+  return learnHistory(video);
+}
+
+/** The server does not take a change: what is saved is what counts. */
+async function showRefused(video, why) {
+  showSaving("bad", `Not saved: ${why}. What is shown is what was saved.`);
+  const wire = await saver.ask("document", video);
+  if (wire) await showTheirs(video, wire, false);
+}
+
+/** Ask for what can be undone, also what was done before a reload or in another tab. */
+async function learnHistory(video) {
+  video.hasHistory = false;
+  const kept = await saver.ask("history", video);
+  if (!kept || kept.version !== video.version) return; // asked again when it is saved, or seen to be changed
+  const read = (changes) => changes.map((change) => changeFromWire(change, (label) => board.numberOf(label)));
+  undos.adopt(video, read(kept.past), read(kept.future));
+  video.hasHistory = true;
+  showControls();
 }

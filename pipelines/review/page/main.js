@@ -18,7 +18,9 @@ const state = {
 };
 const saver = new Saver(board, data.token, {
   state: (kind, text) => showSaving(kind, text),
+  saved: (video) => video.hasHistory || learnHistory(video),
   theirs: (video, wire) => showTheirs(video, wire, true),
+  refused: (video, why) => showRefused(video, why),
 });
 const player = new ReviewPlayer((time, playing) => showTime(time, playing));
 const timeline = new ReviewTimeline(byId("timeline"), {
@@ -133,7 +135,8 @@ async function learnTimes(video) {
 async function look() {
   const video = currentVideo();
   const theirs = await saver.newer(video);
-  if (theirs) showTheirs(video, theirs, false);
+  if (theirs) await showTheirs(video, theirs, false);
+  else if (!video.hasHistory) await learnHistory(video);
 }
 
 /** To the next (by = 1) or previous (-1) detection that nobody judged, in this video or the next that has one. */

@@ -2,14 +2,21 @@
 // is shown; without an answer the page is read-only until there is one.
 
 const RETRY_MS = 2000;
+// Of one request; a change takes some hundred.
+const MOST_CHARACTERS = 1 << 20;
+const MOST_STEPS = 100;
 
 class Saver {
-  /** `on.state(kind, text)` tells what to show, `on.theirs(video, wire)` that somebody else was first. */
+  /**
+   * `on.state(kind, text)` tells what to show, `on.saved(video)` that nothing waits any more,
+   * `on.theirs(video, wire)` that somebody else was first, `on.refused(video, why)` what the server says against
+   * a change.
+   */
   constructor(board, token, on) {
     this.board = board;
     this.token = token;
     this.on = on;
-    this.waiting = new Set();
+    this.waiting = new Map(); // video -> changes, each with the document after it
     this.busy = false;
     this.lost = !token;
   }
@@ -18,8 +25,11 @@ class Saver {
     return this.waiting.size > 0;
   }
 
-  save(video) {
-    this.waiting.add(video);
+  /** Save a change: `step` is "do", "undo" or "redo", and the video's document is the one after it. */
+  save(video, step, change) {
+    const text = JSON.stringify({ step, ...changeToWire(change, this.board.data.labels) });
+    if (!this.waiting.has(video)) this.waiting.set(video, []);
+    this.waiting.get(video).push({ text, doc: video.doc });
     this.told = false; // something that "Saved" must not hide
     this.run();
   }
@@ -29,25 +39,37 @@ class Saver {
     this.busy = true;
     while (this.waiting.size) {
       if (!this.lost) this.on.state("busy", "Saving…");
-      const [video] = this.waiting;
-      const sent = video.doc;
-      const answer = await this.send(video);
+      const [[video, queue]] = this.waiting;
+      const sent = this.first(queue);
+      const answer = await this.send(video, sent);
       if (!answer) {
         this.lose(true);
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
         continue;
       }
       this.lose(false);
-      if (video.doc === sent || answer.stop) this.waiting.delete(video);
+      queue.splice(0, answer.stop ? queue.length : sent.length);
+      if (!queue.length) this.waiting.delete(video);
+      if (answer.stop) await answer.stop();
+      else if (!queue.length) this.on.saved(video);
     }
     this.busy = false;
-    if (!this.waiting.size && !this.told) this.on.state("saved", "Saved");
+    if (!this.told) this.on.state("saved", "Saved");
+  }
+
+  /** So many changes as one request may hold. */
+  first(queue) {
+    let [count, size] = [0, 0];
+    while (count < queue.length && count < MOST_STEPS && (!count || size + queue[count].text.length < MOST_CHARACTERS)) {
+      size += queue[count].text.length;
+      count += 1;
+    }
+    return queue.slice(0, count);
   }
 
   /** One request; null where there is no answer, or one that promises better luck later. */
-  async send(video) {
-    const text = this.text(video.doc);
-    const body = `{"version":${video.version},"document":${text}}`;
+  async send(video, sent) {
+    const body = `{"version":${video.version},"changes":[${sent.map(({ text }) => text).join(",")}]}`;
     const headers = { "Content-Type": "application/json", "X-Longtal-Token": this.token };
     try {
       const answer = await fetch(`document/${video.number}`, { method: "POST", headers, body });
@@ -57,16 +79,18 @@ class Saver {
       }
       if (answer.status === 409) {
         const theirs = await answer.json();
-        video.version = theirs.version;
-        if (this.isSame(theirs, text)) return {}; // the answer to this very change was lost on its way
+        // the answer to this very request may have been lost on its way
+        if (this.isSame(theirs, sent.at(-1).doc)) {
+          video.version = theirs.version;
+          return {};
+        }
         this.told = true;
-        this.on.theirs(video, theirs);
-        return { stop: true };
+        return { stop: () => this.on.theirs(video, theirs) };
       }
       if (answer.status === 400) {
+        const { error } = await answer.json();
         this.told = true;
-        this.on.state("bad", `Not saved: ${(await answer.json()).error}. Undo it.`);
-        return { stop: true };
+        return { stop: () => this.on.refused(video, error) };
       }
       this.why = answer.status === 507 ? (await answer.json()).error : "the server is another one now";
     } catch {
@@ -75,12 +99,12 @@ class Saver {
     return null;
   }
 
-  text(doc) {
-    return JSON.stringify(toWire(doc, this.board.data.labels));
+  isSame(wire, doc) {
+    return isNothing(changeBetween(this.read(wire), doc, valueOf));
   }
 
-  isSame(theirs, text) {
-    return this.text(fromWire(theirs, (label) => this.board.numberOf(label))) === text;
+  read(wire) {
+    return fromWire(wire, (label) => this.board.numberOf(label));
   }
 
   lose(lost) {
@@ -88,15 +112,21 @@ class Saver {
     if (lost) this.on.state("bad", `Not saved: ${this.why}. Read-only until it does; Download keeps what you have.`);
   }
 
-  /** What the server has for a video now, where that is newer; null otherwise. */
-  async newer(video) {
+  /** What the server has at `place`, of a video of which nothing waits to be saved; null otherwise. */
+  async ask(place, video) {
     if (!this.token || this.waiting.has(video)) return null;
     try {
-      const answer = await fetch(`document/${video.number}`);
-      const theirs = answer.ok ? await answer.json() : null;
-      return theirs && theirs.version > video.version && !this.waiting.has(video) ? theirs : null;
+      const answer = await fetch(`${place}/${video.number}`);
+      const content = answer.ok ? await answer.json() : null;
+      return this.waiting.has(video) ? null : content;
     } catch {
       return null; // saving will tell
     }
+  }
+
+  /** What the server has for a video now, where that is newer; null otherwise. */
+  async newer(video) {
+    const theirs = await this.ask("document", video);
+    return theirs && theirs.version > video.version ? theirs : null;
   }
 }

@@ -66,8 +66,25 @@ def document(server, number=0):
     return json.loads(ask(server, f"document/{number}")[2])
 
 
+def changed(now, wanted):
+    """The changes that make a document of another, as a request has them."""
+    change = {"step": "do", "minus": {}, "plus": {}}
+    for key in ("annotations", "rejected"):
+        change["minus"][key] = [item for item in now[key] if item not in wanted[key]]
+        change["plus"][key] = [item for item in wanted[key] if item not in now[key]]
+    if now["reviewed"] != wanted["reviewed"]:
+        change["minus"]["reviewed"], change["plus"]["reviewed"] = now["reviewed"], wanted["reviewed"]
+    return [change]
+
+
+def save(server, content, version=1, number=0, **headers):
+    """Have a document become another one; (status, parsed answer)."""
+    changes = changed(document(server, number), content)
+    return post(server, f"document/{number}", {"version": version, "changes": changes}, **headers)
+
+
 def edited(**parts):
-    """A document to send."""
+    """A document to come to."""
     return {"annotations": [], "rejected": [], "reviewed": [], **parts}
 
 

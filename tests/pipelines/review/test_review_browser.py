@@ -14,7 +14,7 @@ from pipelines.review.output import OutputFile
 from pipelines.review.run import collect_review
 from tal.annotations.corrections import read_corrections
 from tests.pipelines.browser import needs_chromium
-from tests.pipelines.review.review_data import action, document, edited, post, serving
+from tests.pipelines.review.review_data import action, document, edited, save, serving
 from tests.pipelines.review.reviewer import Reviewer
 from tests.test_design_docs import ROOT
 
@@ -110,9 +110,7 @@ def test_without_an_answer_the_page_is_read_only_and_offers_what_it_has(opened, 
 
 def test_a_page_without_a_server_is_read_only_and_offers_a_download(opened, folder, tmp_path):
     with serving(folder, tmp_path / "c.json") as server:
-        assert (
-            post(server, "document/0", {"version": 1, "document": edited(annotations=[action()])})[0] == 200
-        )
+        assert save(server, edited(annotations=[action()]))[0] == 200
     review = collect_review(folder / "predictions.json", folder / "videos")
     with OutputFile(tmp_path / "c.json") as file:
         write_page(review, ReviewState(review, file), tmp_path / "page.html")

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tal.annotations.corrections import read_corrections
-from tests.pipelines.review.review_data import action, edited
+from tests.pipelines.review.review_data import action, changed, edited
 from tests.test_design_docs import ROOT
 
 
@@ -39,7 +39,9 @@ def save_until_it_dies(address, answered):
     try:
         while True:
             end = answered[-1] + 1
-            body = {"version": version, "document": edited(annotations=[action(0, end)] * 50)}
+            before, after = ([action(0, e)] * 50 if e else [] for e in (answered[-1], end))
+            change = changed(edited(annotations=before), edited(annotations=after))
+            body = {"version": version, "changes": change}
             connection.request("POST", f"/{secret}/document/0", json.dumps(body), headers)
             answer = connection.getresponse()
             assert answer.status == 200

@@ -174,7 +174,7 @@ def test_a_kept_sample_survives_a_change_in_the_page(world):
     video = next(v for v in kept.videos.values() if v.sampled)
     with OutputFile(world / "corrections.json") as file:
         state = ReviewState(collect_review(world / "predictions.json", world / "videos"), file)
-        state.save(video.id, 1, {"annotations": [], "rejected": [], "reviewed": [[0, 5]]})
+        state.save(video.id, 1, [{"step": "do", "minus": {"reviewed": []}, "plus": {"reviewed": [[0, 5]]}}])
     after = read_corrections(world / "corrections.json").videos[video.id]
     assert (after.sampled, after.reviewed) == (video.sampled, ((0.0, 5.0),))
 

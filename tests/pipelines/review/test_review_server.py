@@ -24,6 +24,7 @@ from tests.pipelines.review.review_data import (
     good_headers,
     make_data,
     post,
+    save,
     serving,
 )
 
@@ -45,10 +46,6 @@ def out(tmp_path):
 def server(folder, out):
     with serving(folder, out) as running:
         yield running
-
-
-def save(server, content, version=1, number=0, **headers):
-    return post(server, f"document/{number}", {"version": version, "document": content}, **headers)
 
 
 def test_a_change_is_in_the_file_when_the_answer_comes(server, out):
@@ -170,7 +167,7 @@ def test_the_same_request_is_taken_when_it_lacks_nothing(server):
     ],
 )
 def test_only_documents_of_the_review_can_be_written(server, out, place):
-    assert post(server, place, {"version": 1, "document": edited()})[0] == 404
+    assert post(server, place, {"version": 1, "changes": [do()]})[0] == 404
     assert not out.exists()
 
 
@@ -178,6 +175,15 @@ def test_only_documents_of_the_review_can_be_written(server, out, place):
 def test_other_methods_are_refused(server, method):
     status, headers, _ = ask(server, "document/0", method, b"{}", good_headers(server))
     assert status == 501 and not [name for name in headers if name.lower().startswith("access-control")]
+
+
+def do(plus=None, minus=None, **more):
+    """A change as a request has it."""
+    return {"step": "do", "minus": minus or {}, "plus": plus or {}, **more}
+
+
+def adds(**parts):
+    return do({"annotations": [action(**parts)]})
 
 
 @pytest.mark.parametrize(
@@ -189,42 +195,66 @@ def test_other_methods_are_refused(server, method):
         b"\xff",
         b"null",
         b"[" * 20_000,
-        b'{"version": 1, "version": 2, "document": {}}',
+        b'{"version": 1, "version": 2, "changes": []}',
         {"version": 1},
-        {"version": "1", "document": edited()},
-        {"version": True, "document": edited()},
-        {"version": 1.0, "document": edited()},
-        {"version": 1, "document": edited(), "path": "/etc/passwd"},
-        {"version": 1, "document": None},
-        {"version": 1, "document": []},
-        {"version": 1, "document": edited(sampled=[])},
-        {"version": 1, "document": edited(id="x")},
-        {"version": 1, "document": edited(annotations={})},
-        {"version": 1, "document": edited(annotations=[1])},
-        {"version": 1, "document": edited(annotations=[action(2, 1)])},
-        {"version": 1, "document": edited(annotations=[action(-1, 1)])},
-        {"version": 1, "document": edited(annotations=[action(1, 99)])},
-        {"version": 1, "document": edited(annotations=[action(float("nan"), 2)])},
-        {"version": 1, "document": edited(annotations=[action(1, float("inf"))])},
-        {"version": 1, "document": edited(annotations=[action(label="<b>")])},
-        {"version": 1, "document": edited(annotations=[action(label=["jump"])])},
-        {"version": 1, "document": edited(annotations=[action(source="stolen")])},
-        {"version": 1, "document": edited(annotations=[action(score="high")])},
-        {"version": 1, "document": edited(annotations=[action(time="x" * 41)])},
-        {
-            "version": 1,
-            "document": edited(annotations=[action(original={"label": "other", "segment": [0, 1]})]),
-        },
-        {"version": 1, "document": edited(rejected=[{"label": "jump"}])},
-        {"version": 1, "document": edited(reviewed=[[0, 99]])},
-        {"version": 1, "document": edited(reviewed=[[3, 2]])},
-        {"version": 1, "document": edited(annotations=[action()] * 20_001)},
+        {"version": 1, "document": edited()},
+        {"version": "1", "changes": [do()]},
+        {"version": True, "changes": [do()]},
+        {"version": 1.0, "changes": [do()]},
+        {"version": 1, "changes": [do()], "path": "/etc/passwd"},
+        {"version": 1, "changes": None},
+        {"version": 1, "changes": []},
+        {"version": 1, "changes": {}},
+        {"version": 1, "changes": [None]},
+        {"version": 1, "changes": [{}]},
+        {"version": 1, "changes": [do()] * 1001},
+        *(
+            {"version": 1, "changes": [change]}
+            for change in (
+                {"minus": {}, "plus": {}},
+                do(step="steal"),
+                do(step=["do"]),
+                do(id="x"),
+                {"step": "do", "minus": {}},
+                {"step": "do", "minus": [], "plus": {}},
+                do({"sampled": []}),
+                do({"annotations": {}}),
+                do({"annotations": [1]}),
+                do({"reviewed": [[0, 1]]}),
+                do({"reviewed": [[0, 99]]}, {"reviewed": []}),
+                do({"reviewed": [[3, 2]]}, {"reviewed": []}),
+                do({"reviewed": [[0, 1]]}, {"reviewed": [[2, 3]]}),
+                do({}, {"annotations": [action()]}),
+                do({}, {"rejected": [{"label": "jump", "segment": [1, 2]}]}),
+                adds(start=2, end=1),
+                adds(start=-1, end=1),
+                adds(start=1, end=99),
+                adds(start=float("nan"), end=2),
+                adds(start=1, end=float("inf")),
+                adds(label="<b>"),
+                adds(label=["jump"]),
+                adds(source="stolen"),
+                adds(score="high"),
+                adds(time="x" * 41),
+                adds(original={"label": "other", "segment": [0, 1]}),
+                do({"rejected": [{"label": "jump"}]}),
+                do({"annotations": [action()] * 20_001}),
+            )
+        ),
     ],
 )
-def test_a_document_that_does_not_fit_changes_nothing(server, out, content):
+def test_a_change_that_does_not_fit_changes_nothing(server, out, content):
     status, answer = post(server, "document/0", content)
     assert status == 400 and answer["error"]
     assert document(server)["version"] == 1 and not out.exists()
+
+
+def test_of_several_changes_all_are_made_or_none(server, out):
+    good = adds(start=1, end=2)
+    status, answer = post(server, "document/0", {"version": 1, "changes": [good, adds(label="no")]})
+    assert status == 400 and "'no'" in answer["error"] and not out.exists()
+    assert post(server, "document/0", {"version": 1, "changes": [good, good]})[0] == 200
+    assert len(document(server)["annotations"]) == 2
 
 
 def test_the_page_is_the_only_one_that_may_connect_and_only_here(server):
