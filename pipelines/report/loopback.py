@@ -1,15 +1,22 @@
 """A server on this machine's loopback, for this machine's user: what the report's and the review's share.
 
 A secret part in the address keeps out other users of the machine, and a check of the Host header keeps out
-web pages that point a name of their own at 127.0.0.1. Files are sent in ranges, so that seeking works.
+web pages that point a name of their own at 127.0.0.1. Files are sent in ranges, so that seeking works. How
+many connections there are at once, and how long each may take, is limited.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import mimetypes
 import re
 import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +27,10 @@ _HOSTS = {"127.0.0.1", "localhost"}
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 # A connection on which nothing moves for so long is closed; a paused video asks again with a range.
 IDLE_S = 60.0
+# For the whole head of a request, however slowly it comes.
+HEAD_S = 10.0
+# At once; a browser has six, whatever the number of its tabs.
+MOST_CONNECTIONS = 48
 
 
 class LoopbackServer(ThreadingHTTPServer):
@@ -35,15 +46,64 @@ class LoopbackServer(ThreadingHTTPServer):
 
     def __init__(self, handler: type[PageHandler], port: int = 0) -> None:
         self.secret = secrets.token_urlsafe(12)
+        self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
         super().__init__(("127.0.0.1", port), handler)
 
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/{self.secret}/"
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give a connection a thread; one too many is told so and closed."""
+        if not self._room.acquire(blocking=False):
+            with suppress(OSError):
+                request.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing when a browser leaves in the middle of a video; the debug log has the rest."""
         logging.getLogger("longtal").debug("a connection ended early", exc_info=True)
+
+
+class _Reader(io.RawIOBase):
+    """What comes over a connection: no wait is longer than ``idle_s``, and what is read can have an end.
+
+    ``end`` is a moment of `time.monotonic`; ``all_s`` sets it when the first byte comes.
+    """
+
+    def __init__(self, connection: socket.socket, idle_s: float) -> None:
+        self._connection, self._idle_s = connection, idle_s
+        self.end: float | None = None
+        self.all_s: float | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Bytes that came; TimeoutError when the time is over."""
+        left = self._idle_s if self.end is None else min(self._idle_s, self.end - time.monotonic())
+        if left <= 0:
+            raise TimeoutError("the time for it is over")
+        self._connection.settimeout(left)
+        try:
+            count = self._connection.recv_into(buffer)
+        finally:
+            self._connection.settimeout(self._idle_s)
+        if self.end is None and self.all_s is not None:
+            self.end = time.monotonic() + self.all_s
+        return count
 
 
 class PageHandler(BaseHTTPRequestHandler):
@@ -54,6 +114,32 @@ class PageHandler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = IDLE_S
     server: LoopbackServer
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self._reader = _Reader(self.connection, self.timeout)
+        self.rfile = io.BufferedReader(self._reader)
+
+    def handle_one_request(self) -> None:
+        """The head of a request has `HEAD_S` from its first byte on, however it is cut."""
+        self._reader.all_s = HEAD_S
+        super().handle_one_request()
+
+    def parse_request(self) -> bool:
+        try:
+            return super().parse_request()
+        finally:
+            self._reader.all_s = self._reader.end = None
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """What is read in here has so long in all, else TimeoutError."""
+        self._reader.end = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._reader.end = None
 
     def get(self, name: str) -> None:
         """Answer for ``name``, the address behind the secret."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import time
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
@@ -73,7 +73,7 @@ class _Handler(PageHandler):
         what, number = place
         video = self.server.review.videos[number]
         if what == "document":
-            self._json(self.server.state.document(video.id).to_json())
+            self._json(self._document(video.id))
         elif what == "history":
             self._history(video.id)
         elif video.file is None:
@@ -99,8 +99,10 @@ class _Handler(PageHandler):
         if body is None:
             self.close_connection = True  # what was sent is not read: it must not be taken for a request
             return
-        what, number = self._place(name) or ("", 0)
-        if what == "document":
+        what, number = self._place(name) or (name, 0)
+        if what == "labels":
+            self._add_label(body)
+        elif what == "document":
             self._save(number, body)
         elif what == "copy" and (file := self.server.review.videos[number].file) is not None:
             with suppress(OSError):  # the video is gone, which its status says
@@ -161,19 +163,21 @@ class _Handler(PageHandler):
         return None
 
     def _read(self, num_bytes: int) -> bytes | None:
-        """So many bytes, within `_BODY_S` seconds in all."""
-        parts: list[bytes] = []
-        end = time.monotonic() + _BODY_S
-        while num_bytes:
-            self.connection.settimeout(max(0.01, end - time.monotonic()))
-            part = self.rfile.read1(num_bytes)
-            if not part or time.monotonic() > end:
-                self.refuse(HTTPStatus.REQUEST_TIMEOUT)
-                return None
-            parts.append(part)
-            num_bytes -= len(part)
-        self.connection.settimeout(self.timeout)
-        return b"".join(parts)
+        """So many bytes, within `_BODY_S` seconds in all; None, and a refusal is sent, for fewer."""
+        try:
+            with self.within(_BODY_S):
+                body = self.rfile.read(num_bytes)
+        except TimeoutError:
+            body = b""
+        if len(body) < num_bytes:
+            self.refuse(HTTPStatus.REQUEST_TIMEOUT)
+            return None
+        return body
+
+    def _document(self, video_id: str) -> dict[str, Any]:
+        """A document, and the classes, to which another tab may have added some."""
+        state = self.server.state
+        return {**state.document(video_id).to_json(), "labels": list(state.labels)}
 
     def _history(self, video_id: str) -> None:
         document, stacks = self.server.state.history(video_id)
@@ -181,21 +185,33 @@ class _Handler(PageHandler):
         self._json({"version": document.version, "past": past, "future": future})
 
     def _save(self, number: int, body: bytes) -> None:
-        state, video_id = self.server.state, self.server.review.videos[number].id
-        try:
-            sent = parse_json(body, "the request", ChangeError)
-            if not isinstance(sent, dict) or set(sent) != {"version", "changes"}:
-                raise ChangeError("a request is {version, changes}")
+        video_id = self.server.review.videos[number].id
+
+        def save() -> dict[str, Any]:
+            sent = _parsed(body, "version", "changes")
             self._learn_duration(number)
-            document = state.save(video_id, sent["version"], sent["changes"])
+            return {"version": self.server.state.save(video_id, sent["version"], sent["changes"]).version}
+
+        try:
+            self._answer(save)
         except StaleError:
-            self._json(state.document(video_id).to_json(), HTTPStatus.CONFLICT)
+            self._json(self._document(video_id), HTTPStatus.CONFLICT)
+
+    def _add_label(self, body: bytes) -> None:
+        self._answer(lambda: {"labels": list(self.server.state.add_label(_parsed(body, "label")["label"]))})
+
+    def _answer(self, write: Callable[[], dict[str, Any]]) -> None:
+        """What a request that writes comes to, or what is wrong with it, or with the disk."""
+        try:
+            content = write()
         except ChangeError as error:
             self._json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
+        except StaleError:
+            raise
         except LongtalError as error:  # the disk is full, the file was replaced by a link, ...
             self._json({"error": str(error)}, HTTPStatus.INSUFFICIENT_STORAGE)
         else:
-            self._json({"version": document.version})
+            self._json(content)
 
     def _learn_duration(self, number: int) -> None:
         """Have the state know how long a video is, where its file can be read."""
@@ -206,3 +222,11 @@ class _Handler(PageHandler):
 
     def _json(self, content: dict[str, Any], status: HTTPStatus = HTTPStatus.OK) -> None:
         self.send_body(json.dumps(content).encode(), "application/json", status)
+
+
+def _parsed(body: bytes, *keys: str) -> dict[str, Any]:
+    """The JSON of a request, an object of just these keys; ChangeError where it is another."""
+    sent = parse_json(body, "the request", ChangeError)
+    if not isinstance(sent, dict) or set(sent) != set(keys):
+        raise ChangeError(f"a request is {{{', '.join(keys)}}}")
+    return sent

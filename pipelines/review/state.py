@@ -14,6 +14,7 @@ from typing import Any
 from featstore.documents import parse_json
 from pipelines.review.changes import STEPS, Change, ChangeError, check_change
 from pipelines.review.history import History, Stacks, Step
+from pipelines.review.labels import new_label
 from pipelines.review.output import OutputFile
 from pipelines.review.run import Review, ReviewError
 from pipelines.review.text import FileText
@@ -147,6 +148,23 @@ class ReviewState:
             noted.append(Step(entry["step"], change.to_json(), before, after))
             before = after
         return video, noted
+
+    def add_label(self, label: Any) -> tuple[str, ...]:
+        """Add a class, on the disk; all of them.
+
+        Raises
+        ------
+        ChangeError
+            it cannot be a class, or there is one like it.
+        OutputError, AnnotationError
+            as `save`.
+        """
+        with self._lock:
+            self._look()
+            labels = (*self.labels, new_label(label, self.labels))
+            self._stamp = self._file.write(self._text.whole(labels, self._saved))
+            self.labels = labels
+            return labels
 
     def history(self, video_id: str) -> tuple[Document, Stacks]:
         """A document, and what can be undone and redone in it."""

@@ -12,11 +12,15 @@ class Board {
 
   numberOf(label) {
     if (!this.numbers.has(label)) {
-      // another program put a class into the file
+      // another tab or program put a class into the file
       this.numbers.set(label, this.data.labels.length);
       this.data.labels.push(label);
     }
     return this.numbers.get(label);
+  }
+
+  learnLabels(labels) {
+    for (const label of labels) this.numberOf(label);
   }
 
   read(raw, number) {

@@ -9,6 +9,7 @@ const ACTIONS = [
   ["a", "accept", "accept the detection; again: not judged", () => judge("accept")],
   ["x", "reject", "reject it; again: not judged", () => judge("reject")],
   ["c", null, "choose the class", () => byId("label").focus()],
+  ["C", "new-class", "add a class", () => askNewClass()],
   ["i", "begin", "a new segment begins here", () => beginSegment()],
   ["o", "end", "the new segment ends here", () => endSegment()],
   ["t", "split", "split at this moment", () => splitSelected()],
@@ -51,7 +52,7 @@ const SAME_KEY = {
 };
 
 function onKey(event) {
-  if (event.altKey || byId("keys").open) return;
+  if (event.altKey || document.querySelector("dialog[open]")) return;
   const target = event.target;
   let key = SAME_KEY[event.key] || event.key;
   if (event.ctrlKey || event.metaKey) {
@@ -134,10 +135,10 @@ function wire() {
     button.addEventListener("click", () => act());
     if (!button.title) button.title = `${what} (${key})`;
   }
-  const names = data.labels.map((label, number) => [number, label]);
-  byId("label").append(...names.map(([number, label]) => option(number, number < 9 ? `${number + 1} ${label}` : label)));
+  byId("label-filter").append(option(-1, "all classes"));
+  showClasses();
+  wireNewClass();
   byId("label").addEventListener("change", (event) => setLabel(Number(event.target.value)));
-  byId("label-filter").append(option(-1, "all classes"), ...names.map(([number, label]) => option(number, label)));
   byId("label-filter").addEventListener("change", (event) => set({ label: Number(event.target.value) }));
   byId("threshold").addEventListener("input", (event) => set({ threshold: Number(event.target.value) }));
   byId("show-rejected").addEventListener("change", (event) => set({ rejected: event.target.checked }));
@@ -156,6 +157,7 @@ function wire() {
   document.addEventListener("keydown", onKey);
   window.addEventListener("beforeunload", (event) => saver.unsaved && event.preventDefault());
   document.addEventListener("visibilitychange", () => document.hidden || look());
+  window.addEventListener("focus", () => look());
   let width = byId("timeline").clientWidth;
   new ResizeObserver(() => {
     const now = byId("timeline").clientWidth;

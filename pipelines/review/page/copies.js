@@ -3,9 +3,7 @@
 const ASK_MS = 400;
 
 async function statusOf(video, method = "GET") {
-  const headers = { "Content-Type": "application/json", "X-Longtal-Token": data.token };
-  const how = method === "POST" ? { method, headers, body: "{}" } : {};
-  const answer = await fetch(`${method === "POST" ? "copy" : "status"}/${video.number}`, how);
+  const answer = await (method === "POST" ? saver.post(`copy/${video.number}`, "{}") : fetch(`status/${video.number}`));
   if (answer.ok || answer.status === 422) return answer.json();
   return { error: `the server answers ${answer.status}` };
 }

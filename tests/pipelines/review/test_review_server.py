@@ -4,12 +4,14 @@ import json
 import os
 import re
 import socket
+import threading
 import time
 from contextlib import suppress
 
 import numpy as np
 import pytest
 
+from pipelines.report import loopback
 from pipelines.report.loopback import IDLE_S
 from pipelines.review import server as server_module
 from pipelines.review.run import ReviewError
@@ -358,6 +360,60 @@ def test_a_connection_on_which_nothing_comes_is_closed(folder, out, monkeypatch)
     ):
         connection.sendall(b"GET / HT")
         assert connection.recv(10) == b""
+
+
+@pytest.mark.parametrize("cut", [b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", b""])
+def test_a_head_that_comes_byte_by_byte_is_not_waited_for(server, monkeypatch, cut):
+    """Each byte is in time, all of them are not."""
+    assert 0 < loopback.HEAD_S <= 20
+    monkeypatch.setattr(loopback, "HEAD_S", 0.5)
+    with socket.create_connection(server.server_address, timeout=20) as connection:
+        connection.sendall(cut)
+        begun = time.monotonic()
+        with suppress(ConnectionError):  # it is closed from the other side
+            while time.monotonic() - begun < 8:
+                time.sleep(0.05)
+                connection.sendall(b"a")
+        assert time.monotonic() - begun < 4
+    assert ask(server, "document/0")[0] == 200
+
+
+def test_a_connection_may_wait_between_requests_and_send_several_at_once(server, monkeypatch):
+    monkeypatch.setattr(loopback, "HEAD_S", 0.3)
+    host = f"Host: 127.0.0.1:{server.server_address[1]}"
+    request = f"GET /{server.secret}/document/0 HTTP/1.1\r\n{host}\r\n\r\n".encode()
+    with socket.create_connection(server.server_address, timeout=20) as connection:
+        answers = connection.makefile("rb")
+        for sent in (request, request * 2, request):
+            connection.sendall(sent)
+            for _ in range(len(sent) // len(request)):
+                assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+                head = dict(line.split(b": ", 1) for line in iter(answers.readline, b"\r\n"))
+                assert json.loads(answers.read(int(head[b"Content-Length"])))["version"] == 1
+            time.sleep(0.4)
+
+
+def test_connections_at_once_are_limited(folder, out, monkeypatch):
+    assert 12 <= loopback.MOST_CONNECTIONS <= 100
+    monkeypatch.setattr(loopback, "MOST_CONNECTIONS", 3)
+    with serving(folder, out) as running:
+        held = [socket.create_connection(running.server_address, timeout=20) for _ in range(3)]
+        with socket.create_connection(running.server_address, timeout=20) as one_more:
+            assert one_more.recv(100).startswith(b"HTTP/1.1 503 ")
+            assert one_more.recv(100) == b""
+        threads = threading.active_count()
+        for _ in range(20):
+            socket.create_connection(running.server_address, timeout=20).close()
+        assert threading.active_count() <= threads
+        for connection in held:
+            connection.close()
+        for _ in range(100):  # their threads end a moment later
+            with suppress(OSError):
+                if ask(running, "document/0")[0] == 200:
+                    break
+            time.sleep(0.05)
+        else:
+            raise AssertionError("no room was given back")
 
 
 def test_it_listens_on_loopback_only(server):
