@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ("longtal", "python", "make", "torchrun", "eval", "_LONGTAL_COMPLETE=fish_source")
+PROGRAMS = ("longtal", "python", "make", "torchrun", "grep", "eval", "_LONGTAL_COMPLETE=fish_source")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
 
@@ -98,6 +98,7 @@ MEANS = [
     ("convert CKPT --from tridet …", "convert epoch_040.pth.tar --from tridet --out OUT"),
     ("--annotations FILE", "--annotations labels.csv"),
     ("--videos DIR --", "--videos clips --"),
+    ("predict DIR --", "predict clips --"),
     ("prepare --videos DIR", "prepare --videos clips"),
     ("check --annotations labels.csv --videos DIR", "check --annotations labels.csv --videos clips"),
     ("--videos clips --out DIR", "--videos clips --out OUT"),
