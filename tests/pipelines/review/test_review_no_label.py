@@ -12,7 +12,7 @@ from cli import cli
 from pipelines.config import load_config
 from pipelines.data.run_annotations import read_run_annotations
 from tal.annotations.corrections import read_corrections
-from tests.pipelines.review.review_data import action, document, edited, post, serving
+from tests.pipelines.review.review_data import action, document, edited, save, serving
 from tests.pipelines.tiny_run import make_data
 
 
@@ -39,8 +39,7 @@ class Annotator:
                     reviewed=[[0.0, seen_s]] if seen_s else [],
                 )
                 version = document(server, places[name])["version"]
-                status, _ = post(server, f"document/{places[name]}", {"version": version, "document": entry})
-                assert status == 200
+                assert save(server, entry, version, places[name])[0] == 200
 
 
 def longtal(*words: object) -> str:
