@@ -47,6 +47,12 @@ _ALL = 10**9
     type=_PATH,
     help="Other predictions, as SOURCE, whose disagreement is looked at; may be given often.",
 )
+@click.option(
+    "--against-rows",
+    metavar="MODEL",
+    type=click.Path(exists=True, path_type=Path),
+    help="Run, or model folder, whose row classifier's disagreement with SOURCE is looked at.",
+)
 @click.option("--threshold", type=float, help="Score from which a detection counts; the model's by default.")
 @click.option("--thresholds", type=_PATH, help="File of scores by class (thresholds.json of a model).")
 @click.option("--seed", default=0, show_default=True, help="Seed of the random stretches of --next.")
@@ -66,6 +72,7 @@ def command(
     overwrite: bool,
     count: int | None,
     against: tuple[Path, ...],
+    against_rows: Path | None,
     threshold: float | None,
     thresholds: Path | None,
     seed: int,
@@ -110,7 +117,8 @@ def command(
     if count is not None:
         from pipelines.review.next import NextOptions, items_table, known_lines, look_next
 
-        sitting = look_next(source, review, out, NextOptions(count, threshold, thresholds, against, seed))
+        options = NextOptions(count, threshold, thresholds, against, against_rows, seed)
+        sitting = look_next(source, review, out, options)
         for note in sitting.notes:
             console.log.warning(note)
         if as_json:

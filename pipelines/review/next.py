@@ -12,6 +12,7 @@ import pandas as pd
 from pipelines.report.run_folder import read_predicted, read_run
 from pipelines.review.media import read_media
 from pipelines.review.output import OutputFile, ReviewLockedError
+from pipelines.review.rows import ask_rows
 from pipelines.review.run import Review, ReviewError, predictions_of
 from pipelines.review.state import ReviewState
 from tal.annotations import PREDICTION_COLUMNS, prediction_frame, read_predictions
@@ -21,18 +22,22 @@ from tal.annotations.corrections import Corrections, read_corrections
 from tal.annotations.ids import align_ids
 from tal.inference.thresholds import read_thresholds
 from tal.review import ENOUGH, Estimate, Queue, estimate, next_items, record_samples
-from tal.review.doubts import Thresholds
+from tal.review.doubts import Detections, Rival, Thresholds
 from tal.review.estimates import Interval
 
 
 @dataclass(frozen=True)
 class NextOptions:
-    """How to choose: how many stretches, the score from which a detection counts, other predictions."""
+    """How to choose: how many stretches, the score from which a detection counts, who else is asked.
+
+    ``against``: other predictions; ``against_rows``: the model whose row classifier is asked.
+    """
 
     count: int
     threshold: float | None = None
     thresholds_file: Path | None = None
     against: tuple[Path, ...] = ()
+    against_rows: Path | None = None
     seed: int = 0
 
 
@@ -59,7 +64,7 @@ def look_next(source: Path | None, review: Review, out: Path, options: NextOptio
     Raises
     ------
     ReviewError
-        no thresholds are known, or not how long a video is.
+        no thresholds are known, or not how long a video is, or the rows cannot be asked.
     LongtalError
         a file cannot be read or written.
     """
@@ -91,11 +96,16 @@ def _look(
         notes = (*notes, f"{len(unknown)} videos are left out, of unknown length: {first_ids(unknown)}")
     detections = [found for video in review.videos if video.id in durations for found in video.detections]
     found = prediction_frame(*([getattr(d, name) for d in detections] for name in PREDICTION_COLUMNS))
-    others: list[tuple[pd.DataFrame, Thresholds]] = []
+    others: list[Rival] = []
     for path in options.against:
         aligned, said = align_ids(read_predictions(predictions_of(path)), list(durations))
-        others.append((aligned, own_thresholds(path) or thresholds))
+        others.append(Rival(aligned, own_thresholds(path) or thresholds, str(path)))
         notes = (*notes, *(f"{path.name}: {note}" for note in said))
+    if options.against_rows is not None:
+        files = {v.id: v.file for v in review.videos if v.file is not None and v.id in durations}
+        rival, about_rows = ask_rows(options.against_rows, Detections(found, thresholds), files)
+        others.append(rival)
+        notes = (*notes, *about_rows)
     queue = next_items(found, durations, thresholds, corrections, others, options.count, options.seed)
     with_drawn = record_samples(corrections, queue)
     return Sitting(queue, estimate(found, durations, thresholds, with_drawn), notes)

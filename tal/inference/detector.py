@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -169,6 +169,16 @@ class Detector:
         workers
             decoding processes; 0: none; None: by cores, and none where the model computes on them.
         """
+        with closing(self.rows_of_videos(videos, on_progress, workers)) as rows:
+            yield from self._searcher().detect_all(rows)
+
+    def rows_of_videos(
+        self,
+        videos: Mapping[str, Path],
+        on_progress: Progress | None = None,
+        workers: int | None = None,
+    ) -> Generator[VideoRows | VideoResult, None, None]:
+        """The rows that `predict_videos` searches; of a file that cannot be read a result with its error."""
         if self.encoder is None:
             raise CheckpointError(
                 f"{self.folder.path} was trained on stored features and has no encoder to see videos with; "
@@ -184,7 +194,7 @@ class Detector:
         )
         whole = encode_videos(self.clip_encoder(), tasks, workers, on_progress=on_progress)
         with closing(whole):
-            yield from self._searcher().detect_all(map(self._rows_of, whole))
+            yield from map(self._rows_of, whole)
 
     def clip_encoder(self) -> ClipEncoder:
         """The encoder as extraction uses it; the model must have one."""
@@ -216,9 +226,15 @@ class Detector:
 
     def predict_stored(self, store: FeatureStore, video_ids: Iterable[str]) -> Iterator[VideoResult]:
         """`predict_store` of many videos, in order; one that cannot be read is a result with its error."""
+        yield from self._searcher().detect_all(self.rows_of_store(store, video_ids))
+
+    def rows_of_store(
+        self, store: FeatureStore, video_ids: Iterable[str]
+    ) -> Iterator[VideoRows | VideoResult]:
+        """The rows that `predict_stored` searches."""
         if self._checked != store.path:  # once, not for each of its videos
             self.check_store(store)
-        yield from self._searcher().detect_all(_stored(store, video_id) for video_id in video_ids)
+        yield from (_stored(store, video_id) for video_id in video_ids)
 
     def check_store(self, store: FeatureStore) -> None:
         """Hold that the store's rows are of the kind that the model was trained on.

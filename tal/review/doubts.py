@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,28 @@ class Doubt:
     reason: str
     detail: str
     detection: Detection | None = None
+
+
+@dataclass(frozen=True)
+class Rival:
+    """Other predictions of the same videos: another run's, another decoder's, the row classifier's.
+
+    Attributes
+    ----------
+    predictions
+        columns video_id, start_s, end_s, label, score.
+    thresholds
+        score from which a detection counts, one or by label.
+    name
+        where they stand, for people.
+    videos
+        those that it has looked at: nothing is said of the others; None: all.
+    """
+
+    predictions: pd.DataFrame
+    thresholds: Thresholds
+    name: str
+    videos: Collection[str] | None = None
 
 
 class Detections:
@@ -116,13 +138,16 @@ def near_threshold(found: Detections) -> Iterator[Doubt]:
         yield Doubt(d.video_id, (d.start_s, d.end_s), NEAR, detail, d)
 
 
-def disagreement(found: Detections, others: Sequence[Detections]) -> Iterator[Doubt]:
+def disagreement(found: Detections, rivals: Sequence[Rival]) -> Iterator[Doubt]:
     """Detections that one set of predictions shows and another does not, by how much the scores differ."""
     doubts = []
-    for number, other in enumerate(others):
-        for mine, theirs, where in ((found, other, "here"), (other, found, f"in other {number + 1}")):
+    for rival in rivals:
+        other = Detections(rival.predictions, rival.thresholds)
+        for mine, theirs, where in ((found, other, "here"), (other, found, f"in {rival.name}")):
             for i in np.flatnonzero(mine.shown):
                 d = mine.row(int(i))
+                if rival.videos is not None and d.video_id not in rival.videos:
+                    continue
                 same = theirs.same(d.video_id, d.label, d.start_s, d.end_s)
                 if theirs.shown[same].any():
                     continue

@@ -14,7 +14,15 @@ from tal.annotations.corrections import Corrections, Sample, VideoCorrections
 from tal.annotations.detection import Detection
 from tal.annotations.spans import SLACK_S, Span, covers, holds, trim, union
 from tal.errors import AnnotationError
-from tal.review.doubts import Detections, Doubt, Thresholds, disagreement, near_threshold, nothing_found
+from tal.review.doubts import (
+    Detections,
+    Doubt,
+    Rival,
+    Thresholds,
+    disagreement,
+    near_threshold,
+    nothing_found,
+)
 from tal.review.options import QueueOptions
 from tal.review.sampling import draws
 
@@ -73,7 +81,7 @@ def next_items(
     durations: Mapping[str, float],
     thresholds: Thresholds,
     corrections: Corrections | None = None,
-    others: Sequence[tuple[pd.DataFrame, Thresholds]] = (),
+    others: Sequence[Rival] = (),
     count: int = 20,
     seed: int = 0,
     options: QueueOptions | None = None,
@@ -95,7 +103,7 @@ def next_items(
         what was reviewed and drawn so far: reviewed time is not offered again, and a random stretch that was
         drawn before and not yet reviewed comes first.
     others
-        other predictions of the same videos, another run's or another decoder's, with their thresholds.
+        other predictions of the same videos.
 
     Raises
     ------
@@ -108,7 +116,7 @@ def next_items(
             f"no duration is known of {len(missing)} predicted videos: {first_ids(missing)}"
         )
     found = Detections(predictions, thresholds)
-    rivals = [Detections(p[p["video_id"].astype(str).isin(list(durations))], t) for p, t in others]
+    rivals = [replace(rival, predictions=_of_videos(rival.predictions, durations)) for rival in others]
     known = corrections.videos if corrections is not None else {}
     reviewed = {video: known[video].reviewed if video in known else () for video in durations}
     chance = _Chance(durations, known, seed, options)
@@ -127,6 +135,10 @@ def next_items(
     if (lacking := count - len(random_items) - len(doubts)) > 0:
         random_items += islice(chance.items(None), lacking)
     return Queue(tuple(_mixed(doubts, random_items, options.random_every)), chance.drawn())
+
+
+def _of_videos(predictions: pd.DataFrame, durations: Mapping[str, float]) -> pd.DataFrame:
+    return predictions[predictions["video_id"].astype(str).isin(list(durations))]
 
 
 class _Chance:

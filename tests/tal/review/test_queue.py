@@ -20,6 +20,7 @@ from tal.review.doubts import (
     EMPTY,
     NEAR,
     Detections,
+    Rival,
     disagreement,
     near_threshold,
     nothing_found,
@@ -78,8 +79,8 @@ def test_subtract_leaves_the_cells_outside(span: tuple[int, int], taken: list[tu
 @given(found=detections(), other=detections(), a=SPANS, b=SPANS, count=st.integers(1, 25))
 def test_items_are_new_time_inside_the_videos(found, other, a, b, count) -> None:  # type: ignore[no-untyped-def]
     known = reviewed(a=a, b=b)
-    queue = next_items(found, DURATIONS, 0.5, known, [(other, 0.5)], count)
-    assert queue == next_items(found, DURATIONS, 0.5, known, [(other, 0.5)], count)
+    queue = next_items(found, DURATIONS, 0.5, known, [Rival(other, 0.5, "B")], count)
+    assert queue == next_items(found, DURATIONS, 0.5, known, [Rival(other, 0.5, "B")], count)
     assert len(queue.items) <= count
     for item in queue.items:
         span = (item.start_s, item.end_s)
@@ -120,15 +121,23 @@ def test_a_weak_repeat_of_a_shown_detection_is_no_doubt() -> None:
 def test_disagreement_is_what_one_shows_and_the_other_does_not() -> None:
     mine = frame(("a", 10, 20, "x", 0.9), ("a", 40, 50, "x", 0.8), ("a", 100, 110, "x", 0.7))
     theirs = frame(("a", 11, 20, "x", 0.6), ("a", 40, 50, "y", 0.95), ("a", 100, 110, "x", 0.45))
-    one, other = Detections(mine, 0.5), Detections(theirs, 0.5)
-    found = list(disagreement(one, [other]))
+    one = Detections(mine, 0.5)
+    found = list(disagreement(one, [Rival(theirs, 0.5, "B")]))
     # .95 and .8 against nothing, .7 against .45; at 10 s both show it
     about = [(d.detection.label, d.detection.start_s) for d in found if d.detection]
     assert about == [("y", 40), ("x", 40), ("x", 100)]
-    assert "in other 1 alone" in found[0].detail
-    assert list(disagreement(one, [one])) == []
-    items = next_items(mine, DURATIONS, 0.5, others=[(theirs, 0.5)], count=2, options=NEVER_RANDOM).items
+    assert "in B alone" in found[0].detail
+    assert list(disagreement(one, [Rival(mine, 0.5, "A")])) == []
+    items = next_items(
+        mine, DURATIONS, 0.5, others=[Rival(theirs, 0.5, "B")], count=2, options=NEVER_RANDOM
+    ).items
     assert [item.reason for item in items] == [NEAR, DISAGREEMENT]
+
+
+def test_of_videos_that_were_not_looked_at_nothing_is_said() -> None:
+    mine = Detections(frame(("a", 10, 20, "x", 0.9), ("b", 10, 20, "x", 0.9)), 0.5)
+    doubts = disagreement(mine, [Rival(frame(), 0.5, "B", {"b"})])
+    assert [doubt.video_id for doubt in doubts] == ["b"]
 
 
 def test_the_longest_empty_stretch_comes_first_and_in_parts() -> None:
@@ -155,7 +164,9 @@ def test_the_longest_empty_stretch_comes_first_and_in_parts() -> None:
 def test_reasons_take_turns_and_every_fifth_is_random() -> None:
     rows = [("a", 10.0 * k, 10.0 * k + 3, "x", 0.3 + k / 100) for k in range(29)]
     found = frame(*rows, ("b", 0, 1, "x", 0.9))
-    queue = next_items(found, DURATIONS, 0.5, others=[(frame(("b", 0, 1, "x", 0.1)), 0.5)], count=20)
+    queue = next_items(
+        found, DURATIONS, 0.5, others=[Rival(frame(("b", 0, 1, "x", 0.1)), 0.5, "B")], count=20
+    )
     assert len(queue.items) == 20
     assert [k + 1 for k, item in enumerate(queue.items) if item.reason == RANDOM] == [5, 10, 15, 20]
     reasons = [item.reason for item in queue.items[:4]]
