@@ -82,7 +82,7 @@ def command(
     result = train(config, out, resume=resume, command=sys.argv, ready=ready)
     if not result.is_main:
         return
-    compared = before_after(config, Path(out)) if config.data.corrections else None
+    compared = before_after(config, result.annotations, Path(out)) if config.data.corrections else None
     if as_json:
         console.print_json(
             {

@@ -42,6 +42,8 @@ class RunAnnotations:
         what a user should know of the choice.
     unknown
         id -> stretches in which nobody looked for a class.
+    corrected
+        ids of the corrected videos.
     """
 
     whole: AnnotationSet
@@ -49,6 +51,7 @@ class RunAnnotations:
     val_subset: str
     notes: tuple[str, ...] = ()
     unknown: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
+    corrected: frozenset[str] = frozenset()
 
     @property
     def train(self) -> AnnotationSet:
@@ -103,13 +106,14 @@ def read_run_annotations(data: DataConfig, one_class: bool = False) -> RunAnnota
     if AUTO in (data.train_subset, data.val_subset):
         notes.append(_said(whole, train, validation, protocol))
     unknown: Mapping[str, tuple[Segment, ...]] = unknown_of_review(whole, review) if review else {}
+    corrected: frozenset[str] = frozenset()
     if review is not None and validation:
         notes += reviewed_in_part(whole.subset(validation), review)
     if data.corrections:
-        corrected = _with_corrections(whole, data, train, validation, review)
-        _require_use(corrected, data, validation)
-        whole, unknown = corrected.whole, corrected.unknown
-        notes += corrected.notes
+        laid = _with_corrections(whole, data, train, validation, review)
+        _require_use(laid, data, validation)
+        whole, unknown, corrected = laid.whole, laid.unknown, laid.corrected
+        notes += laid.notes
     if one_class and len(whole.labels) > 1:
         notes.append(
             f"localizer.one_class without inference.video_scores: {len(whole.labels)} classes are learnt and "
@@ -117,7 +121,7 @@ def read_run_annotations(data: DataConfig, one_class: bool = False) -> RunAnnota
         )
         whole = as_one_class(whole)
         unknown = {k: tuple(replace(s, label=ONE_CLASS) for s in v) for k, v in unknown.items()}
-    return RunAnnotations(whole, train, validation, tuple(notes), unknown)
+    return RunAnnotations(whole, train, validation, tuple(notes), unknown, corrected)
 
 
 def read_whole(data: DataConfig) -> tuple[AnnotationSet, list[str]]:

@@ -18,6 +18,7 @@ from pipelines.extract.register import as_stored, register
 from pipelines.extract.report import ExtractReport, require_some
 from pipelines.extract.spool import Spool
 from pipelines.shared import console
+from tal.annotations import AnnotationSet
 from tal.device import choose_device
 from tal.encoders import Encoder, EncoderConfig, build_encoder, fastest_batch, feature_spec
 from tal.encoders.stream import ClipEncoder, EncodedClip, encode_stream
@@ -31,7 +32,9 @@ __all__ = ["ExtractReport", "extract", "open_store", "require_some"]
 _POLL_S = 0.5
 
 
-def extract(run: RunConfig, how: ExtractOptions | None = None) -> ExtractReport:
+def extract(
+    run: RunConfig, how: ExtractOptions | None = None, annotations: AnnotationSet | None = None
+) -> ExtractReport:
     """Encode the videos of a run into its feature store; videos that are complete in it are kept.
 
     A video that cannot be read is marked failed in the store, and the rest goes on; it is tried again by the
@@ -45,6 +48,8 @@ def extract(run: RunConfig, how: ExtractOptions | None = None) -> ExtractReport:
         ``train.precision``.
     how
         what is not of the run; None: the defaults.
+    annotations
+        those of the run where they were read, and what is to be said of them was said.
 
     Raises
     ------
@@ -60,9 +65,10 @@ def extract(run: RunConfig, how: ExtractOptions | None = None) -> ExtractReport:
     how = how or ExtractOptions()
     videos, store_path, encoder_config = _required(run)
     require_reader(run.data.reader)
-    annotations, notes = read_whole(run.data) if run.data.annotations else (None, [])
-    for note in notes:
-        console.log.info("%s", note)
+    if annotations is None and run.data.annotations:
+        annotations, notes = read_whole(run.data)
+        for note in notes:
+            console.log.info("%s", note)
     sources = find_sources(videos, annotations, how.subset)
     tell(sources.matches)
     if sources.missing:

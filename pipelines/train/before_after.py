@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config import RunConfig
-from pipelines.data.run_annotations import read_run_annotations
+from pipelines.data.run_annotations import RunAnnotations
 from pipelines.shared.run_folder import validation_predictions
 from tal.annotations import read_predictions
 from tal.annotations.ids import align_ids
@@ -44,15 +44,13 @@ class BeforeAfter:
         return f"{text}; difference {c.difference:+.3f} ({c.low:+.3f} … {c.high:+.3f} of 95 %){told}"
 
 
-def before_after(config: RunConfig, out: Path) -> BeforeAfter | None:
-    """The model that a run started from, and its own, on its validation videos.
+def before_after(config: RunConfig, annotations: RunAnnotations, out: Path) -> BeforeAfter | None:
+    """The model that a run started from, and its own, on the validation videos of its annotations.
 
     None where one of them is not a run's, or was never validated.
     """
-    if not config.train.start_from:
-        return None
-    ground_truth = read_run_annotations(config.data, config.learns_one_class).validation
-    if ground_truth is None:
+    ground_truth = annotations.validation
+    if not config.train.start_from or ground_truth is None:
         return None
     ground_truth = replace(ground_truth, labels=tuple(ground_truth.used_labels))
     evaluations = []

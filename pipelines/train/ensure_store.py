@@ -10,12 +10,11 @@ from pathlib import Path
 
 from featstore import FeatureStore
 from pipelines.config import RunConfig
-from pipelines.data.run_annotations import read_whole
+from pipelines.data.run_annotations import RunAnnotations, read_run_annotations
 from pipelines.data.videos import pair_with_files
 from pipelines.shared import console
 from pipelines.train.data import shortened
 from pipelines.train.preflight import Ready, make_ready, with_rows
-from tal.annotations.corrections import read_corrections
 from tal.annotations.ids import match_ids
 from tal.errors import ConfigError
 
@@ -36,7 +35,8 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
     Returns
     -------
     Ready or None
-        for `train`, after an extraction; None where there was nothing to extract.
+        for `train`: all, after an extraction; annotations alone where corrections made it look through the
+        store; None where there was nothing to look at.
 
     Raises
     ------
@@ -51,16 +51,20 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
     if not _uses_rows(config) or any((out / "checkpoints").glob("*")):
         return None
     what = "does not exist yet"
+    annotations = None
     if _is_full(store):
-        lacking = _lacking(config)
-        if not lacking:
+        if not config.data.corrections:
             return None
+        annotations = read_run_annotations(config.data, config.learns_one_class)
+        lacking = _lacking(config, annotations)
+        if not lacking:
+            return Ready(annotations, None, None)
         what = f"lacks {len(lacking)} corrected videos ({shortened(lacking)})"
     elif store.exists():
         what = "was interrupted before it was full"
     changes = [word for setting in sets for word in ("--set", setting)]
     command = shlex.join(["longtal", "extract", "--config", source, *changes])
-    ready = make_ready(config, out, extracting=True)
+    ready = make_ready(config, out, extracting=True, annotations=annotations)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes > 1:
         raise ConfigError(
@@ -77,7 +81,7 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
     if store.exists():
         with FeatureStore.open(store) as begun:
             options = replace(options, dtype="float32" if begun.spec.dtype == "float32" else "float16")
-    report = extract(config, options)
+    report = extract(config, options, ready.annotations.whole)
     require_some(report)
     console.log.info(
         "extracted %d videos, %d rows, in %.0f s; training begins",
@@ -88,17 +92,13 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
     return with_rows(ready, config, out)
 
 
-def _lacking(config: RunConfig) -> list[str]:
+def _lacking(config: RunConfig, annotations: RunAnnotations) -> list[str]:
     """Corrected videos that have a file, and no rows in a store that was made before they were corrected."""
-    if not config.data.corrections:
-        return []
-    named, _ = read_whole(config.data)
-    corrected = read_corrections(config.data.corrections).videos
+    files = pair_with_files(Path(config.data.videos), annotations.whole)
     with FeatureStore.open(config.data.store) as opened:
-        stored = match_ids(corrected, opened.videos()["id"]).pairs
-    files = pair_with_files(Path(config.data.videos), named).by_annotation
-    there = match_ids(corrected, files).pairs
-    return [name for name in corrected if name in there and name not in stored]
+        stored = match_ids(files.listed, opened.videos()["id"]).pairs
+    corrected = sorted(annotations.corrected & files.by_annotation.keys())
+    return [name for name in corrected if files.pairs.get(name) not in stored]
 
 
 def _uses_rows(config: RunConfig) -> bool:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 class TrainResult:
     """A finished run.
 
-    ``best``: highest validation mAP, None without validation; ``best_step``: the step that reached it.
+    ``best``: highest validation mAP, None without validation; ``best_step``: the step that reached it;
+    ``annotations``: those that it learnt from and was measured on.
     """
 
     out: Path
@@ -44,6 +45,7 @@ class TrainResult:
     best: float | None
     best_step: int | None
     num_parameters: int
+    annotations: RunAnnotations
     unmeasured: str = ""  # why the last validation has no result; empty: it has one, or none was asked for
     is_main: bool = True  # false in all but one of several processes
 
@@ -60,7 +62,7 @@ def train(
     Parameters
     ----------
     ready
-        what `pipelines.train.preflight.make_ready` found; None: it is asked here.
+        what `pipelines.train.ensure_store` found; what it did not look at is looked at here.
 
     Raises
     ------
@@ -82,7 +84,8 @@ def train(
         require_new(out)
     if begun:
         config = settings_to_go_on_with(saved_config(out), config, out)
-    ready = ready or make_ready(config, out, begun)
+    if ready is None or ready.data is None:
+        ready = make_ready(config, out, begun, annotations=ready.annotations if ready else None)
     assert ready.data is not None
     accelerator = build_accelerator(config)
     accelerator.wait_for_everyone()
@@ -123,6 +126,7 @@ def train(
         best["value"],
         best["step"],
         _count(trainer.network),
+        ready.annotations,
         trainer.unmeasured,
         accelerator.is_main_process,
     )

@@ -46,7 +46,7 @@ class Ready:
     encoder
         with the weights that it begins with; None: the run has none, or it is yet to be built.
     data
-        None: the rows are yet to be extracted (`with_rows`).
+        None: the rows are yet to be extracted (`with_rows`), or nothing but the annotations was looked at.
     """
 
     annotations: RunAnnotations
@@ -54,7 +54,13 @@ class Ready:
     data: RunData | None
 
 
-def make_ready(config: RunConfig, out: Path, begun: bool = False, extracting: bool = False) -> Ready:
+def make_ready(
+    config: RunConfig,
+    out: Path,
+    begun: bool = False,
+    extracting: bool = False,
+    annotations: RunAnnotations | None = None,
+) -> Ready:
     """Look at everything that a run needs.
 
     Parameters
@@ -66,6 +72,8 @@ def make_ready(config: RunConfig, out: Path, begun: bool = False, extracting: bo
         measured is a warning, since the weights are worth a model all the same.
     extracting
         an extraction comes first: rows are judged by what the annotations say of the videos' lengths.
+    annotations
+        where they were read already.
 
     Raises
     ------
@@ -83,12 +91,12 @@ def make_ready(config: RunConfig, out: Path, begun: bool = False, extracting: bo
     with findings.collected():
         if config.data.videos:
             require_reader(config.data.reader)
-    encoder = annotations = data = None
+    encoder = data = None
     with findings.collected():
         if config.encoder is not None:
             encoder = build_encoder(config.encoder, seed=config.train.seed)
     with findings.collected():
-        annotations = read_run_annotations(config.data, config.learns_one_class)
+        annotations = annotations or read_run_annotations(config.data, config.learns_one_class)
     if annotations is not None:
         for note in (*annotations.whole.notes, *annotations.notes):
             log.info("%s", note)

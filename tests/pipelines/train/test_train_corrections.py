@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,19 @@ from safetensors.torch import load_file
 from cli import cli
 from featstore import FeatureStore
 from pipelines.config import load_config, save_resolved
+from pipelines.data import run_annotations
 from pipelines.data.corrections import lay_over
 from pipelines.data.run_annotations import read_run_annotations
 from pipelines.train import train
 from pipelines.train.start import widened
 from tal.annotations import AnnotationSet, Segment, VideoAnnotation
-from tal.annotations.corrections import Corrections, Judgement, VideoCorrections, write_corrections
+from tal.annotations.corrections import (
+    Corrections,
+    Judgement,
+    VideoCorrections,
+    read_corrections,
+    write_corrections,
+)
 from tal.annotations.spans import union
 from tal.errors import ConfigError
 from tests.pipelines.tiny_run import make_data, make_store, tiny_config
@@ -199,6 +207,34 @@ def test_a_successor_knows_more_classes(world: Path, tmp_path: Path, run: str) -
         count = fresh.video("v04").num_rows
         assert (fresh.ledger("v04", 0, count)["step"] == 0).all()
         assert not np.array_equal(fresh.read("v04", 0, count), first.read("v04", 0, count))
+
+
+@pytest.mark.parametrize("case", ["nothing lacks", "a video lacks", "all is extracted"])
+def test_corrections_are_read_and_told_once(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    read = []
+
+    def counted(path: str) -> Corrections:
+        read.append(path)
+        return read_corrections(path)
+
+    monkeypatch.setattr(run_annotations, "read_corrections", counted)
+    sets = []
+    if case == "a video lacks":
+        shutil.copytree(world / "store.zarr", tmp_path / "store.zarr")
+        with FeatureStore.open(tmp_path / "store.zarr", mode="r+") as store:
+            store.remove("v04")
+            store.commit()
+        sets = ["--set", f"data.store={tmp_path / 'store.zarr'}"]
+    run = "learning" if case == "all is extracted" else "resting"
+    arguments = ["train", "--from", str(world / run), "--corrections", str(world / "corrections.json")]
+    result = CliRunner().invoke(cli, [*arguments, "--out", str(tmp_path / "out"), *sets])
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stderr.split())
+    assert said.count("1 videos corrected") == said.count("1 classes are new") == len(read) == 1
+    assert ("1 corrected videos (v04)" in said) == (case == "a video lacks")
+    assert ("extracting first" in said) == (case != "nothing lacks")
 
 
 def test_the_first_step_starts_from_the_weights_of_the_run(world: Path, tmp_path: Path) -> None:
