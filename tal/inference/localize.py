@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from tal.config import Config
@@ -72,6 +72,15 @@ class InferenceConfig(Config):
     )
     video_top: int = Field(2, ge=1, description="best classes of a video that each segment gets")
     video_rule: FusionRule = Field("product", description="score × class score; sqrt: the square root of it")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> InferenceConfig:
+        if self.resize_rows and self.row_weight:
+            raise ValueError(
+                "inference.resize_rows interpolates the whole of a video, and goes not with "
+                "inference.row_weight, which needs the rows as they are: set one of them to 0"
+            )
+        return self
 
     def with_window(self, num_rows: int) -> InferenceConfig:
         """With the training window's length where none is given."""
@@ -188,10 +197,9 @@ def find(
     """The device's part of `localize`; afterwards the rows are not needed any more."""
     localizer.eval()
     if config.resize_rows:
-        if config.row_weight or not (valid is None or valid.all()):
+        if not (valid is None or valid.all()):
             raise ConfigError(
-                "inference.resize_rows interpolates the whole of a video: it goes neither with "
-                "inference.row_weight nor with a video of which rows are missing"
+                "inference.resize_rows interpolates the whole of a video, of which no rows may be missing"
             )
         rows, grid = resize_rows(rows, grid, config.resize_rows)
         valid = None

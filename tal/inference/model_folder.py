@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -55,6 +55,15 @@ class DetectorConfig(Config):
     encoder: EncoderConfig | None = None
     localizer: LocalizerConfig = LocalizerConfig()
     inference: InferenceConfig = InferenceConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> DetectorConfig:
+        if self.inference.row_weight and not self.localizer.row_loss:
+            raise ValueError(
+                f"inference.row_weight is {self.inference.row_weight}, but the localizer was trained without "
+                "a row classifier (localizer.row_loss 0)"
+            )
+        return self
 
     @property
     def windows(self) -> InferenceConfig:

@@ -170,6 +170,10 @@ def test_a_key_under_both_names_is_refused():
         ),
         ({"inference": {"row_weight": 0.5}}, "set localizer.row_loss"),
         (
+            {"inference": {"row_weight": 0.5, "resize_rows": 128}, "localizer": {"row_loss": 1}},
+            "goes not with inference.row_weight",
+        ),
+        (
             {"localizer": {"downsample": 4}, "window": {"num_rows": 30}},
             "not a multiple of localizer.downsample",
         ),

@@ -114,6 +114,17 @@ def test_videos_of_one_length_and_outside_scores_are_read_or_said(tmp_path):
     assert "scores.json is not read" in said
     windows = Detector.load(made.folder, device="cpu").config.windows
     assert windows.resize_rows == 128
+    path = made.folder / "config.yaml"
+    text = path.read_text()
+    for weight, row_loss, told in ((0.5, 0.0, "without a row classifier"), (0.5, 1.0, "goes not with")):
+        tree = yaml.safe_load(text)
+        tree["inference"]["row_weight"], tree["localizer"]["row_loss"] = weight, row_loss
+        if row_loss == 0:
+            tree["inference"]["resize_rows"] = 0
+        path.write_text(yaml.safe_dump(tree))
+        with pytest.raises(CheckpointError, match=told):
+            Detector.load(made.folder, device="cpu")
+    path.write_text(text)
     detector = Detector.load(made.folder, device="cpu")
     rows, grid = tensors["in/0/feats"].t().numpy(), FeatureGrid(30.0, 4, 16)
     found = localize(detector.localizer, rows, grid, windows, 20.0)
@@ -121,7 +132,7 @@ def test_videos_of_one_length_and_outside_scores_are_read_or_said(tmp_path):
     plain = windows.model_copy(update={"resize_rows": 0})
     expected = localize(detector.localizer, by_hand, placed, plain, 20.0)
     assert len(found) and found.equals(expected)
-    with pytest.raises(ConfigError, match="rows are missing"):
+    with pytest.raises(ConfigError, match="no rows may be missing"):
         localize(detector.localizer, rows, grid, windows, 20.0, np.arange(len(rows)) > 3)
 
 
