@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import islice, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tal.annotations.corrections import Sample
@@ -15,6 +15,7 @@ from tal.review.sampling import draws, stretches
 DURATIONS = {"a": 100.0, "b": 61.0, "c": 5.0}
 
 
+@settings(deadline=None)
 @given(duration_s=st.floats(0.5, 1e4), stretch_s=st.floats(0.5, 100))
 def test_stretches_are_equal_and_cover_the_video(duration_s: float, stretch_s: float) -> None:
     cut = stretches(duration_s, stretch_s)
