@@ -23,6 +23,8 @@ from featstore.errors import (
 
 if TYPE_CHECKING:
     from featstore.pack import pack_store
+    from featstore.pull import pull_store
+    from featstore.push import push_store
     from featstore.rebuild import compact_store, merge_stores
     from featstore.spec import FeatureSpec
     from featstore.store import FeatureStore
@@ -37,6 +39,8 @@ _HOMES = {
     "compact_store": "rebuild",
     "merge_stores": "rebuild",
     "pack_store": "pack",
+    "pull_store": "pull",
+    "push_store": "push",
     "unpack_store": "unpack",
 }
 
@@ -57,6 +61,8 @@ __all__ = [
     "compact_store",
     "merge_stores",
     "pack_store",
+    "pull_store",
+    "push_store",
     "unpack_store",
 ]
 

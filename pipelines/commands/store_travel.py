@@ -83,4 +83,65 @@ def unpack(url: str, store: Path, as_json: bool) -> None:
     )
 
 
-TRAVEL = (pack, unpack)
+@click.command()
+@click.argument("store", type=_PATH)
+@click.argument("url")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def push(store: Path, url: str, as_json: bool) -> None:
+    """Bring the last commit of STORE to URL; only what changed since an earlier push is sent.
+
+    A push that was interrupted goes on where it ended, and is not taken for a store.
+
+    \b
+    Example:
+      longtal store push features.zarr s3://bucket/gym-store
+    """
+    from pipelines.shared import console
+    from pipelines.store import travel
+    from pipelines.store.run import human_bytes
+
+    facts = travel.push(store, url)
+    if as_json:
+        console.print_json(facts)
+        return
+    sent = f"{facts['sent']} of {facts['pieces']} objects sent, {human_bytes(facts['sent_bytes'])}"
+    console.out.print(
+        f"{url} is at generation {facts['generation']} of {store}: {sent}; "
+        f"{travel.per_second(facts['sent_bytes'], facts['seconds'])}",
+        markup=False,
+    )
+
+
+@click.command()
+@click.argument("url")
+@click.argument("store", type=_PATH)
+@click.option("--generation", type=int, metavar="N", help="Pull generation N; default: the newest.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def pull(url: str, store: Path, generation: int | None, as_json: bool) -> None:
+    """Bring STORE to the generation that was pushed to URL; only what is not here is fetched.
+
+    A pull that was interrupted goes on where it ended; STORE is as it was until all is here.
+
+    \b
+    Example:
+      longtal store pull s3://bucket/gym-store features.zarr
+    """
+    from pipelines.shared import console
+    from pipelines.store import travel
+    from pipelines.store.run import human_bytes
+
+    facts = travel.pull(url, store, generation)
+    if as_json:
+        console.print_json(facts)
+        return
+    fetched = (
+        f"{facts['fetched']} of {facts['pieces']} objects fetched, {human_bytes(facts['fetched_bytes'])}"
+    )
+    console.out.print(
+        f"{store} is at generation {facts['generation']} of {url}, {facts['num_rows']:,} rows: {fetched}; "
+        f"{travel.per_second(facts['fetched_bytes'], facts['seconds'])}",
+        markup=False,
+    )
+
+
+TRAVEL = (pack, unpack, push, pull)

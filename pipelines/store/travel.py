@@ -1,10 +1,11 @@
-"""Stores that travel: packed copies, with what they took."""
+"""Stores that travel: packed copies, pushes and pulls, with what they took."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,26 @@ def unpack(url: str, store: Path) -> dict[str, Any]:
         "row_bytes": commit.num_rows * row_bytes,
         "seconds": seconds,
     }
+
+
+def push(store: Path, url: str) -> dict[str, Any]:
+    """Push a store; what was sent, JSON-ready."""
+    from featstore import push_store
+
+    begun = time.perf_counter()
+    with rows_done(f"pushing {store}") as progress:
+        pushed = push_store(store, url, progress)
+    return {"url": url, **asdict(pushed), "seconds": time.perf_counter() - begun}
+
+
+def pull(url: str, store: Path, generation: int | None = None) -> dict[str, Any]:
+    """Pull a store; what was fetched, JSON-ready."""
+    from featstore import pull_store
+
+    begun = time.perf_counter()
+    with rows_done(f"pulling {url}") as progress:
+        pulled = pull_store(url, store, generation, progress)
+    return {"store": str(store), **asdict(pulled), "seconds": time.perf_counter() - begun}
 
 
 def per_second(num_bytes: float, seconds: float) -> str:

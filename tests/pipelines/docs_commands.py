@@ -107,6 +107,8 @@ MEANS = [
     ("--seed N", "--seed 1"),
     ("pack features.zarr s3://bucket/gym", "pack features.zarr OUT"),
     ("unpack s3://bucket/gym", "unpack packed.zarr"),
+    ("push features.zarr s3://bucket/gym-store", "push features.zarr OUT"),
+    ("pull s3://bucket/gym-store", "pull pushed.zarr"),
     ("RUN/memory.zarr", "runs/gym/memory.zarr"),
     ("--nproc-per-node 4", "--nproc-per-node 2"),
     ("--nproc-per-node 8", "--nproc-per-node 2"),

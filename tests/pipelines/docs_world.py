@@ -103,6 +103,7 @@ def _stores(world: Path) -> None:
         run = parse_config({"data": data, "encoder": ENCODER})
         extract(run, ExtractOptions(workers=0, part=part, parts=2))
     longtal("store", "pack", world / "gym.zarr", world / "packed.zarr")
+    longtal("store", "push", world / "gym.zarr", world / "pushed.zarr")
     longtal("store", "export", world / "gym.zarr", world / "hapt" / "features")
 
 

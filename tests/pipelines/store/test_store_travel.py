@@ -1,4 +1,4 @@
-"""`longtal store pack` and `unpack`, as commands."""
+"""`longtal store pack`, `unpack`, `push` and `pull`, as commands."""
 
 import json
 
@@ -37,3 +37,13 @@ def test_json_of_a_rounded_copy(store, tmp_path):
     facts = told(run("store", "unpack", tmp_path / "p", tmp_path / "b.zarr", "--json"))
     assert facts["generation"] == 2 and facts["rows"] > 0
     assert isinstance(run("store", "pack", store, "ftp://host/x"), StoreValueError)
+
+
+def test_push_and_pull_say_what_they_did(store, tmp_path):
+    text = run("store", "push", store, tmp_path / "place")
+    assert "is at generation 2 of" in text and "objects sent" in text
+    facts = told(run("store", "pull", tmp_path / "place", tmp_path / "b.zarr", "--json"))
+    assert facts["generation"] == 2 and facts["fetched"] == facts["pieces"]
+    assert "0 of" in run("store", "pull", tmp_path / "place", tmp_path / "b.zarr", "--generation", 2)
+    assert told(run("store", "push", store, tmp_path / "place", "--json"))["sent"] == 0
+    assert_equal_stores(store, tmp_path / "b.zarr")
