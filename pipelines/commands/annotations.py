@@ -9,6 +9,14 @@ import click
 _FILE = click.Path(path_type=Path)
 
 
+_frame_rate = click.option(
+    "--frame-rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Frames a second of Label Studio's timeline (frameRate of its Video tag, 24 by default there), "
+    "where a task does not say it.",
+)
+
+
 @click.group()
 def command() -> None:
     """Convert annotation files between formats, and describe them."""
@@ -69,6 +77,7 @@ def formats(as_json: bool) -> None:
     help="Label to read from EPIC-KITCHENS files: verb, noun or action.",
 )
 @click.option("--labels", type=_FILE, help="File of class names, for formats that number their classes.")
+@_frame_rate
 @click.option("--info", type=_FILE, help="Table of subset, duration and frame rate per video, to fill in.")
 @click.option("--keep-duplicates", is_flag=True, help="Keep annotations that repeat another within 1e-3 s.")
 @click.option(
@@ -90,6 +99,7 @@ def convert(
     renames: tuple[str, ...],
     target: str,
     labels: Path | None,
+    frame_rate: float | None,
     info: Path | None,
     keep_duplicates: bool,
     ignore_label: tuple[str, ...],
@@ -105,17 +115,33 @@ def convert(
     """
     import json
 
-    from pipelines.data.annotations import load_many, overview, rename_subsets, save, scaled_times
+    from pipelines.data.annotations import (
+        load_judgements,
+        load_many,
+        overview,
+        rename_subsets,
+        save,
+        scaled_times,
+        told_of,
+    )
     from pipelines.shared import console
+    from tal.annotations.corrections import write_corrections
     from tal.annotations.manifest import manifest as account
     from tal.shared.files import write_text
 
-    annotations = load_many(paths, source, subsets, target, labels, info, keep_duplicates, ignore_label)
+    annotations = load_many(
+        paths, source, subsets, target, labels, info, keep_duplicates, ignore_label, frame_rate or 0.0
+    )
     annotations = rename_subsets(annotations, renames)
     if scale_times is not None:
         annotations = scaled_times(annotations, scale_times)
-    name, losses = save(annotations, out, to)
-    notes = [*annotations.notes, *losses]
+    judgements = load_judgements(paths, annotations, source) if to == "corrections" else None
+    if judgements is not None and scale_times is None:
+        write_corrections(judgements, out)
+        name, notes = "corrections", [*annotations.notes, told_of(judgements, annotations)]
+    else:
+        name, losses = save(annotations, out, to)
+        notes = [*annotations.notes, *losses]
     if manifest is not None:
         write_text(manifest, json.dumps(account(annotations), indent=1, ensure_ascii=False) + "\n")
     if as_json:
@@ -133,8 +159,9 @@ def convert(
 @command.command()
 @click.argument("paths", nargs=-1, required=True, type=_FILE)
 @click.option("--from", "source", default="auto", show_default=True, help="Format of the files.")
+@_frame_rate
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")
-def show(paths: tuple[Path, ...], source: str, as_json: bool) -> None:
+def show(paths: tuple[Path, ...], source: str, frame_rate: float | None, as_json: bool) -> None:
     """Describe annotation files: subsets, videos, instances, labels.
 
     \b
@@ -144,7 +171,7 @@ def show(paths: tuple[Path, ...], source: str, as_json: bool) -> None:
     from pipelines.data.annotations import load_many, overview
     from pipelines.shared import console
 
-    annotations = load_many(paths, source)
+    annotations = load_many(paths, source, frame_rate=frame_rate or 0.0)
     if as_json:
         console.print_json(
             {

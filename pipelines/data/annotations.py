@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from tal.annotations import AnnotationSet, read_annotations, write_annotations
-from tal.annotations.formats.registry import default_format, find_format
+from tal.annotations.corrections import Corrections, VideoCorrections
+from tal.annotations.formats.registry import JUDGED, default_format, detect_format, find_format
 from tal.annotations.read import merge, with_info
 from tal.annotations.types import Segment
 from tal.errors import AnnotationError
@@ -25,6 +26,7 @@ def load_many(
     info: Path | None = None,
     keep_duplicates: bool = False,
     ignore_labels: Sequence[str] = ("Ambiguous",),
+    frame_rate: float = 0.0,
 ) -> AnnotationSet:
     """Read one file or several as one set.
 
@@ -32,7 +34,7 @@ def load_many(
     ----------
     subsets
         subset of the files that do not name one: none, one for all, or one per file.
-    file_format, target, labels, info, keep_duplicates, ignore_labels
+    file_format, target, labels, info, keep_duplicates, ignore_labels, frame_rate
         as in `read_annotations`.
 
     Raises
@@ -52,11 +54,48 @@ def load_many(
             subset=name,
             target=target,
             labels=labels,
+            frame_rate=frame_rate,
         )
         for path, name in zip(paths, names, strict=True)
     ]
     whole = parts[0] if len(parts) == 1 else merge(parts)
     return with_info(whole, info) if info is not None else whole
+
+
+def load_judgements(
+    paths: Sequence[Path], annotations: AnnotationSet, file_format: str = "auto"
+) -> Corrections | None:
+    """What a person said of detections in files that became ``annotations``, under their subsets and lengths.
+
+    None where one of the files has no place for it.
+
+    Raises
+    ------
+    AnnotationError
+        a file cannot be read.
+    """
+    videos: dict[str, VideoCorrections] = {}
+    for path in paths:
+        chosen = detect_format(path) if file_format == "auto" else find_format(file_format)
+        if chosen.name not in JUDGED:
+            return None
+        videos |= JUDGED[chosen.name](path).videos
+    known = {
+        name: replace(videos[name], subset=v.subset, duration_s=v.duration_s, fps=v.fps)
+        for name, v in annotations.videos.items()
+        if name in videos
+    }
+    rejected = {j.segment.label for v in known.values() for j in v.rejected}
+    return Corrections((*annotations.labels, *sorted(rejected - {*annotations.labels})), known)
+
+
+def told_of(judgements: Corrections, annotations: AnnotationSet) -> str:
+    """What of the judgements is kept, and which annotations are no judgement."""
+    videos = judgements.videos.values()
+    actions, rejected = sum(len(v.actions) for v in videos), sum(len(v.rejected) for v in videos)
+    unjudged = sum(len(v.all_segments) for v in annotations.videos.values()) - actions
+    left = f"; {unjudged} that nobody judged, or without length, are left out" if unjudged > 0 else ""
+    return f"{actions} actions and {rejected} rejections keep what was said of them{left}"
 
 
 def save(

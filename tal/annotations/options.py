@@ -28,6 +28,8 @@ class ReadOptions:
     time_stamps
         id -> seconds at which each frame of the video begins, or None where they are not known: for formats
         that count frames and do not say how many a second.
+    frame_rate
+        frames a second of a timeline whose file does not say it; 0: not known.
     labels
         a file of class names; None: the data set's own, if it lies beside the annotations.
     """
@@ -38,3 +40,4 @@ class ReadOptions:
     target: str = "action"
     labels: Path | None = None
     time_stamps: Callable[[str], Sequence[float] | None] = _unknown
+    frame_rate: float = 0.0

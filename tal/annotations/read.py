@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ def read_annotations(
     labels: Path | None = None,
     info: Path | None = None,
     time_stamps: Callable[[str], Sequence[float] | None] | None = None,
+    frame_rate: float = 0.0,
 ) -> AnnotationSet:
     """Read annotations of any format.
 
@@ -37,7 +39,7 @@ def read_annotations(
     ----------
     file_format
         a name in `tal.annotations.formats.registry.BY_NAME`, or "auto": told by name and content.
-    keep_duplicates, ignore_labels, subset, target, labels, time_stamps
+    keep_duplicates, ignore_labels, subset, target, labels, time_stamps, frame_rate
         see `ReadOptions`.
     info
         a table of videos that fills in what the annotations lack.
@@ -48,7 +50,11 @@ def read_annotations(
         the file is missing or not what it should be.
     """
     path = Path(path)
-    options = ReadOptions(keep_duplicates, tuple(ignore_labels), subset, target, labels)
+    if not (math.isfinite(frame_rate) and frame_rate >= 0):
+        raise AnnotationError(f"a timeline of {frame_rate:g} frames a second: give a number above 0")
+    options = ReadOptions(
+        keep_duplicates, tuple(ignore_labels), subset, target, labels, frame_rate=frame_rate
+    )
     if time_stamps is not None:
         options = replace(options, time_stamps=time_stamps)
     try:

@@ -3,7 +3,7 @@
 Its timeline counts frames from 1, and both ends of a range belong to it: frames 3 to 5 of a timeline with 10
 a second are the time from 0.2 s to 0.5 s. These frames are not the file's: Label Studio multiplies the time
 by the ``framerate`` of the project's ``Video`` tag, whatever the file has. So a task's data say the rate
-(``framerate``, or ``fps``), or the caller hands in the time of every frame.
+(``framerate``, or ``fps``), or the caller hands in the time of every frame, or the rate.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class _Spans(NamedTuple):
         if self.times_s is None:
             raise AnnotationError(
                 f"{where}: its times are frames, and nothing says how many a second: write the frameRate of "
-                "the project's Video tag into the task's 'data' as \"framerate\", or hand in time stamps"
+                "the project's Video tag (24 where it has none) into the task's 'data' as \"framerate\", or "
+                "give it to `longtal annotations convert --frame-rate`"
             )
         begins = self.times_s
         if len(begins) < 2 or max(first, last) > len(begins) or first % 1 or last % 1:
@@ -108,7 +109,8 @@ def read_label_studio(path: Path, options: ReadOptions) -> AnnotationSet:
         for version in versions:
             if version["result"] is not results[-1]:
                 build.leave("annotations of a task that has others", len(version["result"]))
-        spans = _Spans(_rate(task["data"], where), options.time_stamps(video))
+        rate, times_s = _rate(task["data"], where), options.time_stamps(video)
+        spans = _Spans(rate if rate or times_s is not None else options.frame_rate, times_s)
         for result in results[-1] if results else ():
             _read_result(result, spans, f"{where} ({video!r:.60})", video, build)
     if guessed:

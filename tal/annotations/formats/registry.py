@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from tal.annotations.corrections import Corrections, read_corrections
 from tal.annotations.formats import (
     activitynet,
     boris,
@@ -48,6 +49,11 @@ BY_NAME: Mapping[str, Format] = {name: f for f in FORMATS if f.read is not None 
 # What `predict --format` can name; first the form that is always written.
 PREDICTION_FILES: Mapping[str, PredictionFiles] = {
     f.predictions.name: f.predictions for f in (activitynet.FORMAT, *FORMATS) if f.predictions is not None
+}
+# Formats that hold what a person said of detections -> how it is read as corrections.
+JUDGED: Mapping[str, Callable[[Path], Corrections]] = {
+    reviewed.FORMAT.name: read_corrections,
+    vtrace.FORMAT.name: vtrace.judged_vtrace,
 }
 _BY_SUFFIX = {suffix: f for f in FORMATS if f.read is not None for suffix in f.suffixes}
 

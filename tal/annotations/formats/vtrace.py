@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tal.annotations.builder import Builder, first_ids
+from tal.annotations.corrections import SOURCES, Corrections, Judgement, VideoCorrections
 from tal.annotations.detection import Detection
 from tal.annotations.files import check_name, read_text
 from tal.annotations.formats.base import (
@@ -26,16 +27,18 @@ from tal.annotations.formats.base import (
     fits_path,
     refuse_names,
 )
+from tal.annotations.labels import clean_label
 from tal.annotations.options import ReadOptions
 from tal.annotations.rows import Table, parse_table
-from tal.annotations.types import AnnotationSet
+from tal.annotations.times import to_seconds
+from tal.annotations.types import AnnotationSet, Segment
 from tal.annotations.videos import is_litter
 from tal.errors import AnnotationError
 from tal.shared.files import write_text
 
 _SUFFIX, _PREDICTED = ".csv", ".pred"
 _COLUMNS = ("labelId", "timestamp", "endTimestamp")
-_SCORE, _REVIEW, _REJECTED = "score", "review", "rejected"
+_SCORE, _REVIEW, _SOURCE, _REJECTED = "score", "review", "source", "rejected"
 _ID_NOTE = "# longtal-video: "
 _ASKED = 3  # files of a folder that tell what it is
 
@@ -74,20 +77,8 @@ def read_vtrace(path: Path, options: ReadOptions) -> AnnotationSet:
     AnnotationError
         a file is something else, or a row makes no sense; names file and line.
     """
-    files: dict[str, Path] = {}
-    passed = []
-    # what is no prediction comes first
-    found = sorted(_files(path), key=_is_predicted) if path.is_dir() else [path]
+    files, passed = _chosen(path)
     build = Builder(path.name, options)
-    for file in found:
-        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-        video = name[: -len(_SUFFIX)].removesuffix(_PREDICTED)
-        if _is_predicted(file) and video in files:
-            passed.append(video)
-        else:
-            files[video] = file
-    if not files:
-        raise AnnotationError(f"{path}: no .csv files in it")
     for video, file in files.items():
         _read_file(video, file, options, build)
     if passed:
@@ -98,18 +89,65 @@ def read_vtrace(path: Path, options: ReadOptions) -> AnnotationSet:
     return build.build("vtrace")
 
 
+def _chosen(path: Path) -> tuple[dict[str, Path], list[str]]:
+    """Video -> its file; and the videos of which a file of predictions is passed over."""
+    files: dict[str, Path] = {}
+    passed = []
+    # what is no prediction comes first
+    for file in sorted(_files(path), key=_is_predicted) if path.is_dir() else [path]:
+        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        video = name[: -len(_SUFFIX)].removesuffix(_PREDICTED)
+        if _is_predicted(file) and video in files:
+            passed.append(video)
+        else:
+            files[video] = file
+    if not files:
+        raise AnnotationError(f"{path}: no .csv files in it")
+    return files, passed
+
+
+def judged_vtrace(path: Path) -> Corrections:
+    """What a person said of V-TRACE's predictions: rows with a verdict, and those without a score, by hand.
+
+    The column ``source`` counts where it says what `Judgement.source` can; a prediction without a verdict
+    was not judged.
+
+    Raises
+    ------
+    AnnotationError
+        as `read_vtrace`.
+    """
+    videos = {}
+    for name, file in _chosen(path)[0].items():
+        text = read_text(file)
+        video = _id(name, file, text)
+        actions, rejected = [], []
+        for where, cells in _table(file, text).dicts(_COLUMNS, (_REVIEW, _SCORE, _SOURCE)):
+            verdict, score = (cells.get(column, "").strip() for column in (_REVIEW, _SCORE))
+            label, start, end = (cells[column] for column in _COLUMNS)
+            start_s, end_s = to_seconds(start, where), to_seconds(end, where)
+            if (score and not verdict) or not 0 <= start_s < end_s:
+                continue
+            segment = Segment(start_s, end_s, clean_label(label))
+            number = to_seconds(score, f"{where}: score") if score else None
+            if verdict.lower() == _REJECTED:
+                rejected.append(Judgement(segment, "", number))
+            else:
+                said = cells.get(_SOURCE, "").strip().lower()
+                source = said if said in SOURCES else "accepted" if score else "added"
+                actions.append(Judgement(segment, source, number))
+        videos[video] = VideoCorrections(video, actions=tuple(actions), rejected=tuple(rejected))
+    labels = {j.segment.label for v in videos.values() for j in (*v.actions, *v.rejected)}
+    return Corrections(tuple(sorted(labels)), videos)
+
+
 def _is_predicted(file: Path) -> bool:
     return file.stem.endswith(_PREDICTED)
 
 
 def _read_file(video: str, file: Path, options: ReadOptions, build: Builder) -> None:
     text = read_text(file)
-    if note := next((line for line in text.splitlines() if line.startswith(_ID_NOTE)), ""):
-        try:
-            video = json.loads(note.removeprefix(_ID_NOTE))
-        except ValueError:
-            raise AnnotationError(f"{file}: {note[:80]!r} is not a video's id") from None
-        check_name(video, f"{file}: {_ID_NOTE.strip('# :')}")
+    video = _id(video, file, text)
     if video in build:
         raise AnnotationError(f"{file}: another file too is of video {video!r:.80}")
     build.video(video, options.subset)
@@ -119,6 +157,17 @@ def _read_file(video: str, file: Path, options: ReadOptions, build: Builder) -> 
             continue
         label, start, end = (cells[name] for name in _COLUMNS)
         build.segment(video, start, end, label, where)
+
+
+def _id(video: str, file: Path, text: str) -> str:
+    """The id of a file's video: what a note in it says, else the one that it is named after."""
+    if note := next((line for line in text.splitlines() if line.startswith(_ID_NOTE)), ""):
+        try:
+            video = json.loads(note.removeprefix(_ID_NOTE))
+        except ValueError:
+            raise AnnotationError(f"{file}: {note[:80]!r} is not a video's id") from None
+        check_name(video, f"{file}: {_ID_NOTE.strip('# :')}")
+    return video
 
 
 def write_vtrace(annotations: AnnotationSet, path: Path) -> None:

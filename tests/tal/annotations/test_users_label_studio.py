@@ -4,9 +4,11 @@ import json
 import math
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cli import cli
 from tal.annotations import (
     AnnotationSet,
     Detection,
@@ -76,6 +78,27 @@ def test_frames_without_a_rate_need_time_stamps(tmp_path):
         read_annotations(path, time_stamps={"w": uneven}.get)
     with pytest.raises(AnnotationError, match="frames 2 to 4 of a video with 3 time stamps"):
         read_annotations(path, time_stamps={"v": uneven[:3]}.get)
+
+
+def test_the_rate_of_the_timeline_may_be_given(tmp_path):
+    tagless = {"data": {"video": "v.mp4"}, "annotations": [{"result": [timeline(2, 4)]}]}
+    with_rate = {"data": {"video": "w.mp4", "framerate": 2}, "annotations": [{"result": [timeline(2, 4)]}]}
+    path = tasks(tmp_path, tagless, with_rate)
+    out = tmp_path / "out.json"
+    words = ["annotations", "convert", str(path), "--out", str(out)]
+    assert "convert --frame-rate" in str(CliRunner().invoke(cli, words).exception)
+    result = CliRunner().invoke(cli, [*words, "--frame-rate", "10"])
+    assert result.exit_code == 0, result.output
+    # a task's own rate counts before the one that is given
+    assert found(read_annotations(out)) == {"v": [(0.1, 0.4, "jump")], "w": [(0.5, 2.0, "jump")]}
+    shown = CliRunner().invoke(cli, ["annotations", "show", str(path), "--frame-rate", "10"])
+    assert shown.exit_code == 0, shown.output
+    assert CliRunner().invoke(cli, [*words, "--frame-rate", "0"]).exit_code == 2
+    for rate in (float("nan"), -1.0, float("inf")):
+        with pytest.raises(AnnotationError, match="frames a second"):
+            read_annotations(path, frame_rate=rate)
+    stamps = read_annotations(path, time_stamps={"v": [0.0, 0.5, 0.6, 1.0]}.get, frame_rate=10)
+    assert found(stamps)["v"] == [(0.5, 1.4, "jump")]
 
 
 def test_labels_in_seconds_need_no_rate_and_other_results_are_counted(tmp_path):

@@ -1,9 +1,13 @@
 """V-TRACE's CSV, compared with what Python's dictionary reader finds beside lines that begin with a #."""
 
 import csv
+import json
+from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
 
+from cli import cli
 from tal.annotations import (
     AnnotationSet,
     Detection,
@@ -11,6 +15,14 @@ from tal.annotations import (
     VideoAnnotation,
     read_annotations,
     write_annotations,
+)
+from tal.annotations.corrections import (
+    Corrections,
+    Judgement,
+    Sample,
+    VideoCorrections,
+    read_corrections,
+    write_corrections,
 )
 from tal.annotations.formats.registry import PREDICTION_FILES
 from tal.errors import AnnotationError
@@ -94,3 +106,60 @@ def test_what_the_files_cannot_hold_is_refused(tmp_path):
     with pytest.raises(AnnotationError, match="named after its one video, 'v'"):
         write_annotations(one(), tmp_path / "w.csv", "vtrace")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_verdicts_become_corrections(tmp_path):
+    rows = [
+        "groom,1,2,0.9,model,accepted",
+        "groom,3,4,0.8,corrected,accepted",
+        "rear,5,6,0.5,model,Rejected",
+        "rear,7,8,0.4,model,",
+        "dig,9,10,,manual,",
+        "dig,11,11,,manual,",
+    ]
+    (tmp_path / "cow.pred.csv").write_text(HEAD + "\n".join(rows) + "\n")
+    out = tmp_path / "corrections.json"
+    words = [
+        "annotations",
+        "convert",
+        str(tmp_path / "cow.pred.csv"),
+        "--to",
+        "corrections",
+        "--out",
+        str(out),
+    ]
+    result = CliRunner().invoke(cli, [*words, "--subset", "training", "--json"])
+    assert result.exit_code == 0, result.output
+    said = "3 actions and 1 rejections keep what was said of them; 2 that nobody judged, or without length,"
+    assert any(said in note for note in json.loads(result.stdout)["notes"])
+    video = read_corrections(out).videos["cow"]
+    assert video.subset == "training" and video.reviewed == ()
+    assert [(j.segment.start_s, j.source, j.score) for j in video.actions] == [
+        (1, "accepted", 0.9),
+        (3, "corrected", 0.8),
+        (9, "added", None),
+    ]
+    assert [(j.segment, j.score) for j in video.rejected] == [(Segment(5, 6, "rear"), 0.5)]
+
+
+def test_corrections_are_passed_on_whole(tmp_path):
+    judged = VideoCorrections(
+        "v",
+        "old",
+        9.0,
+        actions=(Judgement(Segment(1, 2, "a"), "corrected", 0.5, "now", Segment(1, 3, "a")),),
+        rejected=(Judgement(Segment(4, 5, "b"), "", 0.25),),
+        reviewed=((0.0, 6.0),),
+        sampled=(Sample(0, 3, 0.5),),
+    )
+    source, out = tmp_path / "corrections.json", tmp_path / "new.json"
+    write_corrections(Corrections(("a", "b"), {"v": judged}), source)
+    words = ["annotations", "convert", str(source), "--to", "corrections", "--out", str(out)]
+    result = CliRunner().invoke(cli, [*words, "--rename-subset", "old=new"])
+    assert result.exit_code == 0, result.output
+    assert read_corrections(out) == Corrections(("a", "b"), {"v": replace(judged, subset="new")})
+    # on another clock no stretch is what it was
+    result = CliRunner().invoke(cli, [*words, "--scale-times", "2"])
+    assert result.exit_code == 0, result.output
+    scaled = read_corrections(out).videos["v"]
+    assert [(a.segment.end_s, a.source) for a in scaled.actions] == [(4, "added")] and not scaled.reviewed
