@@ -11,6 +11,7 @@ from tal.annotations import AnnotationSet, Segment, VideoAnnotation
 from tal.annotations.corrections import Corrections, VideoCorrections
 from tal.annotations.ids import match_ids
 from tal.annotations.spans import Span
+from tal.annotations.types import drop_duplicates
 
 # Seconds that a segment and a stretch share where they overlap.
 _TOUCH_S = 1e-6
@@ -112,12 +113,12 @@ def _corrected(
     outside = (
         () if trusted is None else tuple(s for s in trusted.segments if not _overlaps(s, video.reviewed))
     )
-    kept = tuple(s for s in outside if s not in actions)
+    segments, _ = drop_duplicates([*actions, *outside])
     known = base or VideoAnnotation(name, subset, ())
     return replace(
         known,
         subset=subset,
-        segments=tuple(sorted((*actions, *kept), key=lambda s: (s.start_s, s.end_s))),
+        segments=tuple(sorted(segments, key=lambda s: (s.start_s, s.end_s))),
         degenerate=(),
         duration_s=known.duration_s or video.duration_s,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -70,9 +70,16 @@ class RunAnnotations:
             for v in sorted(chosen, key=lambda v: v.id)
         ]
         if self.unknown:
-            stretches = [(s.start_s, s.end_s, s.label) for k in sorted(self.unknown) for s in self.unknown[k]]
+            stretches = sorted((k, s.start_s, s.end_s, s.label) for k, v in self.unknown.items() for s in v)
             content.append(("unknown", True, stretches))
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def in_order_of(self, labels: Sequence[str]) -> RunAnnotations:
+        """The same with these labels first, in their order: a review's file may tell them in another."""
+        known = [label for label in labels if label in self.whole.labels]
+        return replace(
+            self, whole=replace(self.whole, labels=tuple(dict.fromkeys([*known, *self.whole.labels])))
+        )
 
     def named(self, data: DataConfig) -> DataConfig:
         """A configuration that names the subsets as they are here."""

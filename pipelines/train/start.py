@@ -28,9 +28,11 @@ def start_from(network: MemoryNetwork, source: str, labels: Sequence[str]) -> No
     """
     model = read_model(source)
     if tuple(labels[: len(model.labels)]) != model.labels:
+        lost = [label for label in model.labels if label not in labels]
         raise ConfigError(
-            f"train.start_from: {source} knows the classes {_shown(model.labels)}, and this run's begin with "
-            f"{_shown(labels)}: the same names in the same order are needed"
+            f"train.start_from: {source} knows the classes {_shown(model.labels)}, and this run's are "
+            f"{_shown(labels)}: those that it knows are needed, in its order"
+            + (f"; {_shown(lost)} have gone from annotations and corrections" if lost else "")
         )
     own, weights = network.state_dict(), model.weights()
     # of adapters the encoder has it all already, low-rank parts taken into its weights

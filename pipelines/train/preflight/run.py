@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from featstore import FeatureStore
+from featstore.documents import read_json
 from pipelines.config import RunConfig
 from pipelines.data.run_annotations import RunAnnotations, read_run_annotations
 from pipelines.data.videos import pair_with_files
@@ -30,6 +31,8 @@ from pipelines.train.preflight.windows import check_windows, try_windows
 from pipelines.train.setup import build_network, require_device, require_shares
 from pipelines.train.stores import check_spec, require_store, rows_path
 from tal.encoders import Encoder, build_encoder
+from tal.errors import CheckpointError
+from tal.inference.model_folder import read_model
 from tal.memory.network import MemoryNetwork
 from tal.metrics.evaluate import check_thresholds
 from tal.video import require_reader
@@ -97,6 +100,7 @@ def make_ready(
             encoder = build_encoder(config.encoder, seed=config.train.seed)
     with findings.collected():
         annotations = annotations or read_run_annotations(config.data, config.learns_one_class)
+        annotations = annotations.in_order_of(_first_labels(config, out, begun))
     if annotations is not None:
         for note in (*annotations.whole.notes, *annotations.notes):
             log.info("%s", note)
@@ -109,6 +113,14 @@ def make_ready(
     assert annotations is not None and (data is not None or extracting)
     # an encoder that waits for the end of an extraction would hold memory that this one needs
     return Ready(annotations, None if extracting else encoder, data)
+
+
+def _first_labels(config: RunConfig, out: Path, begun: bool) -> tuple[str, ...]:
+    """Classes that have their places already: those of the run, or of the one that it starts from."""
+    if begun and (out / "labels.json").is_file():
+        labels = read_json(out / "labels.json", CheckpointError)
+        return tuple(map(str, labels)) if isinstance(labels, list) else ()
+    return read_model(config.train.start_from).labels if config.train.start_from else ()
 
 
 def with_rows(ready: Ready, config: RunConfig, out: Path) -> Ready:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,17 @@ def test_labels_of_a_whole_video_hold_outside_what_was_reviewed() -> None:
     laid = lay_over(WHOLE, said(video), "training", LABELLED)
     assert laid.whole.videos["train"].segments == (Segment(0.5, 3, "a"), Segment(6, 8, "b"))
     assert not laid.unknown
+
+
+def test_an_action_that_was_accepted_twice_is_one() -> None:
+    twice = (accepted(1, 3, "a"), accepted(1.0004, 3, "a"), accepted(1, 3, "b"), accepted(2, 4, "a"))
+    laid = lay_over(WHOLE, said(VideoCorrections("train", actions=twice)), "training", LABELLED)
+    assert laid.whole.videos["train"].segments == (
+        Segment(1, 3, "a"),
+        Segment(1, 3, "b"),
+        Segment(2, 4, "a"),
+        Segment(6, 8, "b"),
+    )
 
 
 def test_a_corrected_video_is_no_longer_measured_on() -> None:
@@ -251,6 +263,30 @@ def test_the_first_step_starts_from_the_weights_of_the_run(world: Path, tmp_path
         torch.testing.assert_close(new[key], old[key], rtol=1e-5, atol=1e-6)
     wider = [k for k in old if old[k].shape != new[k].shape]
     assert wider and all(torch.allclose(new[k][:2], old[k], atol=1e-6) for k in wider)
+
+
+def test_classes_keep_their_places_whatever_order_a_file_tells_them_in(world: Path, tmp_path: Path) -> None:
+    """A review of a successor's detections tells found classes first, sorted: two new ones change places."""
+    second, third = tmp_path / "second", tmp_path / "third"
+    again(world, "resting", second)
+    video = read_corrections(world / "corrections.json").videos["v04"]
+    more = replace(video, actions=(*video.actions, accepted(6, 7, "above")))
+    ghost = VideoCorrections("ghost", duration_s=9.0, actions=(accepted(1, 2, "up"),))  # it has no file
+    labels = ("above", "down", "new", "up")
+    write_corrections(said(more, ghost, labels=labels), tmp_path / "corrections.json")
+    arguments = ["train", "--from", str(second), "--corrections", str(tmp_path / "corrections.json")]
+    result = CliRunner().invoke(cli, [*arguments, "--out", str(third)])
+    assert result.exit_code == 0, result.output
+    assert json.loads((third / "labels.json").read_text()) == ["down", "up", "new", "above"]
+    assert "left out: 1 no file" in " ".join(result.stderr.split())
+    # so does a run that goes on
+    write_corrections(said(ghost, more, labels=labels[::-1]), tmp_path / "corrections.json")
+    result = CliRunner().invoke(cli, ["train", "--resume", "--out", str(third)])
+    assert result.exit_code == 0, result.output
+    assert json.loads((third / "labels.json").read_text()) == ["down", "up", "new", "above"]
+    write_corrections(said(replace(video, actions=video.actions[:1])), tmp_path / "corrections.json")
+    gone = CliRunner().invoke(cli, [*arguments, "--out", str(tmp_path / "fourth")])
+    assert "'new' have gone from annotations and corrections" in str(gone.exception)
 
 
 def test_what_does_not_go_together_is_refused(world: Path, tmp_path: Path) -> None:
