@@ -50,7 +50,7 @@ def lay_over(
 
     Of a video that was reviewed in part, the rest is not known. Where the annotations label a video whole,
     they hold outside the stretches that were reviewed. A class that is new is known where somebody looked for
-    it and nowhere else.
+    it and nowhere else: in the videos in which it was judged.
 
     Parameters
     ----------
@@ -80,7 +80,10 @@ def lay_over(
         moved += base is not None and base.subset != subset
         videos[name] = _corrected(name, base if trusted else None, base, video, subset)
         sure = set(whole.labels) if trusted else set()
-        unknown[name] = tuple(unknown_stretches(videos[name], video, labels, set(corrections.labels), sure))
+        # a file does not say which classes there were when a stretch was looked at: a new one may be younger
+        judged = {judgement.segment.label for judgement in (*video.actions, *video.rejected)}
+        looked_for = set(corrections.labels) - (set(added) - judged)
+        unknown[name] = tuple(unknown_stretches(videos[name], video, labels, looked_for, sure))
     minutes = sum(video.reviewed_s for video in said.values()) / 60
     notes = [
         f"{len(said)} videos corrected, {minutes:.1f} minutes of them reviewed: "

@@ -13,6 +13,8 @@ from pipelines.shared.config_paths import same_path
 from pipelines.shared.console import log
 from pipelines.train.run import require_new, saved_config
 from pipelines.train.stores import uses_store
+from tal.annotations.corrections import Corrections, read_corrections, write_corrections
+from tal.annotations.ids import match_ids
 from tal.errors import ConfigError
 from tal.inference.model_encoder import build_model_encoder
 from tal.inference.model_folder import ModelFolder, find_model, read_model
@@ -21,6 +23,7 @@ from tal.shared.weights import contiguous, read_state, tensors_sha256
 
 # Weights that have learnt need fewer epochs than random ones.
 _SHARE = 3
+_CORRECTIONS = "corrections.json"
 
 
 def config_of_successor(run: Path, corrections: str, sets: Sequence[str], out: Path) -> RunConfig:
@@ -42,7 +45,7 @@ def config_of_successor(run: Path, corrections: str, sets: Sequence[str], out: P
     epochs = max(1, round(config.train.epochs / _SHARE))
     last = min(config.memory.finetune_localizer_epochs, epochs - 1)
     changes: dict[str, object] = {
-        "data.corrections": corrections,
+        "data.corrections": with_earlier_corrections(config, Path(corrections), out),
         "train.start_from": str(model.path),
         "train.epochs": epochs,
         "train.validate_from": min(config.train.validate_from, epochs),
@@ -72,6 +75,31 @@ def config_of_successor(run: Path, corrections: str, sets: Sequence[str], out: P
     return successor
 
 
+def with_earlier_corrections(config: RunConfig, corrections: Path, out: Path) -> str:
+    """The corrections, with those that the run learnt from of videos of which the new ones say nothing.
+
+    Its weights know these videos: nothing is to be measured on them.
+    """
+    earlier = config.data.corrections
+    if not earlier or same_path(Path(earlier), corrections):
+        return str(corrections)
+    before, now = read_corrections(earlier), read_corrections(corrections)
+    spoken = {name: video for name, video in now.videos.items() if video.says_something}
+    again = match_ids(before.videos, spoken).pairs
+    kept = {k: v for k, v in before.videos.items() if v.says_something and k not in again}
+    if not kept:
+        return str(corrections)
+    labels = tuple(dict.fromkeys([*before.labels, *now.labels]))
+    write_corrections(Corrections(labels, {**spoken, **kept}), out / _CORRECTIONS)
+    log.info(
+        "the run learnt from corrections of %d videos of which %s says nothing: they hold on (%s)",
+        len(kept),
+        corrections,
+        out / _CORRECTIONS,
+    )
+    return str(out / _CORRECTIONS)
+
+
 def require_successor(config: RunConfig, run: Path, corrections: str, out: Path) -> None:
     """Hold that the run in ``out``, which is to go on, was begun from ``run`` with these corrections.
 
@@ -82,7 +110,8 @@ def require_successor(config: RunConfig, run: Path, corrections: str, out: Path)
     """
     begun_from = config.train.start_from
     same = begun_from and same_path(Path(begun_from), find_model(run))
-    if not same or not same_path(Path(config.data.corrections), Path(corrections)):
+    with_earlier = same_path(Path(config.data.corrections), out / _CORRECTIONS)
+    if not same or not (with_earlier or same_path(Path(config.data.corrections), Path(corrections))):
         raise ConfigError(
             f"{out} was begun from {begun_from or 'random weights'} with "
             f"{config.data.corrections or 'no corrections'}: `longtal train --resume --out {out}` goes on "

@@ -18,11 +18,12 @@ from safetensors.torch import load_file
 
 from cli import cli
 from featstore import FeatureStore
-from pipelines.config import load_config, save_resolved
+from pipelines.config import load_config, parse_config, save_resolved
 from pipelines.data import run_annotations
 from pipelines.data.corrections import lay_over
 from pipelines.data.run_annotations import read_run_annotations
 from pipelines.train import train
+from pipelines.train.again import with_earlier_corrections
 from pipelines.train.start import widened
 from tal.annotations import AnnotationSet, Segment, VideoAnnotation
 from tal.annotations.corrections import (
@@ -114,6 +115,35 @@ def test_a_new_class_is_known_where_somebody_looked_for_it() -> None:
         Segment(9, 10, "c"),
         Segment(12, math.inf, "c"),
     }
+
+
+def test_a_video_in_which_a_new_class_was_never_judged_says_nothing_of_it() -> None:
+    """It may have been reviewed before there was such a class."""
+    with_it = VideoCorrections("new", rejected=(Judgement(Segment(3, 4, "c")),), reviewed=((0.0, 9.0),))
+    before = VideoCorrections("other", reviewed=((0.0, 9.0),))
+    laid = lay_over(WHOLE, said(with_it, before, labels=("a", "b", "c")), "training", LABELLED)
+    assert [s for s in laid.unknown["new"] if s.label == "c"] == [Segment(9, math.inf, "c")]
+    assert [s for s in laid.unknown["other"] if s.label == "c"] == [Segment(0, math.inf, "c")]
+    assert Segment(9, math.inf, "a") in laid.unknown["other"]
+
+
+def test_what_a_run_learnt_from_corrections_holds_on(tmp_path: Path) -> None:
+    def one(name: str, end: float) -> VideoCorrections:
+        return VideoCorrections(name, actions=(accepted(1, end, "a"),))
+
+    first, second, out = tmp_path / "first.json", tmp_path / "second.json", tmp_path / "out"
+    write_corrections(said(one("x", 2), one("P/y", 3), VideoCorrections("z"), labels=("c", "a")), first)
+    write_corrections(said(one("y.mp4", 5), one("w", 6), VideoCorrections("x"), labels=("a", "d")), second)
+    config = parse_config({"data": {"corrections": str(first)}})
+    path = with_earlier_corrections(config, second, out)
+    assert path == str(out / "corrections.json")
+    both = read_corrections(path)
+    assert both.labels == ("c", "a", "d")
+    assert {k: v.actions[0].segment.end_s for k, v in both.videos.items()} == {"x": 2, "y.mp4": 5, "w": 6}
+    assert with_earlier_corrections(config, first, out) == str(first)
+    write_corrections(said(one("x", 9), one("P/y", 9)), second)
+    assert with_earlier_corrections(config, second, out) == str(second)
+    assert with_earlier_corrections(parse_config({}), second, out) == str(second)
 
 
 SPANS = st.lists(
