@@ -69,9 +69,9 @@ class RunAnnotations:
             (v.id, v.subset == self.train_subset, sorted((s.start_s, s.end_s, s.label) for s in v.counted))
             for v in sorted(chosen, key=lambda v: v.id)
         ]
-        if self.unknown:
-            stretches = sorted((k, s.start_s, s.end_s, s.label) for k, v in self.unknown.items() for s in v)
-            content.append(("unknown", True, stretches))
+        for name in sorted(self.unknown):
+            stretches = sorted((s.start_s, s.end_s, s.label) for s in self.unknown[name])
+            content.append((f"unknown of {name}", True, stretches))
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def in_order_of(self, labels: Sequence[str]) -> RunAnnotations:
