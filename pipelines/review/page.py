@@ -17,7 +17,7 @@ from tal.annotations.corrections import VERSION
 # In this order: each builds on those before it. First those of the report.
 _SHARED = ("dom", "timeline", "player", "videos")
 _SCRIPTS = (
-    *("document", "changes", "board", "undos", "saver", "media", "copies", "list", "lanes", "edges"),
+    *("document", "changes", "board", "undos", "saver", "media", "copies", "list", "paint", "lanes", "edges"),
     *("judging", "classes", "controls", "main"),
 )
 

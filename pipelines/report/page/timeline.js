@@ -78,12 +78,8 @@ class Timeline {
     const same = this.video === video && this.matched === result.matched;
     if (!same) this.made = { bars: new Map(), rows: new Map() };
     if (!same || this.zoom !== state.zoom) {
-      Object.assign(this, { video, zoom: state.zoom, matched: result.matched });
-      this.canvas.style.setProperty("--zoom", String(state.zoom));
-      this.axis = this.makeAxis(video, state);
-      this.head = el("div", { class: "tl-row tl-head" }, el("div", { class: "tl-name" }), this.axis);
-      this.playhead = el("div", { class: "tl-playhead", "aria-hidden": true });
-      this.over = el("div", { class: "tl-over", "aria-hidden": true }, this.playhead);
+      this.matched = result.matched;
+      this.makeHead(video, state);
     }
     this.buttons.clear();
     const lanes = this.lanes(result, video, state).map((lane) => this.makeLane(result, video, state, lane));
@@ -94,6 +90,16 @@ class Timeline {
     for (const crowd of this.canvas.querySelectorAll("canvas")) drawCrowd(crowd);
     this.move(time);
     this.mark(state.selected, false);
+  }
+
+  /** The axis and the playhead, for a video and a zoom. */
+  makeHead(video, state) {
+    Object.assign(this, { video, zoom: state.zoom });
+    this.canvas.style.setProperty("--zoom", String(state.zoom));
+    this.axis = this.makeAxis(video, state);
+    this.head = el("div", { class: "tl-row tl-head" }, el("div", { class: "tl-name" }), this.axis);
+    this.playhead = el("div", { class: "tl-playhead", "aria-hidden": true });
+    this.over = el("div", { class: "tl-over", "aria-hidden": true }, this.playhead);
   }
 
   emptyText() {
@@ -223,17 +229,23 @@ class Timeline {
       "aria-valuemin": 0,
       "aria-valuemax": video.duration.toFixed(2),
     });
+    axis.append(...this.makeTicks(video, state, 0, video.duration));
+    return axis;
+  }
+
+  /** Marks of the axis from one moment to another, at steps that leave room for their text. */
+  makeTicks(video, state, from, to) {
     const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400];
     const width = Math.max(240, this.root.clientWidth - 130) * state.zoom;
     const step = steps.find((s) => (s / video.duration) * width >= 64) || steps.at(-1);
-    for (let at = 0; at <= video.duration + 1e-9; at += step) {
-      const share = (100 * at) / video.duration;
+    const ticks = [];
+    for (let number = Math.max(0, Math.ceil(from / step)); number * step <= to + 1e-9; number += 1) {
+      const share = (100 * number * step) / video.duration;
       const place = share > 97 ? " last" : "";
-      axis.append(
-        el("span", { class: "tick" + place, style: { left: `${share}%` }, "aria-hidden": true }, clock(at, step < 1 ? 1 : 0)),
-      );
+      const text = clock(number * step, step < 1 ? 1 : 0);
+      ticks.push(el("span", { class: "tick" + place, style: { left: `${share}%` }, "aria-hidden": true }, text));
     }
-    return axis;
+    return ticks;
   }
 
   /** Put the playhead at a moment. */

@@ -114,6 +114,7 @@ function setTheme(name) {
   else document.documentElement.setAttribute("data-theme", name);
   byId("theme-button").textContent = `Theme: ${name}`;
   byId("theme-button").dataset.theme = name;
+  redraw(state.selected); // painted bars have the theme's colours
 }
 
 /** The corrections as a file, made in the page: also what could not be saved. */
@@ -154,6 +155,7 @@ function wire() {
       el("dd", {}, what),
     ]),
   );
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw(state.selected));
   document.addEventListener("keydown", onKey);
   window.addEventListener("beforeunload", (event) => saver.unsaved && event.preventDefault());
   document.addEventListener("visibilitychange", () => document.hidden || look());
