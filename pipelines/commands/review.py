@@ -11,6 +11,8 @@ from pipelines.commands.options import max_per_video_option, open_option, port_o
 
 _PATH = click.Path(path_type=Path)
 _ALL = 10**9
+# Stretches that the page has at a time.
+_QUEUE = 20
 
 
 @click.command()
@@ -97,27 +99,31 @@ def command(
     from pipelines.review import (
         OutputFile,
         Proxies,
+        Review,
         ReviewServer,
         ReviewState,
+        Upcoming,
         collect_review,
         default_folder,
         write_page,
     )
+    from pipelines.review.next import NextOptions, items_table, known_lines, look_next
     from pipelines.shared import console
     from pipelines.shared.files import require_new
 
     if page is not None:
         require_new([page], overwrite)
     names = [name for name in (labels or "").split(",") if name.strip()]
+
+    def collect(most: int) -> Review:
+        return collect_review(source, videos, annotations, subset, names, most)
+
     # what to look at next is chosen among all detections
-    most = max_per_video if count is None else _ALL
-    review = collect_review(source, videos, annotations, subset, names, most)
+    review = collect(max_per_video if count is None else _ALL)
     for note in review.notes:
         console.log.info(note)
+    options = NextOptions(count or _QUEUE, threshold, thresholds, against, against_rows, seed)
     if count is not None:
-        from pipelines.review.next import NextOptions, items_table, known_lines, look_next
-
-        options = NextOptions(count, threshold, thresholds, against, against_rows, seed)
         sitting = look_next(source, review, out, options)
         for note in sitting.notes:
             console.log.warning(note)
@@ -136,6 +142,8 @@ def command(
             return
         with (
             closing(Proxies(copies or default_folder())) as proxies,
-            ReviewServer(review, state, proxies, port) as server,
+            ReviewServer(
+                review, state, proxies, Upcoming(source, options, lambda: collect(_ALL)), port
+            ) as server,
         ):
             run_server(server, len(review.videos), open_browser, f"ended; {out} holds every change")

@@ -6,6 +6,7 @@ from pipelines.review.proxies import Proxies, default_folder
 from pipelines.review.run import Review, ReviewVideo, collect_review
 from pipelines.review.server import ReviewServer
 from pipelines.review.state import ReviewState
+from pipelines.review.upcoming import Upcoming
 
 __all__ = [
     "OutputFile",
@@ -14,6 +15,7 @@ __all__ = [
     "ReviewServer",
     "ReviewState",
     "ReviewVideo",
+    "Upcoming",
     "collect_review",
     "default_folder",
     "render_page",

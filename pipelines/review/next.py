@@ -68,20 +68,30 @@ def look_next(source: Path | None, review: Review, out: Path, options: NextOptio
     LongtalError
         a file cannot be read or written.
     """
-    thresholds = _thresholds(source, options)
     try:
         with OutputFile(out) as file:
-            state = ReviewState(review, file)
-            sitting = _look(review, state.corrections(), thresholds, options)
-            state.keep_samples(sitting.queue.drawn)
-            return sitting
+            return look_on(source, review, ReviewState(review, file), options)
     except ReviewLockedError:
         there = read_corrections(out) if out.exists() else Corrections(review.labels, {})
         known = {v.id: there.videos.get(v.id, v.known) for v in review.videos}
         note = (
             f"{out} is open in another `longtal review`: random stretches are noted by the next call after it"
         )
+        thresholds = _thresholds(source, options)
         return _look(review, Corrections(there.labels, known), thresholds, options, (note,))
+
+
+def look_on(source: Path | None, review: Review, state: ReviewState, options: NextOptions) -> Sitting:
+    """Choose the next stretches as a review stands, and have it keep those that were drawn by chance.
+
+    Raises
+    ------
+    ReviewError, LongtalError
+        as `look_next`.
+    """
+    sitting = _look(review, state.corrections(), _thresholds(source, options), options)
+    state.keep_samples(sitting.queue.drawn)
+    return sitting
 
 
 def _look(

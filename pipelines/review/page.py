@@ -18,7 +18,7 @@ from tal.annotations.corrections import VERSION
 _SHARED = ("dom", "timeline", "player", "videos")
 _SCRIPTS = (
     *("document", "changes", "board", "undos", "saver", "media", "copies", "list", "paint", "lanes", "edges"),
-    *("judging", "classes", "controls", "main"),
+    *("judging", "queue", "classes", "controls", "main"),
 )
 
 

@@ -25,7 +25,8 @@ from pipelines.review.page import render_page
 from pipelines.review.proxies import Proxies
 from pipelines.review.run import Review, ReviewError
 from pipelines.review.state import ReviewState, StaleError
-from tal.errors import LongtalError, VideoError
+from pipelines.review.upcoming import Upcoming
+from tal.errors import AnnotationError, LongtalError, OutputError, VideoError
 
 TOKEN_HEADER = "X-Longtal-Token"
 # A change that puts 20,000 segments in the place of as many others is less.
@@ -38,10 +39,13 @@ _PLACE = re.compile(r"(video|times|document|history|copy|status)/(\d{1,9})", re.
 class ReviewServer(LoopbackServer):
     """Serves the page of a review, its videos and their copies, and takes what the page sends."""
 
-    def __init__(self, review: Review, state: ReviewState, proxies: Proxies, port: int = 0) -> None:
+    def __init__(
+        self, review: Review, state: ReviewState, proxies: Proxies, upcoming: Upcoming, port: int = 0
+    ) -> None:
         self.review = review
         self.state = state
         self.proxies = proxies
+        self.upcoming = upcoming
         self.token = secrets.token_urlsafe(24)
         try:
             super().__init__(_Handler, port)
@@ -102,6 +106,8 @@ class _Handler(PageHandler):
         what, number = self._place(name) or (name, 0)
         if what == "labels":
             self._add_label(body)
+        elif what == "next":
+            self._next(body)
         elif what == "document":
             self._save(number, body)
         elif what == "copy" and (file := self.server.review.videos[number].file) is not None:
@@ -200,16 +206,26 @@ class _Handler(PageHandler):
     def _add_label(self, body: bytes) -> None:
         self._answer(lambda: {"labels": list(self.server.state.add_label(_parsed(body, "label")["label"]))})
 
+    def _next(self, body: bytes) -> None:
+        def look() -> dict[str, Any]:
+            _parsed(body)
+            return self.server.upcoming.look(self.server.state)
+
+        self._answer(look)
+
     def _answer(self, write: Callable[[], dict[str, Any]]) -> None:
         """What a request that writes comes to, or what is wrong with it, or with the disk."""
         try:
             content = write()
-        except ChangeError as error:
-            self._json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
         except StaleError:
             raise
-        except LongtalError as error:  # the disk is full, the file was replaced by a link, ...
+        except (
+            OutputError,
+            AnnotationError,
+        ) as error:  # the disk is full, the file is damaged ...
             self._json({"error": str(error)}, HTTPStatus.INSUFFICIENT_STORAGE)
+        except LongtalError as error:
+            self._json({"error": str(error)}, HTTPStatus.BAD_REQUEST)
         else:
             self._json(content)
 

@@ -178,7 +178,7 @@ class ReviewState:
             return Corrections(self.labels, {key: d.video for key, d in self._documents.items()})
 
     def keep_samples(self, drawn: Mapping[str, Sequence[Sample]]) -> None:
-        """Note random stretches that were drawn, on the disk.
+        """Note random stretches that were drawn, on the disk; versions stay, for no page edits them.
 
         Raises
         ------
@@ -196,7 +196,7 @@ class ReviewState:
             self._stamp = self._file.write(self._text.whole(self.labels, saved))
             self._saved = saved
             for key in drawn:
-                self._documents[key] = Document(saved[key], self._documents[key].version + 1)
+                self._documents[key] = replace(self._documents[key], video=saved[key])
 
     def _look(self) -> None:
         """Take in what another program wrote into the file; one that is gone is written anew."""

@@ -114,22 +114,11 @@ function stepDrawn() {
     const spans = board.drawn(board.videos[number]);
     const next = far ? spans[0] : spans.find(([start]) => start > player.time + 1e-3);
     if (!next) continue;
-    if (number !== state.video) openVideo(number);
-    redraw(null);
-    state.stretch = next;
-    player.seek(next[0]);
+    goToStretch(number, next);
     say(`Drawn by chance: ${clock(next[0])} to ${clock(next[1])}. Judge and add all that is in it, then press y.`);
     return;
   }
   say("Every drawn stretch is looked at.");
-}
-
-/** The drawn stretch around this moment counts as looked at. */
-function markDrawn() {
-  const inside = ([start, end]) => start - 1e-3 <= player.time && player.time < end;
-  const span = board.drawn(currentVideo()).find(inside);
-  if (!span) say("No drawn stretch is here that waits to be looked at: press g for the next.");
-  else edit("review", span);
 }
 
 /** The whole video, or up to now, counts as looked at; a second time, no longer. */

@@ -13,7 +13,7 @@ const state = {
   selected: null,
   newLabel: 0, // of the next segment
   mark: null, // where it begins
-  stretch: null, // drawn by chance, and gone to
+  stretch: null, // worth a look or drawn by chance, and gone to
   loop: false,
 };
 const saver = new Saver(board, data.token, {
@@ -56,6 +56,7 @@ function redraw(selected) {
   }
   list.render(state);
   showControls();
+  showQueue(queue.asking ? "Looking for what is worth a look…" : "");
   describe(selected);
 }
 
@@ -192,21 +193,18 @@ function start() {
   byId("rejected-sign").textContent = KIND_SIGN.rejected;
   const has = board.videos.some((video) => video.detections.length);
   for (const id of ["threshold-field", "accept", "reject", "next-open", "prev-open"]) byId(id).hidden = !has;
-  const drawn = board.videos.some((video) => video.wire.sampled.length);
-  for (const id of ["next-drawn", "drawn"]) byId(id).hidden = !drawn;
   wire();
-  showLegend();
+  showStretches();
   if (data.token) showSaving("saved", "Saved");
   else showSaving("bad", "Read-only: this page has no server. Run longtal review to edit.");
   openVideo(0);
 }
 
-function showLegend() {
+function showLegend(sampled) {
   const sample = (kind) =>
     el("li", {}, el("span", { class: `seg edit sample ${kind}`, style: { "--hue": hue(0) }, "aria-hidden": true }, KIND_SIGN[kind]), KIND_WORDS[kind]);
   const band = (kind, text) => el("li", {}, el("span", { class: `band sample ${kind}`, "aria-hidden": true }), text);
-  const sampled = board.videos.some((video) => video.wire.sampled.length);
-  byId("legend").append(
+  byId("legend").replaceChildren(
     ...Object.keys(KIND_SIGN).map(sample),
     band("reviewed", "looked at in full"),
     ...(sampled ? [band("sampled", "drawn to be looked at")] : []),

@@ -105,14 +105,25 @@ class Saver {
   }
 
   /** Add a class; {labels: all of them, the new one last} or {error}. */
-  async addLabel(label) {
+  addLabel(label) {
+    return this.write("labels", { label });
+  }
+
+  /** The server's answer to a request that writes; {error} says what is wrong. */
+  async write(place, content) {
     try {
-      const answer = await this.post("labels", JSON.stringify({ label }));
+      const answer = await this.post(place, JSON.stringify(content));
       if (answer.ok || [400, 507].includes(answer.status)) return answer.json();
       return { error: "the server is another one now" };
     } catch {
       return { error: "the server does not answer" };
     }
+  }
+
+  /** What is worth a look, when all is saved that waits: {items, sampled, known, notes} or {error}. */
+  async askNext() {
+    while (this.unsaved && !this.lost) await new Promise((resolve) => setTimeout(resolve, 20));
+    return this.write("next", {});
   }
 
   isSame(wire, doc) {

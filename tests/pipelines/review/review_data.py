@@ -7,7 +7,8 @@ import json
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from pipelines.review import OutputFile, Proxies, ReviewServer, ReviewState, collect_review
+from pipelines.review import OutputFile, Proxies, ReviewServer, ReviewState, Upcoming, collect_review
+from pipelines.review.next import NextOptions
 from tests.pipelines.report.report_data import make_annotations, make_predictions, make_video
 from tests.pipelines.running import running
 
@@ -24,11 +25,15 @@ def make_data(folder: Path, num_videos: int = 2, duration_s: float = 12.0) -> Pa
 def serving(folder: Path, out: Path | None = None, **options):
     """A running server of the folder's review, with ``out`` (default: ``folder/corrections.json``)."""
     options = {"source": folder / "predictions.json", "videos_dir": folder / "videos", **options}
+    chosen = {key: options.pop(key) for key in ("count", "threshold", "seed") if key in options}
     review = collect_review(**options)
+    upcoming = Upcoming(
+        options["source"], NextOptions(**{"count": 20, **chosen}), lambda: collect_review(**options)
+    )
     with (
         OutputFile(out or folder / "corrections.json") as file,
         closing(Proxies(folder / "copies")) as proxies,
-        running(ReviewServer(review, ReviewState(review, file), proxies)) as server,
+        running(ReviewServer(review, ReviewState(review, file), proxies, upcoming)) as server,
     ):
         yield server
 

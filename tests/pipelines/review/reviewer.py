@@ -31,6 +31,7 @@ BUTTONS = {
     "l": "loop",
     "g": "next-drawn",
     "y": "drawn",
+    "f": "next-doubt",
     "n": "next-open",
     "p": "prev-open",
     "+": "zoom-in",

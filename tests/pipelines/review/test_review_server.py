@@ -419,7 +419,7 @@ def test_connections_at_once_are_limited(folder, out, monkeypatch):
 def test_it_listens_on_loopback_only(server):
     assert server.server_address[0] == "127.0.0.1"
     with pytest.raises(ReviewError, match="--port 0"):
-        ReviewServer(server.review, server.state, server.proxies, server.server_address[1])
+        ReviewServer(server.review, server.state, server.proxies, server.upcoming, server.server_address[1])
 
 
 @pytest.mark.parametrize(
