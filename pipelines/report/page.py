@@ -41,14 +41,16 @@ def render_document(document: dict[str, Any]) -> str:
 
 
 def assemble(
-    template: str, style: str, scripts: Sequence[str], document: dict[str, Any], connect: bool = False
+    body: str, style: str, scripts: Sequence[str], document: dict[str, Any], connect: bool = False
 ) -> str:
     """One page with everything inside: the scripts as one, in this order, each building on those before it.
 
+    ``body``: what stands in frame.html, whose list of keys the scripts fill.
     ``connect``: the script may send requests to the page's own server; without, to none.
     """
     script = '"use strict";\n(() => {\n' + "\n".join(scripts) + "})();\n"
-    return Template(template).substitute(
+    return Template(asset("frame.html")).substitute(
+        body=body,
         title=html.escape(str(document["title"])),
         csp=(
             f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
