@@ -29,7 +29,7 @@ UNSET = {
         "TrainConfig.workers",
         "WindowConfig.tries",
     },
-    "reference tensors are compared with it": {"AFSDConfig.release", "DaoTADConfig.release"},
+    "reference tensors are compared with it": {"AFSDConfig.release"},
     "AdaTAD lets no stage of the trunk learn": {"AdapterConfig.learning_stages"},
     "a run writes it into its own configuration": {"EncoderConfig.settings"},
     "converters of released checkpoints set them": {
