@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from featstore.arriving import ArrivingStore
 from featstore.errors import StoreFormatError, StoreLockedError, StoreNotFoundError, StoreSpecError
+from featstore.files import FileOps
 from featstore.layout import read_commit
 from featstore.manifest import Manifest, find_manifest, moment, read_history, write_history
 from featstore.pieces import decode_rows, decode_table, piece_digest, table_digest
@@ -162,7 +162,7 @@ class _Pull:
                 store.close()
             write_history(folder, manifest.history)
         if self._kept.path.exists():
-            shutil.rmtree(self._kept.path)
+            FileOps().remove(self._kept.path)
         pieces = len(manifest.pieces) + 1
         return Pulled(commit.generation, commit.num_rows, pieces, self._fetched, self._fetched_bytes)
 

@@ -116,6 +116,7 @@ def _run(world: Path) -> None:
             "store": str(world / "gym.zarr"),
         },
         train={"epochs": 1, "validate_from": 0},
+        localizer={"row_loss": 0.2},
     )
     (world / "project").mkdir(exist_ok=True)
     save_resolved(config, world / "project", "longtal.yaml")

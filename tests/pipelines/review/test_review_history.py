@@ -233,6 +233,7 @@ def test_a_change_that_the_server_refuses_is_taken_back(opened, folder, out, mon
         reviewer.select(1).do("a")
         reviewer.watched.until("document.getElementById('saving').textContent.includes('at most 1 segments')")
         reviewer.watched.until("document.querySelectorAll('#timeline .seg.accepted').length === 1")
+        reviewer.watched.until("!document.getElementById('undo').disabled")  # its history is read anew
         reviewer.do("u")
         assert reviewer.actions() == []
 

@@ -50,7 +50,6 @@ PYRAMID = {**STRICT, **RELEASE}
 TALLFORMER: dict[str, DecoderConfig] = {
     "daotad": DaoTADConfig(**ANCHORS),
     "daotad-conv": DaoTADConfig(**ANCHORS, pyramid="conv", anchor_position="middle"),
-    "daotad-release": DaoTADConfig(**ANCHORS, pyramid="conv", release=True),
     "daotad-batch-norm": DaoTADConfig(**ANCHORS, norm="batch"),
     "afsd": AFSDConfig(**POINTS),
     "afsd-segment": AFSDConfig(**POINTS, labels="segment"),
