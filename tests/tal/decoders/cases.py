@@ -50,6 +50,8 @@ PYRAMID = {**STRICT, **RELEASE}
 TALLFORMER: dict[str, DecoderConfig] = {
     "daotad": DaoTADConfig(**ANCHORS),
     "daotad-conv": DaoTADConfig(**ANCHORS, pyramid="conv", anchor_position="middle"),
+    # norms as released, too: a group norm over the two positions of its last level makes much of rounding
+    "daotad-release": DaoTADConfig(**ANCHORS, pyramid="conv", release=True, norm="batch"),
     "daotad-batch-norm": DaoTADConfig(**ANCHORS, norm="batch"),
     "afsd": AFSDConfig(**POINTS),
     "afsd-segment": AFSDConfig(**POINTS, labels="segment"),
