@@ -180,10 +180,15 @@ def write_atomically(files: FileOps, path: Path, data: bytes) -> None:
     """Replace a small file in one step."""
     beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with put_in_place(files, path, beside):
-        fd = files.open(beside, create=True)
-        try:
-            files.truncate(fd, 0)
-            files.pwrite(fd, data, 0)
-            files.sync(fd)
-        finally:
-            files.close(fd)
+        write_durably(files, beside, data)
+
+
+def write_durably(files: FileOps, path: Path, data: bytes) -> None:
+    """Give a file this content, in place, and wait until it is on the disk."""
+    fd = files.open(path, create=True)
+    try:
+        files.truncate(fd, 0)
+        files.pwrite(fd, data, 0)
+        files.sync(fd)
+    finally:
+        files.close(fd)

@@ -18,7 +18,7 @@ from typing import Any
 
 from featstore.documents import open_regular
 from featstore.errors import LongtalError, StoreTransferError, StoreValueError
-from featstore.files import FileOps, put_in_place
+from featstore.files import FileOps, put_in_place, write_durably
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(::|://)")
 _TAKEN = ("file", "memory", "s3")
@@ -116,7 +116,7 @@ class Folder(Remote):
             return
         beside = _beside(path)
         with put_in_place(files, path, beside):
-            _write_file(files, beside, data)
+            write_durably(files, beside, data)
 
     def remove(self, name: str) -> None:
         (self.path / name).unlink(missing_ok=True)
@@ -131,21 +131,11 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.{id(path)}.tmp")
 
 
-def _write_file(files: FileOps, path: Path, data: bytes) -> None:
-    fd = files.open(path, create=True)
-    try:
-        files.truncate(fd, 0)
-        files.pwrite(fd, data, 0)
-        files.sync(fd)
-    finally:
-        files.close(fd)
-
-
 def _write_new(files: FileOps, path: Path, data: bytes) -> None:
     """Put a file where none is, whole: a link is made in one step, and refused where the name is taken."""
     beside = _beside(path)
     try:
-        _write_file(files, beside, data)
+        write_durably(files, beside, data)
         os.link(beside, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
