@@ -137,7 +137,7 @@ function showTheirs(video, wire, ours) {
     undos.keep(video, { ...changeBetween(before, video.doc, valueOf), unsent: true });
     saver.on.state("bad", "Another tab changed this video first: its state is shown. Undo brings yours back.");
   }
-  if (video === currentVideo()) redraw(board.same(video, state.selected));
+  refresh(video);
   return learnHistory(video);
 }
 

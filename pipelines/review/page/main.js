@@ -43,8 +43,22 @@ function set(changes) {
   redraw(state.selected);
 }
 
-/** Draw everything, with this item selected. */
+/** Draw everything, with this item selected, and say what it is. */
 function redraw(selected) {
+  draw(selected);
+  describe(selected);
+}
+
+/** Draw a video anew after news from the server: what was said stays, unless the selected item is another now. */
+function refresh(video) {
+  if (video !== currentVideo()) return;
+  const before = state.selected;
+  const same = board.same(video, before);
+  draw(same);
+  if (before && (!same || same.kind !== before.kind)) describe(same);
+}
+
+function draw(selected) {
   const inside = byId("timeline").contains(document.activeElement);
   state.selected = selected;
   if (selected && state.mark === null) state.newLabel = selected.label;
@@ -57,7 +71,6 @@ function redraw(selected) {
   list.render(state);
   showControls();
   showQueue(queue.asking ? "Looking for what is worth a look…" : "");
-  describe(selected);
 }
 
 function showControls() {
@@ -127,7 +140,7 @@ async function learnTimes(video) {
     if (!video.times) return;
     video.ends = video.times.at(-1);
     board.show(video, video.doc);
-    if (video === currentVideo()) redraw(board.same(video, state.selected));
+    refresh(video);
   } catch (error) {
     if (video === currentVideo()) say(`Edges do not lie on pictures: ${error.message}`);
   }

@@ -191,3 +191,21 @@ def test_stretches_that_were_drawn_are_gone_through(opened, folder, tmp_path, by
         assert "Every drawn stretch" in reviewer.said()
         reviewer.saved()
         assert read_corrections(out).videos["b"].sampled == (Sample(6.0, 9.0, 0.1),)
+
+
+def test_times_that_come_late_do_not_wipe_what_was_said(opened, folder, tmp_path):
+    out = tmp_path / "c.json"
+    with serving(folder, out) as server:
+        reviewer = Reviewer(opened(server.address), out)
+        waiting = []
+        reviewer.page.route("**/times/1", lambda route: waiting.append(route))
+        reviewer.page.locator("#video-list button").nth(1).click()
+        reviewer.watched.until("document.getElementById('video-title').textContent === 'b'")
+        reviewer.watched.ready()
+        while not waiting:
+            reviewer.page.wait_for_timeout(10)
+        reviewer.do("g")
+        assert "Every drawn stretch" in reviewer.said()
+        waiting[0].continue_()
+        reviewer.watched.until("document.getElementById('clock').textContent.includes('picture')")
+        assert "Every drawn stretch" in reviewer.said()
