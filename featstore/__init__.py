@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from featstore.pack import pack_store
     from featstore.pull import pull_store
     from featstore.push import push_store
-    from featstore.rebuild import compact_store, merge_stores
+    from featstore.rebuild import compact_store, merge_stores, split_store
     from featstore.spec import FeatureSpec
     from featstore.store import FeatureStore
     from featstore.unpack import unpack_store
@@ -41,6 +41,7 @@ _HOMES = {
     "pack_store": "pack",
     "pull_store": "pull",
     "push_store": "push",
+    "split_store": "rebuild",
     "unpack_store": "unpack",
 }
 
@@ -63,6 +64,7 @@ __all__ = [
     "pack_store",
     "pull_store",
     "push_store",
+    "split_store",
     "unpack_store",
 ]
 

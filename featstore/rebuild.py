@@ -1,4 +1,4 @@
-"""New stores out of the videos of others: merge several, compact one."""
+"""New stores out of the videos of others: merge several, split one, compact one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import errno
 import shutil
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ _BLOCK_ROWS = 8192
 def merge_stores(path: str | Path, sources: Sequence[str | Path]) -> Path:
     """Make one new store with the complete videos of several, ledgers kept.
 
-    Videos that failed, and that none of the stores has complete, come along too.
+    Videos that failed, and that none of the stores has complete, come along too. Parts of one run's memory
+    (`split_store`) keep their generation, so that the run's checkpoint fits the whole.
 
     Parameters
     ----------
@@ -80,9 +82,68 @@ def merge_stores(path: str | Path, sources: Sequence[str | Path]) -> Path:
         runs = {store.run_id for store in stores} - {None}
         if len(runs) > 1:
             raise StoreValueError(f"the stores were refreshed by different runs ({sorted(map(str, runs))})")
+        generations = {(store.run_id, store.generation) for store in stores}
+        generation = stores[0].generation if runs and len(generations) == 1 else 1
         with building(Path(path)) as folder:
-            _rebuild(folder, stores[0]._header, parts, runs.pop() if runs else None, 1)
+            _rebuild(folder, stores[0]._header, parts, runs.pop() if runs else None, generation)
     return Path(path)
+
+
+def split_store(
+    source: str | Path,
+    folder: str | Path,
+    parts: Mapping[str, Collection[str]],
+    copied: Callable[[int], object] = bool,
+) -> Path:
+    """Make a folder of new stores among which the videos of one are shared out, ledgers kept.
+
+    The folder appears with all of them, or not at all. Each has the generation of the one, and the run that
+    it serves. Videos that failed go into the first.
+
+    Parameters
+    ----------
+    source
+        The store, whose extraction is finished.
+    folder
+        Where the new stores are to stand.
+    parts
+        Name of a store -> ids of its videos; each complete video in one of them.
+    copied
+        Called with the number of a video's rows when they are copied.
+
+    Returns
+    -------
+    Path
+        `folder`.
+
+    Raises
+    ------
+    StoreValueError
+        Videos wait for their rows, or a complete one has not exactly one place.
+    StoreExistsError
+        Something stands at `folder`.
+    StoreWriteError
+        The disk has too little space; nothing is left behind.
+    """
+    with FeatureStore.open(source) as store:
+        if waiting := store.ids("reserved"):
+            raise StoreValueError(
+                f"{source}: {len(waiting)} videos wait for their rows ({', '.join(waiting[:3])}): finish the "
+                "extraction first"
+            )
+        places = Counter(video_id for ids in parts.values() for video_id in ids)
+        complete = store.video_ids
+        if wrong := sorted({v for v, n in places.items() if n > 1} | (places.keys() ^ set(complete))):
+            raise StoreValueError(f"{source}: these videos have not exactly one part: {', '.join(wrong[:5])}")
+        with building(Path(folder)) as beside:
+            beside.mkdir()
+            failed = _of_states(store, FAILED)
+            for name, ids in parts.items():
+                chosen = [i for i in _of_states(store, COMPLETE) if store._table.ids[i] in ids]
+                part = [(store, chosen + failed)]
+                _rebuild(beside / name, store._header, part, store.run_id, store.generation, copied)
+                failed = []
+    return Path(folder)
 
 
 def reclaimable_rows(store: StoreReader) -> int:
@@ -132,8 +193,9 @@ def _rebuild(
     parts: list[tuple[FeatureStore, list[int]]],
     run_id: str | None,
     generation: int,
+    copied: Callable[[int], object] = bool,
 ) -> None:
-    """Fill a new folder with videos (table positions) of other stores."""
+    """Fill a new folder with videos (table positions) of other stores; ``copied``: see `split_store`."""
     files = FileOps()
     create_folder(folder, header, files)
     base = Base(folder, header, files)
@@ -170,6 +232,7 @@ def _rebuild(
             base.features.put(first + start, rows)
             for name, array in base.ledger.items():
                 array.put(first + start, store._ledger_column(name, old + start, old + stop))
+        copied(int(record["reserved_rows"]))
     for name, array in base.videos.items():
         array.put(0, np.ascontiguousarray(records[name]))
     base.text.put(0, np.frombuffer(text, np.uint8))

@@ -169,6 +169,54 @@ def merge(stores: tuple[Path, ...], out: Path) -> None:
         console.out.print(f"{out}: {len(merged)} videos of {len(stores)} stores")
 
 
+@command.command()
+@click.argument("store", type=_PATH)
+@click.option(
+    "--config",
+    "source",
+    required=True,
+    metavar="YAML|PRESET",
+    help="Configuration of the run that is to train on several hosts.",
+)
+@click.option("--parts", type=click.IntRange(min=1), required=True, help="Number of hosts.")
+@click.option("--set", "sets", metavar="A.B=C", multiple=True, help="Change one value; may be given often.")
+@click.option("--out", type=_PATH, help="Folder to make; default: NAME.parts beside NAME.zarr.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def split(
+    store: Path, source: str, parts: int, sets: tuple[str, ...], out: Path | None, as_json: bool
+) -> None:
+    """Cut STORE into a store for each host of a training, by the slots of the run's batch.
+
+    Part K holds the training videos of the K-th share of the slots, and a share of the other videos. `merge`
+    makes one store of them again.
+
+    \b
+    Example:
+      longtal store split all.zarr --config run.yaml --parts 2 --out parts
+    """
+    import pandas as pd
+
+    from pipelines.config import load_config
+    from pipelines.shared import console
+    from pipelines.train.split import split_by_slots
+
+    made = split_by_slots(store, load_config(source, sets), parts, out)
+    table = [
+        {
+            "store": str(part.store),
+            "slots": f"{part.slots.start}-{part.slots.stop - 1}",
+            "training videos": part.training,
+            "other videos": part.others,
+            "rows": part.rows,
+        }
+        for part in made
+    ]
+    if as_json:
+        console.print_json(table)
+    else:
+        console.print_table(pd.DataFrame(table), title=f"{store}, split")
+
+
 @command.command(name="import")
 @click.option(
     "--features",
