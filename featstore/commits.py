@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featstore.errors import FeatureStoreError, StoreLockedError
-from featstore.files import disk_errors, write_atomically
+from featstore.files import disk_errors
 from featstore.layout import VIDEO, Commit, LogEntry, read_commit, write_commit
 from featstore.locking import WriterLock
 from featstore.log import Change, LogWriter
 from featstore.overlay import Overlay
+from featstore.prepared import Marker, marker_path, read_marker, read_prepared, write_marker
 from featstore.reading import StoreReader
 
 _POLL_S = 0.005
@@ -32,21 +31,25 @@ class CommittingStore(StoreReader):
     _write_places: dict[str, tuple[int, int]]  # as _places, for videos that this process may write
 
     _prepared: LogEntry | None = None
+    _marked = False  # a marker on the disk says so: what dies now leaves a commit that can be made up for
     _forked = False
     _refreshed = False
     recovered: dict[str, Any] | None = None  # the dead holder whose lock was taken over, if any
 
-    def _start_writing(self) -> None:
+    def _start_writing(self, commit_prepared: bool) -> None:
         """Recover (writer 0), take the last commit, start an empty log."""
         assert self._lock is not None
         self.recovered = self._lock.dead_holder
         if self.writer == 0:
-            commit = read_commit(self.path)
+            prepared = read_prepared(self.path) if commit_prepared else None
+            commit = prepared or read_commit(self.path)
             if commit.run_id is not None and commit.run_id != self.run:
                 raise StoreLockedError(
                     f"{self.path} was refreshed by run {commit.run_id!r} and serves only that run; "
                     f"this is run {self.run!r}: open it with that run's name, or start from a fresh copy"
                 )
+            if prepared is not None:
+                write_commit(self._files, self.path, prepared)
             if not commit.applied:
                 self._base.apply(commit, check=True)
             self._base.remove_stray_logs()
@@ -70,7 +73,7 @@ class CommittingStore(StoreReader):
         self._log = LogWriter(self.path, commit.generation + 1, self.writer, self.spec.row_bytes, self._files)
         self._overlay = Overlay([self._log], commit.num_rows, self.spec.numpy_dtype)
         self._rows_end = commit.num_rows
-        self._prepared, self._refreshed = None, False
+        self._prepared, self._marked, self._refreshed = None, False, False
         self._new_owners.clear()
         self._new_times.clear()
         self._places.clear()
@@ -100,7 +103,8 @@ class CommittingStore(StoreReader):
     def prepare_commit(self) -> None:
         """Make this writer's log durable and ready to be committed.
 
-        Then comes the caller's barrier, then `commit()` in writer 0; no writes in between.
+        Then comes the caller's barrier, then `commit()` in writer 0; no writes in between. What all writers
+        prepared outlives them: `open` discards it, or with ``commit_prepared`` commits it.
 
         Raises
         ------
@@ -110,10 +114,17 @@ class CommittingStore(StoreReader):
         with self._guard:
             self._check_writing()
             self._prepared = self._prepare()
-            if self.writers > 1:
-                marker = {"generation": self._commit.generation + 1, "refreshed": self._refreshed}
-                document = {**marker, "entry": self._prepared.__dict__}
-                write_atomically(self._files, self._marker(self.writer), json.dumps(document).encode())
+            marker = Marker(
+                generation=self._commit.generation + 1,
+                writers=self.writers,
+                run_id=self.run if self._refreshed else self._commit.run_id,
+                num_rows=self._rows_end,
+                num_videos=len(self._table),
+                text_bytes=self._table.text_bytes,
+                entry=self._prepared,
+            )
+            write_marker(self._files, self.path, self.writer, marker)
+            self._marked = True
 
     def _prepare(self) -> LogEntry:
         if self._new_owners:
@@ -125,9 +136,6 @@ class CommittingStore(StoreReader):
         if not entry.empty:
             self._files.sync_dir(self.path / "log")
         return entry
-
-    def _marker(self, writer: int) -> Path:
-        return self.path / "log" / f"prepared.{writer:03d}"
 
     @disk_errors
     def commit(self, timeout_s: float = 600.0) -> int:
@@ -158,8 +166,7 @@ class CommittingStore(StoreReader):
             if self.writer:
                 return self._await_commit(timeout_s)
             if self._prepared is None:
-                self.prepare_commit()
-            assert self._prepared is not None
+                self._prepared = self._prepare()
             entries, refreshed = self._entries()
             before = self._commit
             commit = Commit(
@@ -191,18 +198,15 @@ class CommittingStore(StoreReader):
         assert self._prepared is not None
         entries, refreshed = [self._prepared], self._refreshed
         for writer in range(1, self.writers):
-            try:
-                document = json.loads(self._marker(writer).read_bytes())
-            except FileNotFoundError:
-                document = {"generation": None}
-            if document["generation"] != self._commit.generation + 1:
+            marker = read_marker(self.path, writer)
+            if marker is None or marker.generation != self._commit.generation + 1:
                 raise FeatureStoreError(
                     f"writer {writer} has not called prepare_commit() for generation "
                     f"{self._commit.generation + 1}: first every writer prepares, then comes a barrier, "
                     "then writer 0 commits"
                 )
-            entries.append(LogEntry(**document["entry"]))
-            refreshed = refreshed or document["refreshed"]
+            entries.append(marker.entry)
+            refreshed = refreshed or marker.run_id == self.run
         return tuple(e for e in entries if not e.empty), refreshed
 
     def _finish(self, commit: Commit) -> None:
@@ -210,9 +214,9 @@ class CommittingStore(StoreReader):
         self._commit = commit
         if not commit.applied:
             commit = self._base.apply(commit, check=False)
-        for writer in range(self.writers if self.writers > 1 else 0):
+        for writer in range(self.writers if self._marked or self.writers > 1 else 0):
             with contextlib.suppress(FileNotFoundError):
-                self._files.unlink(self._marker(writer))
+                self._files.unlink(marker_path(self.path, writer))
         self._log.close()
         if any(entry.writer for entry in self._commit.logs):
             self._restart()  # other writers changed the table too
@@ -269,7 +273,7 @@ class CommittingStore(StoreReader):
 
     def _unlink_own(self) -> None:
         """Remove this writer's log files: garbage, which the next recovery would remove too."""
-        for path in (*self._log.paths, self._marker(self.writer)):
+        for path in (*self._log.paths, marker_path(self.path, self.writer)):
             with contextlib.suppress(OSError):
                 self._files.unlink(path)
 

@@ -43,6 +43,7 @@ class FeatureStore(WritingStore):
         writers: int,
         files: FileOps,
         join_timeout_s: float,
+        commit_prepared: bool,
     ) -> None:
         super().__init__(path, files)
         self.mode, self.run, self.writer, self.writers = mode, run, writer, writers
@@ -56,7 +57,7 @@ class FeatureStore(WritingStore):
             await_first_writer(path, run, writers, join_timeout_s)
         self._lock = WriterLock(path, writer, writers, run)
         try:
-            self._start_writing()
+            self._start_writing(commit_prepared)
         except BaseException:
             self._lock.release()
             self._base.close()
@@ -99,6 +100,7 @@ class FeatureStore(WritingStore):
         writers: int = 1,
         files: FileOps | None = None,
         join_timeout_s: float = 60.0,
+        commit_prepared: bool = False,
     ) -> Self:
         """Open a store.
 
@@ -117,6 +119,9 @@ class FeatureStore(WritingStore):
             The door to the disk; None: the system's.
         join_timeout_s
             How long another writer waits for writer 0, in seconds.
+        commit_prepared
+            Writer 0 commits what all writers had prepared before they died (`featstore.prepared.standing`);
+            otherwise it is discarded.
 
         Raises
         ------
@@ -135,7 +140,8 @@ class FeatureStore(WritingStore):
             raise StoreValueError(f"writer {writer} of {writers}: the number must lie in 0 .. {writers - 1}")
         if writers > 1 and run is None and mode == "r+":
             raise StoreValueError("several writers need the same run=NAME, so that no others can join")
-        return cls(Path(path), mode, run, writer, writers, files or FileOps(), join_timeout_s)
+        files = files or FileOps()
+        return cls(Path(path), mode, run, writer, writers, files, join_timeout_s, commit_prepared)
 
     # -- looking after the store: the work is done in modules of their own -----------------------------------
 
@@ -216,12 +222,15 @@ class FeatureStore(WritingStore):
             return mend_chunks(self)
 
     def close(self) -> None:
-        """Drop what is not committed, release the lock; a second call does nothing."""
+        """Drop what is neither committed nor prepared, release the lock; a second call does nothing."""
         with self._guard:
             if self._closed:
                 return
             if self._lock is not None and not self._forked:
-                self._drop_logs()
+                if self._marked:
+                    self._log.close()  # others may commit: the next opening discards this, or makes up for it
+                else:
+                    self._drop_logs()
             super().close()
             if self._lock is not None:
                 self._lock.release() if not self._forked else self._lock.abandon()
