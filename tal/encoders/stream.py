@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tal.device import AtOnce
 from tal.encoders.base import Encoder
 from tal.encoders.streaming import infer_clips
-from tal.video.pool import Begun, Decoded, DecodeTask, Finished, decode_all
+from tal.video.pool import Begun, Decoded, DecodeTask, Event, Finished, decode_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +124,13 @@ def encode_stream(
     clips: ClipEncoder, tasks: Iterable[DecodeTask], workers: int
 ) -> Generator[Begun | EncodedClip | Finished, None, None]:
     """Rows of many videos as they come, each video's begin before and its end after all its rows."""
+    return encode_decoded(clips, decode_all(tasks, clips.encoder.clip_shape, workers))
+
+
+def encode_decoded(
+    clips: ClipEncoder, events: Iterable[Event]
+) -> Generator[Begun | EncodedClip | Finished, None, None]:
+    """`encode_stream` of what a pool of one's own decodes (`DecodePool.decode`)."""
     pending: Counter[str] = Counter()
     ended: dict[str, Finished] = {}
 
@@ -134,7 +141,7 @@ def encode_stream(
             if not pending[encoded.key] and encoded.key in ended:
                 yield ended.pop(encoded.key)
 
-    for event in decode_all(tasks, clips.encoder.clip_shape, workers):
+    for event in events:
         if isinstance(event, Decoded):
             pending[event.key] += 1
             yield from landed(clips.add(event.key, event.clip, event.pictures))

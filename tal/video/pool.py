@@ -15,7 +15,6 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from multiprocessing.shared_memory import SharedMemory
@@ -107,12 +106,8 @@ def decode_all(tasks: Iterable[DecodeTask], shape: ClipShape, workers: int) -> I
     Begun for each video that is decoded, Decoded for each of its clips, Finished at its end; of a video that
     cannot be read, or is only looked at, Finished alone.
     """
-    if workers == 0:
-        for task in tasks:
-            yield from _decode_here(task, shape)
-        return
-    with _Pool(tasks, shape, workers) as pool:
-        yield from pool.events()
+    with DecodePool(shape, workers) as pool:
+        yield from pool.decode(tasks)
 
 
 def _decode_here(task: DecodeTask, shape: ClipShape) -> Iterator[Event]:
@@ -145,6 +140,7 @@ class _Worker:
         self.process.start()
         theirs.close()
         self.task: DecodeTask | None = None
+        self._named = True
 
     def start(self, task: DecodeTask | None) -> None:
         self.task = task
@@ -161,33 +157,56 @@ class _Worker:
         del self.slots
         with contextlib.suppress(BufferError):  # someone still looks at a clip: freed with it
             self.memory.close()
-        self.memory.unlink()
+        self.forget_name()
+
+    def forget_name(self) -> None:
+        """The memory goes with its two processes from here on, even when both are killed at once."""
+        if self._named:
+            self.memory.unlink()
+            self._named = False
 
 
-class _Pool:
-    def __init__(self, tasks: Iterable[DecodeTask], shape: ClipShape, workers: int) -> None:
-        self._tasks: Iterator[DecodeTask] = iter(tasks)
+class DecodePool:
+    """`decode_all` whose processes stay from one call of `decode` to the next; a context manager."""
+
+    def __init__(self, shape: ClipShape, workers: int) -> None:
         self._shape = shape
         self._limit = workers
         self._workers: list[_Worker] = []
+        self._tasks: Iterator[DecodeTask] = iter(())
+        self._put_back: list[DecodeTask] = []
 
-    def __enter__(self) -> _Pool:
+    def __enter__(self) -> DecodePool:
         return self
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             worker.close()
+        self._workers.clear()
 
-    def events(self) -> Iterator[Event]:
-        while len(self._workers) < self._limit and (task := self._next()) is not None:
-            if not self._add_worker(task):
-                break
+    def decode(self, tasks: Iterable[DecodeTask]) -> Iterator[Event]:
+        """The events of `decode_all`. A call that was not gone through to its end is the pool's last.
+
+        Where ``tasks`` is an iterator that had nothing and has something again before all is decoded, that is
+        decoded, too.
+        """
+        self._tasks = iter(tasks)
+        self._hand_out()
         while busy := {w.connection: w for w in self._workers if w.task is not None}:
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)
                 yield from self._receive(busy[connection])
-        while (task := self._next()) is not None:  # there was memory for no worker
+            self._hand_out()
+        while (task := self._next()) is not None:  # there is no worker, by choice or for want of memory
             yield from _decode_here(task, self._shape)
+
+    def _hand_out(self) -> None:
+        for worker in self._workers:
+            if worker.task is None:
+                worker.start(self._next())
+        while len(self._workers) < self._limit and (task := self._next()) is not None:
+            if not self._add_worker(task):
+                return
 
     def _add_worker(self, task: DecodeTask | None) -> bool:
         """Start a worker on a task; where there is no memory for it, the task waits and a warning says so."""
@@ -195,7 +214,8 @@ class _Pool:
             worker = _Worker(self._shape)
         except OSError as error:
             if task is not None:
-                self._tasks = chain([task], self._tasks)
+                self._put_back.append(task)
+            self._limit = len(self._workers)
             others = f"{len(self._workers)} decode" if self._workers else "this process decodes"
             _log.warning(
                 "no shared memory for a decoding process (%s), %s: fewer --workers need less, and containers "
@@ -209,7 +229,7 @@ class _Pool:
         return True
 
     def _next(self) -> DecodeTask | None:
-        return next(self._tasks, None)
+        return self._put_back.pop() if self._put_back else next(self._tasks, None)
 
     def _receive(self, worker: _Worker) -> Iterator[Event]:
         task = worker.task
@@ -221,6 +241,7 @@ class _Pool:
             yield Finished(task.key, error=f"{task.path}: the decoder crashed on it (exit code {code})")
             self._replace(worker)
             return
+        worker.forget_name()  # it has it open
         if isinstance(message, Begun):
             yield message
             return
