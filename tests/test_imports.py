@@ -35,6 +35,7 @@ FLOORS = {
         ("extract", "report"),
         ("data", "store", "evaluate", "predict", "plot", "convert", "encoders"),
         ("config",),
+        ("actors",),
         ("presets", "shared"),
     ),
 }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,10 @@ from numpy.typing import NDArray
 
 from benchmarks.gpu.extract_rates import measure_rates
 from benchmarks.gpu.results import Workplace
-from benchmarks.gpu.runner import ROOT
 from benchmarks.gpu.settings import SWIN_B, TOY_ENCODER, run_config
 from benchmarks.gpu.videos import video_paths
 from featstore import FeatureStore
-from pipelines.config import RunConfig, save_resolved
+from pipelines.config import RunConfig
 from pipelines.extract import ExtractOptions, extract
 from tal.encoders import build_encoder, encode_video
 from tal.shared.cores import usable_cores
@@ -31,7 +28,7 @@ COSINE = 0.999
 
 
 def run(work: Workplace) -> None:
-    """Rows in two precisions, by one process and by two, from another card; then rates."""
+    """Rows in two precisions, with and without workers, from another card; then rates."""
     config = run_config(work, "extract", TOY_ENCODER if work.toy else SWIN_B)
     how = ExtractOptions(device=work.device, dtype="float32", batch_clips=4 if work.toy else BATCH)
     work.results.check("extract.stream", _streams_are_the_encoders(work), needs_cuda=True)
@@ -40,8 +37,6 @@ def run(work: Workplace) -> None:
         _compare_with_plain(work, config, rows, how.batch_clips, precision)
     alone = _extracted(work, config, replace(how, precision="fp32", workers=0), "alone")
     work.results.check("extract.workers_change_nothing", _equal(alone, rows))
-    if not work.toy:
-        work.results.check("extract.two_processes", _equal(_by_two_processes(work, config, how), rows))
     if torch.cuda.device_count() > 1:
         other = _extracted(work, config, replace(how, device="cuda:1", precision="fp32"), "other")
         value = min(_cosine(other[key], rows[key]) for key in rows)
@@ -80,20 +75,6 @@ def _compare_with_plain(work: Workplace, config: RunConfig, rows: Rows, batch: i
     expected = np.concatenate([part for _, part, _ in plain])
     difference = float(np.abs(expected - rows[path.stem]).max())
     check(f"extract.{precision}.rows", difference == 0, difference, 0, "largest difference")
-
-
-def _by_two_processes(work: Workplace, config: RunConfig, how: ExtractOptions) -> Rows:
-    """A crew of two on one card."""
-    store = work.folder / "extract-crew.zarr"
-    data = config.data.model_copy(update={"store": str(store)})
-    path = save_resolved(config.model_copy(update={"data": data}), work.folder, "extract.yaml")
-    command = [sys.executable, str(ROOT / "cli.py"), "extract", "--config", str(path), "--dtype", how.dtype]
-    command += ["--device", work.device, "--precision", "fp32", "--batch", str(how.batch_clips)]
-    command += ["--workers", str(max(1, _workers() // 2))]
-    crew = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
-    codes = [process.wait() for process in crew]
-    assert codes == [0, 0], f"the two processes ended with {codes}"
-    return _read(store)
 
 
 def _streams_are_the_encoders(work: Workplace) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from pipelines.commands.options import reader_option
+from pipelines.commands.options import chosen_actors, ray_options, reader_option
 from tal.shared.defaults import PRECISIONS, PrecisionName
 
 _PATH = click.Path(path_type=Path)
@@ -58,6 +58,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--part", metavar="I/N", help="Part I of N (from 1) of the videos, when several machines share them."
 )
+@ray_options
 @click.option("--repair", is_flag=True, help="Extract videos with damaged rows again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
@@ -82,17 +83,20 @@ def command(
     batch_clips: int,
     workers: int,
     part: str | None,
+    ray: str | None,
+    actors: int | None,
+    video_timeout: float | None,
     repair: bool,
     as_json: bool,
 ) -> None:
     """Encode videos into a feature store, the long memory. Run again, it goes on where it stopped.
 
-    Started several times at once, the processes share the videos among them.
-
     \b
     Example:
       longtal extract --videos clips --annotations anno.json --store features.zarr \\
         --encoder timm:tf_efficientnet_lite0 --fps 5 --frame-stride 4
+      longtal extract … --ray local              # an actor for each GPU of this machine
+      longtal extract … --ray local --actors 2   # two, on its cores
     """
     from pipelines.extract import ExtractOptions, extract
     from pipelines.extract.options import flags_config, parse_part
@@ -111,6 +115,7 @@ def command(
         repair=repair,
         part=part_index,
         parts=parts,
+        actors=chosen_actors(ray, actors, video_timeout),
     )
     flags = {
         "videos": videos,
@@ -127,7 +132,7 @@ def command(
         "crop": crop,
     }
     run = flags_config(config_path, sets, flags)
-    if choose_device(how.device, apple=True).type == "cpu":
+    if how.actors is None and choose_device(how.device, apple=True).type == "cpu":
         keep_freed_buffers()  # here, not in `extract`: a training may call that one
     report = extract(run, how)
     show_report(report, as_json)

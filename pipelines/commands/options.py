@@ -10,6 +10,7 @@ import click
 from tal.shared.defaults import READERS
 
 if TYPE_CHECKING:
+    from pipelines.actors import Actors
     from pipelines.report.loopback import LoopbackServer
 
 
@@ -30,6 +31,39 @@ max_per_video_option = click.option(
     show_default=True,
     help="Number of detections per video on the page; the best are kept.",
 )
+
+
+def ray_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--ray``, ``--actors`` and ``--video-timeout``, of every command that works on many videos."""
+    options = (
+        click.option(
+            "--ray",
+            metavar="local|auto|HOST:PORT",
+            help="Share the videos among actors of Ray: on this machine, in its cluster, or in that one.",
+        ),
+        click.option(
+            "--actors", type=click.IntRange(1), help="Number of actors of --ray.  [default: one for each GPU]"
+        ),
+        click.option(
+            "--video-timeout",
+            type=click.FloatRange(0, min_open=True),
+            help="Seconds that an actor of --ray may take for a video, which fails then.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def chosen_actors(ray: str | None, actors: int | None, video_timeout: float | None) -> Actors | None:
+    """What the `ray_options` say; None without ``--ray``."""
+    if ray is None:
+        if actors is not None or video_timeout is not None:
+            raise click.UsageError("--actors and --video-timeout go with --ray")
+        return None
+    from pipelines.actors import Actors
+
+    return Actors(ray, actors or 0, video_timeout)
 
 
 def run_server(server: LoopbackServer, num_videos: int, open_browser: bool, ended: str = "ended") -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from pipelines.actors import Actors
 from pipelines.config import RunConfig, load_config, nested, parse_config
 from tal.encoders.registry import find_entry
 from tal.encoders.timm_encoder import has_pypi_weights
@@ -57,7 +58,9 @@ class ExtractOptions:
     part, parts
         which part of the videos, counted from 0, when several machines share the work.
     commit_every_s
-        seconds after which finished videos are made safe.
+        seconds after which rows and finished videos are made safe.
+    actors
+        that encode; None: this process does.
 
     Raises
     ------
@@ -75,6 +78,7 @@ class ExtractOptions:
     part: int = 0
     parts: int = 1
     commit_every_s: float = 30.0
+    actors: Actors | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.part < self.parts:

@@ -1,4 +1,4 @@
-"""Which videos an extraction is about: reserve their rows in the store, once for all processes."""
+"""Which videos an extraction is about: reserve their rows in the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ def register(
     data: DataConfig,
     how: ExtractOptions,
     writer: FeatureStore,
-    first: bool,
     paths: Mapping[str, Path],
     encoder: Encoder,
     report: ExtractReport,
@@ -29,15 +28,13 @@ def register(
     """Reserve rows of new and formerly failed videos; the records of all that are not complete.
 
     ``paths``: the videos' files by id, as the store writes it where it has them (`as_stored`).
-    Videos that cannot be read are marked failed and noted in the report, as are those that are kept.
-    Formerly failed ones are tried again, and damaged ones reopened (``repair``), by the ``first`` process of
-    those that share the work; the others leave it at that.
+    Videos that cannot be read are marked failed and noted in the report, as are those that are kept. Damaged
+    ones are reopened (``repair``).
     """
-    if how.repair and first:
+    if how.repair:
         _reopen_damaged(writer, paths)
     known = writer.videos().set_index("id")["state"].to_dict()
-    again = "failed" if first else None
-    unknown = {k: p for k, p in paths.items() if known.get(k, again) == again}
+    unknown = {k: p for k, p in paths.items() if known.get(k, "failed") == "failed"}
     infos, failed = open_videos(unknown, data.reader, how.num_workers)
     for reason in failed.values():
         console.log.warning("%s", reason)

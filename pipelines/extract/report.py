@@ -14,13 +14,11 @@ from tal.errors import VideoError
 class ExtractReport:
     """What an extraction did. ``failed``: id -> reason; ``realtime``: seconds of video a second of work.
 
-    ``done``, ``num_rows`` and ``video_s`` are this process's; ``others``: extracted meanwhile by processes
-    beside it; ``kept``: complete before.
+    ``num_rows`` and ``video_s`` are those of ``done``; ``kept``: complete before.
     """
 
     store: Path
     done: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
@@ -38,6 +36,6 @@ class ExtractReport:
 
 def require_some(report: ExtractReport) -> None:
     """VideoError when the store holds nothing after all."""
-    if not report.done and not report.others and not report.kept:
+    if not report.done and not report.kept:
         first = next(iter(report.failed.values()), "no videos")
         raise VideoError(f"no video could be extracted; the first: {first}")

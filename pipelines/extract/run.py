@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
-from featstore import FeatureSpec, FeatureStore, StoreSpecError, VideoRecord
+import torch
+
+from featstore import FeatureSpec, FeatureStore, StoreLockedError, StoreSpecError, VideoRecord
 from featstore.transfer import building
+from pipelines.actors.cluster import connected, require_ray
+from pipelines.actors.loop import run_on_actors
 from pipelines.config import DataConfig, RunConfig
 from pipelines.data.run_annotations import read_whole
 from pipelines.data.videos import find_sources, tell
-from pipelines.extract.crew import Crew, deliver
+from pipelines.extract.encode import EncodeVideos, clip_encoder
 from pipelines.extract.options import ExtractOptions
+from pipelines.extract.receive import Receiver, uninterrupted
 from pipelines.extract.register import as_stored, register
 from pipelines.extract.report import ExtractReport, require_some
-from pipelines.extract.spool import Spool
 from pipelines.shared import console
 from tal.annotations import AnnotationSet
-from tal.device import choose_device
-from tal.encoders import Encoder, EncoderConfig, build_encoder, fastest_batch, feature_spec
-from tal.encoders.stream import ClipEncoder, EncodedClip, encode_stream
+from tal.encoders import Encoder, EncoderConfig, build_encoder, feature_spec
+from tal.encoders.stream import EncodedClip, encode_stream
 from tal.errors import ConfigError
 from tal.grid import FrameGrid
+from tal.shared.defaults import PrecisionName
 from tal.video import require_reader
 from tal.video.pool import Begun, DecodeTask, Finished
 
 __all__ = ["ExtractReport", "extract", "open_store", "require_some"]
 
-_POLL_S = 0.5
+Events = Generator[Begun | EncodedClip | Finished, None, None]
+Stream = Callable[[Iterable[DecodeTask]], Events]
 
 
 def extract(
@@ -38,8 +43,7 @@ def extract(
     """Encode the videos of a run into its feature store; videos that are complete in it are kept.
 
     A video that cannot be read is marked failed in the store, and the rest goes on; it is tried again by the
-    next run. Several processes may extract into one store at once: each takes videos that no other has, and
-    returns when all are through.
+    next run.
 
     Parameters
     ----------
@@ -60,7 +64,7 @@ def extract(
     StoreSpecError
         the store's rows come from another encoder, sampling or reader.
     StoreLockedError
-        something that is not an extraction writes to the store.
+        another process writes to the store.
     """
     how = how or ExtractOptions()
     videos, store_path, encoder_config = _required(run)
@@ -79,7 +83,6 @@ def extract(
             videos,
             sources.first_missing,
         )
-    device = choose_device(how.device, apple=True)
     if not encoder_config.adapter_weights:  # new adapters add nothing: the plain encoder gives the same rows
         encoder_config = encoder_config.model_copy(update={"adapter": None})
     encoder = build_encoder(encoder_config, seed=run.train.seed)
@@ -87,13 +90,40 @@ def extract(
     data = run.data
     spec = feature_spec(encoder, data.fps, data.max_frames, how.dtype, data.reader, precision)
     report = ExtractReport(store_path, missing=list(sources.missing))
-    batch_clips = how.batch_clips or fastest_batch(encoder, device, precision)
-    if device.type == "cuda":
-        console.log.info("%d clips at once, in %s", batch_clips, precision)
-    clips = ClipEncoder(encoder, device, batch_clips, precision)
-    with open_store(store_path, spec) as store, Crew(store_path) as crew:
-        _Extraction(run.data, how, store, crew, as_stored(sources, store), clips, report).run()
+    stream = _here(encoder, precision, how) if how.actors is None else _by_actors(encoder_config, run, how)
+    with open_store(store_path, spec) as store:
+        _Extraction(run.data, how, store, as_stored(sources, store), encoder, stream, report).run()
     return report
+
+
+def _here(encoder: Encoder, precision: PrecisionName, how: ExtractOptions) -> Stream:
+    """Encode in this process."""
+    clips = clip_encoder(encoder, how.device, precision, how.batch_clips)
+    return lambda tasks: encode_stream(clips, tasks, how.num_workers)
+
+
+def _by_actors(config: EncoderConfig, run: RunConfig, how: ExtractOptions) -> Stream:
+    """Encode in actors, which begin when the first event is asked for."""
+    assert how.actors is not None
+    actors = how.actors
+    require_ray()
+
+    def stream(tasks: Iterable[DecodeTask]) -> Events:
+        with connected(actors, how.device) as cluster:
+            work = EncodeVideos(
+                config=config,
+                seed=run.train.seed,
+                device=how.device,
+                precision=how.precision or run.train.precision,
+                batch_clips=how.batch_clips,
+                workers=how.workers if how.workers >= 0 else cluster.decoders,
+                dtype=how.dtype,
+                threads=torch.get_num_threads(),
+            )
+            with closing(run_on_actors(cluster, work, tasks)) as events:
+                yield from events
+
+    return stream
 
 
 def _required(run: RunConfig) -> tuple[Path, Path, EncoderConfig]:
@@ -107,7 +137,7 @@ def _required(run: RunConfig) -> tuple[Path, Path, EncoderConfig]:
 
 
 def open_store(path: Path, spec: FeatureSpec) -> FeatureStore:
-    """Open a store for reading, made if it is not there; another must have been made the same way."""
+    """Open a store for writing, made if it is not there; another must have been made the same way."""
     if not path.exists():
         try:
             with building(path) as work:
@@ -115,8 +145,7 @@ def open_store(path: Path, spec: FeatureSpec) -> FeatureStore:
         except OSError:
             if not path.exists():  # another process was faster
                 raise
-    store = FeatureStore.open(path)
-    try:
+    with FeatureStore.open(path) as store:
         remarks = store.spec.require(
             spec,
             "this extraction",
@@ -129,144 +158,97 @@ def open_store(path: Path, spec: FeatureSpec) -> FeatureStore:
             raise StoreSpecError(
                 f"{path}: training ({store.run_id}) has refreshed its rows: extract into a store of its own"
             )
-    except StoreSpecError:
-        store.close()
-        raise
-    return store
+    _tell_of_spool(path / "extract")
+    try:
+        return FeatureStore.open(path, mode="r+")
+    except StoreLockedError as error:
+        raise StoreLockedError(
+            f"{error}; one process extracts into a store: share the videos among actors (--ray), or "
+            "by --part I/N into stores of their own"
+        ) from error
+
+
+def _tell_of_spool(folder: Path) -> None:
+    """Say what becomes of finished videos that versions before 0.2 kept beside the store for a moment."""
+    left = len(list(folder.glob("*.done")))
+    if left:
+        console.log.warning(
+            "%s: holds %d videos that an earlier version finished and did not put into the store; "
+            "they are extracted again. Nothing reads the folder any more: remove it",
+            folder,
+            left,
+        )
 
 
 class _Extraction:
-    """One process's run over the videos that the store lacks."""
+    """One run over the videos that the store lacks."""
 
     def __init__(
         self,
         data: DataConfig,
         how: ExtractOptions,
         store: FeatureStore,
-        crew: Crew,
         paths: Mapping[str, Path],
-        clips: ClipEncoder,
+        encoder: Encoder,
+        stream: Stream,
         report: ExtractReport,
     ) -> None:
-        self.data, self.how, self.store, self.crew, self.paths = data, how, store, crew, paths
-        self.clips, self.report = clips, report
-        self._hands: dict[str, Spool] = {}  # videos that this process has claimed
-        self._delivered_at = time.monotonic()
+        self.data, self.how, self.store, self.paths = data, how, store, paths
+        self.encoder, self.report = encoder, report
+        self._stream = stream
+        self._committed_at = time.monotonic()
 
     def run(self) -> None:
-        with self.crew.writing(wait_s=5.0) as writer:
-            deliver(writer, self.crew.folder)  # what an interrupted run had finished
-            todo = register(
-                self.data, self.how, writer, self.crew.first, self.paths, self.clips.encoder, self.report
-            )
+        todo = register(self.data, self.how, self.store, self.paths, self.encoder, self.report)
         started = time.monotonic()
         try:
-            self._encode(todo)
+            self._encode([record for record in todo if record.state == "reserved"])
         finally:
-            for spool in self._hands.values():
-                spool.discard()
-            self.crew.deliver()  # also when interrupted: what is finished is safe
+            self.store.commit()  # also when interrupted: what is finished is safe
         self.report.wall_s = time.monotonic() - started
-        self._close(todo)
 
     def _encode(self, todo: list[VideoRecord]) -> None:
         # long videos first: no worker is left alone with one at the end
         order = sorted(todo, key=lambda r: -(r.duration_s or 0.0))
-        open_ = {r.id: r for r in order if r.state == "reserved"}
-        total_s = sum(r.duration_s or 0.0 for r in open_.values())
-        with console.progress() as bar:
-            videos = bar.add_task("videos", total=len(open_))
-            minutes = bar.add_task("minutes of video", total=total_s / 60)
+        receivers: dict[str, Receiver] = {}
+        with console.progress() as bar, closing(self._stream(self._tasks(order, receivers))) as stream:
+            videos = bar.add_task("videos", total=len(todo))
+            minutes = bar.add_task("minutes of video", total=sum(r.duration_s or 0.0 for r in todo) / 60)
+            for event in stream:
+                if isinstance(event, EncodedClip):
+                    self._write(receivers[event.key], event)
+                    bar.advance(minutes, _clip_s(self.encoder, receivers[event.key].record) / 60)
+                elif isinstance(event, Finished):
+                    self._end(receivers.pop(event.key), event)
+                    bar.advance(videos)
+                self._commit_now_and_then()
 
-            def left_to_others(record: VideoRecord) -> None:
-                bar.advance(videos)
-                bar.advance(minutes, (record.duration_s or 0.0) / 60)
-
-            waiting = False
-            while open_:
-                with closing(self._stream(self._claim(open_, left_to_others))) as stream:
-                    for event in stream:
-                        spool = self._hands[event.key]
-                        if isinstance(event, EncodedClip):
-                            self._write(spool, event)
-                            bar.advance(minutes, _clip_s(self.clips.encoder, spool.record) / 60)
-                        elif isinstance(event, Finished):
-                            self._end(spool, event)
-                            bar.advance(videos)
-                            self._deliver_now_and_then()
-                if not open_:
-                    return
-                if not waiting:
-                    self.crew.deliver()
-                    console.log.info(
-                        "nothing left to take: waiting for %d videos that other processes have", len(open_)
-                    )
-                waiting = True
-                time.sleep(_POLL_S)
-
-    def _claim(
-        self, open_: dict[str, VideoRecord], left_to_others: Callable[[VideoRecord], None]
-    ) -> Iterator[DecodeTask]:
-        """Videos for the decoders, one by one as they ask.
-
-        Those that other processes have at the moment stay in ``open_``.
-        """
-        for record in list(open_.values()):
-            spool = self.crew.claim(record, self.store)
-            if spool is None:
-                continue
-            del open_[record.id]
-            if self.crew.is_done(record, self.store):
-                spool.discard()
-                left_to_others(record)
-                continue
-            self._hands[record.id] = spool
+    def _tasks(self, order: list[VideoRecord], receivers: dict[str, Receiver]) -> Iterator[DecodeTask]:
+        """Videos for the decoders, one by one as they ask."""
+        for record in order:
+            receivers[record.id] = Receiver(self.store, record, self.paths[record.id])
             yield DecodeTask(record.id, self.paths[record.id], self.data.reader, record.fps)
 
-    def _stream(self, tasks: Iterator[DecodeTask]) -> Generator[Begun | EncodedClip | Finished, None, None]:
-        return encode_stream(self.clips, tasks, self.how.num_workers)
+    def _write(self, receiver: Receiver, encoded: EncodedClip) -> None:
+        receiver.add(self.encoder.grid.first_row(encoded.clip), encoded.rows)
 
-    def _write(self, spool: Spool, encoded: EncodedClip) -> None:
-        spool.add(self.clips.encoder.grid.first_row(encoded.clip), encoded.rows)
-
-    def _end(self, spool: Spool, event: Finished) -> None:
-        record = spool.record
-        if event.error:
-            spool.error = event.error
-        elif event.num_frames != record.num_frames:
-            spool.error = (
-                f"{self.paths[record.id]}: has {event.num_frames} frames, "
-                f"{record.num_frames} when it was registered: remove it from the store and extract again"
-            )
-        spool.finish()
-        del self._hands[record.id]
-        if spool.error:
-            self._failed(record.id, spool.error)
+    def _end(self, receiver: Receiver, event: Finished) -> None:
+        record = receiver.record
+        reason = receiver.end(event)
+        if reason:
+            self.report.failed[record.id] = reason
+            console.log.warning("%s", reason)
             return
         self.report.done.append(record.id)
         self.report.num_rows += record.num_rows
         self.report.video_s += record.duration_s or 0.0
 
-    def _failed(self, video_id: str, reason: str) -> None:
-        self.report.failed[video_id] = reason
-        console.log.warning("%s", reason)
-
-    def _deliver_now_and_then(self) -> None:
-        if time.monotonic() - self._delivered_at >= self.how.commit_every_s:
-            self.crew.deliver()
-            self._delivered_at = time.monotonic()
-
-    def _close(self, todo: list[VideoRecord]) -> None:
-        """What became of the videos that other processes took."""
-        mine = set(self.report.done)
-        for record in todo:
-            now = self.store.video(record.id)
-            if now.state == "complete":
-                if record.id not in mine:
-                    self.report.others.append(record.id)
-            else:
-                reason = now.reason or f"video {record.id!r}: its rows got lost on their way: extract again"
-                self.report.failed.setdefault(record.id, reason)
+    def _commit_now_and_then(self) -> None:
+        """Also in the middle of videos: what the log holds stays small, however long they are."""
+        if time.monotonic() - self._committed_at >= self.how.commit_every_s:
+            with uninterrupted():
+                self.store.commit()
+            self._committed_at = time.monotonic()
 
 
 def _clip_s(encoder: Encoder, record: VideoRecord) -> float:

@@ -13,7 +13,6 @@ def show_report(report: ExtractReport, as_json: bool = False) -> None:
             {
                 "store": str(report.store),
                 "extracted": len(report.done),
-                "others": len(report.others),
                 "kept": len(report.kept),
                 "failed": report.failed,
                 "missing": report.missing,
@@ -26,9 +25,8 @@ def show_report(report: ExtractReport, as_json: bool = False) -> None:
         return
     if report.failed:
         console.print_table(report.failures(), title="failed videos")
-    others = f"{len(report.others)} by other processes, " if report.others else ""
     console.out.print(
-        f"{report.store}: {len(report.done)} videos extracted ({report.num_rows} rows), {others}"
+        f"{report.store}: {len(report.done)} videos extracted ({report.num_rows} rows), "
         f"{len(report.kept)} kept, {len(report.failed)} failed, {len(report.missing)} missing"
     )
     if report.done:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli import cli
-from featstore import FeatureStore, StoreSpecError
+from featstore import FeatureStore, StoreLockedError, StoreSpecError
 from pipelines.commands.extract import command
 from pipelines.config import RunConfig, parse_config, save_resolved
 from pipelines.data.videos import find_sources
@@ -22,6 +22,7 @@ from pipelines.extract.options import FLAGS, encoder_defaults, flags_config, par
 from pipelines.extract.register import share
 from tal.encoders import EncoderConfig, build_encoder, encode_video
 from tal.errors import ConfigError, VideoError
+from tests.pipelines.extract.stored import everything
 from tests.tal.video.video_corpus import Make, make_video
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -116,10 +117,10 @@ def test_killed_and_run_again_gives_the_same_bits(
         "from tests.pipelines.extract.test_extract import _how, _run\n"
         "from pipelines.extract import extract, run\n"
         "write = run._Extraction._write\n"
-        "def slow(self, spool, encoded):\n"
+        "def slow(self, receiver, encoded):\n"
         "    time.sleep(0.2)\n"
         "    print('row', flush=True)\n"
-        "    return write(self, spool, encoded)\n"
+        "    return write(self, receiver, encoded)\n"
         "run._Extraction._write = slow\n"
         "extract(_run(Path(sys.argv[1]), Path(sys.argv[2])), _how(commit_every_s=0.0))\n"
     )
@@ -135,12 +136,13 @@ def test_killed_and_run_again_gives_the_same_bits(
     with FeatureStore.open(store) as opened:
         survived = set(opened.video_ids)
     assert survived == {"video_0"}, "the finished video is safe, the begun one is not taken for complete"
+    with FeatureStore.open(store, "r+") as opened:
+        begun = [v for v in opened.ids("reserved") if (opened.ledger(v)["writes"] > 0).any()]
+    assert begun, "rows of a begun video are committed too"
     report = extract(_run(videos, store), _how())
     assert set(report.kept) == survived and set(report.done) == set(plain) - survived
-    again = _rows(store)
-    assert set(again) == set(plain)
-    for video_id, rows in plain.items():
-        np.testing.assert_array_equal(again[video_id], rows)
+    extract(_run(videos, tmp_path / "alone.zarr"), _how())
+    assert everything(store) == everything(tmp_path / "alone.zarr")
 
 
 def test_damaged_rows_are_repaired(plain: dict[str, np.ndarray], videos: Path, tmp_path: Path) -> None:
@@ -156,6 +158,23 @@ def test_damaged_rows_are_repaired(plain: dict[str, np.ndarray], videos: Path, t
     assert len(report.done) == 1
     for video_id, rows in _rows(path).items():
         np.testing.assert_array_equal(rows, plain[video_id])
+
+
+def test_a_second_process_is_told_how_to_share(
+    videos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = _run(videos, tmp_path / "s.zarr")
+    extract(run, _how())
+    with (
+        FeatureStore.open(run.data.store, "r+"),
+        pytest.raises(StoreLockedError, match=r"being written by process .* --part I/N"),
+    ):
+        extract(run, _how())
+    # versions before 0.2 kept finished videos in files beside the store until a process had its turn
+    (tmp_path / "s.zarr" / "extract").mkdir()
+    (tmp_path / "s.zarr" / "extract" / "0123.done").write_bytes(b"rows")
+    extract(run, _how())
+    assert "extract: holds 1 videos that an earlier version finished" in caplog.text
 
 
 def test_another_encoder_or_rate_is_refused(videos: Path, tmp_path: Path) -> None:
