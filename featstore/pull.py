@@ -57,6 +57,7 @@ def pull_store(
     path: str | Path,
     generation: int | None = None,
     progress: Callable[[int], None] = lambda rows: None,
+    near: str | Path | None = None,
 ) -> Pulled:
     """Bring a store to the generation that was pushed to a place, of which only what is not here is fetched.
 
@@ -70,6 +71,8 @@ def pull_store(
         Which one; None: the newest.
     progress
         Called with the number of rows done since it was last called.
+    near
+        Another store that is here, such as an earlier generation of this one: what both have is not fetched.
 
     Returns
     -------
@@ -112,6 +115,9 @@ def pull_store(
                     return Pulled(
                         here.commit.generation, here.commit.num_rows, len(manifest.pieces) + 1, 0, 0
                     )
+            elif near is not None:
+                beside = Snapshot(stack.enter_context(FeatureStore.open(near)))
+                here = beside if beside.spec == manifest.header.spec else None
             return _Pull(remote, manifest, path, here, progress).run()
 
 
@@ -151,7 +157,7 @@ class _Pull:
     def run(self) -> Pulled:
         manifest, commit = self._manifest, self._manifest.commit
         records, text = self._table()
-        with building(self._path, replacing=self._here is not None) as folder:
+        with building(self._path, replacing=self._path.exists()) as folder:
             store = ArrivingStore(folder, manifest.header, commit, records, text, self._remote.url)
             try:
                 for start, rows, ledger in self._pieces():

@@ -22,6 +22,8 @@ from featstore.files import FileOps, put_in_place, write_durably
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(::|://)")
 _TAKEN = ("file", "memory", "s3")
+_WEB = "https"  # files alone: a place for stores needs a listing
+_NOT_INSTALLED = "needs a package that is not installed: pip install 'longtal[remote]'"
 
 
 def is_url(text: str) -> bool:
@@ -53,6 +55,51 @@ def open_remote(url: str) -> Remote:
         example = "s3://bucket/features" if scheme == "s3" else "memory://features"
         raise StoreValueError(f"{url} names no place for a store: give one such as {example}")
     return Bucket(f"{scheme}://{'/'.join(parts)}")
+
+
+def read_url(url: str, most: int) -> bytes:
+    """The bytes of one file at a URL: those of `open_remote`, and https://.
+
+    Parameters
+    ----------
+    url
+        The file.
+    most
+        Bytes that are read at most.
+
+    Raises
+    ------
+    StoreValueError
+        A kind of URL that is not taken, or a file of more bytes.
+    StoreTransferError
+        It cannot be reached, is not there, or what reads such URLs is not installed.
+    """
+    match = _SCHEME.match(url)
+    scheme = match[1].lower() if match is not None and match[2] == "://" else ""
+    if scheme not in (*_TAKEN, _WEB):
+        known = ", ".join(f"{name}://" for name in (*_TAKEN, _WEB))
+        raise StoreValueError(f"{url}: files are read from paths and from URLs that begin with {known}")
+    with transfer_errors(url, "nothing was read; correct the URL, or run the same command again"):
+        try:
+            import fsspec
+
+            # What a server says of a file's size is not believed: it is read as it comes, and cut.
+            streamed = {"block_size": 0} if scheme == _WEB else {}
+            with fsspec.open(url, "rb", **streamed) as file:
+                data = _up_to(file, most + 1)
+        except ImportError as error:
+            raise StoreTransferError(f"{url} {_NOT_INSTALLED}") from error
+    if len(data) > most:
+        raise StoreValueError(f"{url} has more than {most >> 20} MiB, too much for such a file")
+    return data
+
+
+def _up_to(file: Any, most: int) -> bytes:
+    parts: list[bytes] = []
+    while most > 0 and (part := file.read(min(most, 1 << 20))):
+        parts.append(bytes(part))
+        most -= len(part)
+    return b"".join(parts)
 
 
 class Remote:
@@ -154,9 +201,7 @@ class Bucket(Remote):
             # Listings must be those of this moment: others push too.
             self._fs, self._root = fsspec.url_to_fs(url, use_listings_cache=False)
         except ImportError as error:
-            raise StoreTransferError(
-                f"{url} needs a package that is not installed: pip install 'longtal[remote]'"
-            ) from error
+            raise StoreTransferError(f"{url} {_NOT_INSTALLED}") from error
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root

@@ -40,7 +40,11 @@ class DataConfig(Config):
     annotations: str = Field("", description="ActivityNet JSON (or another form that `annotations` reads)")
     corrections: str = Field("", description="what a person corrected, laid over the annotations")
     videos: str = Field("", description="folder of videos; empty: stored features only")
-    store: str = Field("", description="feature store made by `extract` or `store import`")
+    store: str = Field(
+        "", description="feature store made by `extract` or `store import`, or a URL that one was pushed to"
+    )
+    store_place: str = Field("", description="where the store was fetched from; a run writes it down")
+    store_generation: int = Field(0, ge=0, description="generation to fetch; 0: the newest")
     protocol: str = Field(
         "generic", description="benchmark (as in `evaluate --protocol`) that says which subsets are which"
     )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from pipelines.commands.options import FileOrUrl
+
 _FILE = click.Path(path_type=Path)
 
 
@@ -44,7 +46,7 @@ def formats(as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("paths", nargs=-1, required=True, type=_FILE)
+@click.argument("paths", nargs=-1, required=True, type=FileOrUrl())
 @click.option("--out", required=True, type=_FILE, help="File to write; for THUMOS14's text files a folder.")
 @click.option("--from", "source", default="auto", show_default=True, help="Format of the files read.")
 @click.option(
@@ -157,7 +159,7 @@ def convert(
 
 
 @command.command()
-@click.argument("paths", nargs=-1, required=True, type=_FILE)
+@click.argument("paths", nargs=-1, required=True, type=FileOrUrl())
 @click.option("--from", "source", default="auto", show_default=True, help="Format of the files.")
 @_frame_rate
 @click.option("--json", "as_json", is_flag=True, help="Print the description as JSON.")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from pipelines.commands.options import reader_option
+from pipelines.commands.options import FileOrUrl, reader_option
 
 _PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--annotations", type=_PATH, help="Annotations, in any supported format.")
+@click.option("--annotations", type=FileOrUrl(), help="Annotations, in any supported format.")
 @click.option("--videos", type=_PATH, help="Folder of video files.")
 @click.option("--store", type=_PATH, help="Feature store of these videos.")
 @click.option(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.commands.options import FileOrUrl
+
 if TYPE_CHECKING:
     from pipelines.evaluate.run import EvaluateOptions
 
@@ -14,7 +16,7 @@ _FILE = click.Path(path_type=Path)
 
 
 @click.command()
-@click.option("--annotations", required=True, type=_FILE, help="Ground truth, in any supported format.")
+@click.option("--annotations", required=True, type=FileOrUrl(), help="Ground truth, in any supported format.")
 @click.option(
     "--predictions",
     "-p",

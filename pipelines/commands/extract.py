@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from pipelines.commands.options import chosen_actors, ray_options, reader_option
+from pipelines.commands.options import FileOrUrl, chosen_actors, ray_options, reader_option
 from tal.shared.defaults import PRECISIONS, PrecisionName
 
 _PATH = click.Path(path_type=Path)
@@ -15,7 +15,7 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.option("--videos", type=_PATH, help="Folder of video files.")
-@click.option("--annotations", type=_PATH, help="Only videos that this file names.")
+@click.option("--annotations", type=FileOrUrl(), help="Only videos that this file names.")
 @click.option("--subset", help="Only videos of this subset of the annotations.")
 @click.option("--store", type=_PATH, help="Feature store to make, or to go on with.")
 @click.option(

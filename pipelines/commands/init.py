@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.commands.options import reader_option
+from pipelines.commands.options import FileOrUrl, reader_option
 from tal.shared.defaults import DEFAULT_ENCODER, ReaderName
 
 _PATH = click.Path(path_type=Path)
@@ -14,7 +14,9 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.option("--videos", type=_PATH, required=True, help="Folder of the video files.")
-@click.option("--annotations", type=_PATH, required=True, help="Annotation file, in any supported format.")
+@click.option(
+    "--annotations", type=FileOrUrl(), required=True, help="Annotation file, in any supported format."
+)
 @click.option("--out", type=_PATH, required=True, metavar="PROJECT", help="Folder to make.")
 @click.option(
     "--encoder",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,20 @@ from tal.shared.defaults import READERS
 if TYPE_CHECKING:
     from pipelines.actors import Actors
     from pipelines.report.loopback import LoopbackServer
+
+
+class FileOrUrl(click.Path):
+    """A file, given by its path or by a URL; what a URL names is fetched, and its path here taken."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and "://" in value:
+            from pipelines.shared.fetched import file_here
+
+            return file_here(value)
+        return super().convert(value, param, ctx)
 
 
 port_option = click.option(

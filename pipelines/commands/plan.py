@@ -56,11 +56,12 @@ def command(
     from pipelines.shared import console
     from pipelines.shared.config_paths import portable, with_portable_paths
     from pipelines.shared.files import require_new, write_text
+    from pipelines.store.cached import with_store_here
 
     budget = parse_bytes(memory)
     if write is not None:
         require_new([write], overwrite)
-    config = load_config(source, [*sets, *([f"train.device={device}"] if device else [])])
+    config = with_store_here(load_config(source, [*sets, *([f"train.device={device}"] if device else [])]))
     chosen = plan(config, budget, steps)
     if write is not None:
         head = f"# Chosen by `longtal plan --memory {memory}`.\n"

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
+from pipelines.commands.options import FileOrUrl
+
 
 @click.command(short_help="Draw the timeline of a video: ground truth and predictions.")
 @click.option(
     "--predictions", type=click.Path(path_type=Path), required=True, help="Predictions, JSON or CSV."
 )
-@click.option(
-    "--annotations", type=click.Path(path_type=Path), help="Ground truth to draw above and compare with."
-)
+@click.option("--annotations", type=FileOrUrl(), help="Ground truth to draw above and compare with.")
 @click.option("--video", "video_id", help="Id of the video; not needed where there is only one.")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Picture to write (.png, .svg, .pdf)."

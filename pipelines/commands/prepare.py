@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipelines.commands.options import reader_option
+from pipelines.commands.options import FileOrUrl, reader_option
 
 _PATH = click.Path(path_type=Path)
 
@@ -14,7 +14,7 @@ _PATH = click.Path(path_type=Path)
 @click.command()
 @click.option("--videos", type=_PATH, required=True, help="Folder of video files.")
 @click.option("--out", type=_PATH, required=True, help="Folder for the new files, ID.mp4 each.")
-@click.option("--annotations", type=_PATH, help="Only videos that this file names.")
+@click.option("--annotations", type=FileOrUrl(), help="Only videos that this file names.")
 @click.option("--subset", help="Only videos of this subset of the annotations.")
 @click.option("--fps", type=float, default=5.0, show_default=True, help="Frames a second of the run.")
 @click.option(

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands.options import max_per_video_option, open_option, port_option, run_server
+from pipelines.commands.options import (
+    FileOrUrl,
+    max_per_video_option,
+    open_option,
+    port_option,
+    run_server,
+)
 
 if TYPE_CHECKING:
     from pipelines.report import Report
@@ -19,7 +25,7 @@ _PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--annotations", type=_PATH, help="Ground truth to compare with; a run's own by default.")
+@click.option("--annotations", type=FileOrUrl(), help="Ground truth to compare with; a run's own by default.")
 @click.option("--subset", help="Subset of the annotations, such as validation.")
 @click.option("--videos", type=_PATH, help="Folder of the video files; a run's own by default.")
 @click.option("--tiou", help="tIoU thresholds of the mAP, start:stop:step or a list; default: 0.3:0.7:0.1.")

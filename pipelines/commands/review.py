@@ -7,7 +7,13 @@ from pathlib import Path
 
 import click
 
-from pipelines.commands.options import max_per_video_option, open_option, port_option, run_server
+from pipelines.commands.options import (
+    FileOrUrl,
+    max_per_video_option,
+    open_option,
+    port_option,
+    run_server,
+)
 
 _PATH = click.Path(path_type=Path)
 _ALL = 10**9
@@ -18,7 +24,9 @@ _QUEUE = 20
 @click.command()
 @click.argument("source", type=_PATH, required=False)
 @click.option("--videos", type=_PATH, help="Folder of the video files; a run's own by default.")
-@click.option("--annotations", type=_PATH, help="Actions that are known; each video begins with its own.")
+@click.option(
+    "--annotations", type=FileOrUrl(), help="Actions that are known; each video begins with its own."
+)
 @click.option("--subset", help="Subset of the annotations, such as validation.")
 @click.option("--labels", help="Classes, separated by commas, beside those of SOURCE and the annotations.")
 @click.option(

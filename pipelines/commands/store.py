@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines.commands.options import FileOrUrl
 from pipelines.commands.store_travel import TRAVEL
 
 if TYPE_CHECKING:
@@ -220,9 +221,9 @@ def split(
 @command.command(name="import")
 @click.option(
     "--features",
-    type=_PATH,
     required=True,
-    help="Folder of feature files: ID.npy, ID.npz or ID.pt.",
+    metavar="PATH|URL",
+    help="Folder of feature files: ID.npy, ID.npz or ID.pt. Those of a URL are fetched first.",
 )
 @click.option("--store", type=_PATH, required=True, help="Store to make.")
 @click.option(
@@ -239,7 +240,7 @@ def split(
     default=0.0,
     help="Frames a second that the features were made at; default: each video's, from --annotations.",
 )
-@click.option("--annotations", type=_PATH, help="Annotation file with the videos' fps and duration.")
+@click.option("--annotations", type=FileOrUrl(), help="Annotation file with the videos' fps and duration.")
 @click.option(
     "--encoder", default="imported", show_default=True, help="Name of the network that made the features."
 )
@@ -259,7 +260,7 @@ def split(
 @click.option("--skip-bad", is_flag=True, help="List files that cannot be imported, instead of stopping.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def import_command(
-    features: Path,
+    features: str,
     store: Path,
     layout: Layout,
     stride: int,
@@ -280,17 +281,20 @@ def import_command(
     \b
     Example:
       longtal store import --features i3d/ --store i3d.zarr --layout tc --fps 30 --stride 4 --window 16
+      longtal store import --features s3://bucket/i3d --store i3d.zarr --layout tc --fps 30 --stride 4
 
     --rows N resamples every video linearly to N rows, each standing for its share of the video (ActionFormer
     on ActivityNet-1.3 has 192); the rows must lie side by side (--window equal to --stride, or not given).
     """
     from pipelines.shared import console
     from pipelines.store.features import ImportOptions, import_features
+    from pipelines.store.fetched_features import features_here
     from pipelines.store.run import annotated_videos
 
     options = ImportOptions(layout, fps, stride, window, encoder, dtype, key, prefix, suffix, rows)
     videos = annotated_videos(annotations) if annotations else None
-    report = import_features(features, store, options, videos, skip_bad)
+    with features_here(features, store) as folder:
+        report = import_features(folder, store, options, videos, skip_bad)
     if as_json:
         console.print_json(report)
     else:

@@ -21,7 +21,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--level",
     type=click.IntRange(1, 9),
-    default=5,
+    default=1,
     show_default=True,
     help="Effort of the compression: 1 is fast, 9 small.",
 )

@@ -16,6 +16,7 @@ from pipelines.data.review_as_annotations import (
     unknown_of_review,
     without_unseen,
 )
+from pipelines.shared.fetched import file_here
 from tal.annotations import AnnotationSet, VideoAnnotation, read_annotations
 from tal.annotations.corrections import Corrections, read_corrections
 from tal.annotations.read import merge
@@ -175,7 +176,7 @@ def _read_files(data: DataConfig) -> tuple[AnnotationSet, list[str], Corrections
     """The annotations as their files have them, and what a review's own file says beside."""
     if not data.annotations:
         raise ConfigError("data.annotations is empty: give the annotation file, --set data.annotations=FILE")
-    path = Path(data.annotations)
+    path = file_here(data.annotations)
     whole = read_annotations(path, target=data.target)
     if whole.format in _FILE_A_SUBSET:
         return *_with_other_file(whole, path, data, get_protocol(data.protocol)), None

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from featstore import FeatureSpec, FeatureStore, StoreLockedError, StoreSpecError, VideoRecord
+from featstore.remote import is_url
 from featstore.transfer import building
 from pipelines.actors.cluster import connected, require_ray
 from pipelines.actors.loop import run_on_actors
@@ -131,6 +132,10 @@ def _required(run: RunConfig) -> tuple[Path, Path, EncoderConfig]:
     for name in ("videos", "store"):
         if not getattr(run.data, name):
             raise ConfigError(f"data.{name} is empty: name it, --{name} PATH or --set data.{name}=PATH")
+    if is_url(run.data.store):
+        raise ConfigError(
+            f"{run.data.store}: extraction writes to a path; `longtal store push` brings it there"
+        )
     if run.encoder is None:
         raise ConfigError("there is no `encoder` section to look at videos with")
     return Path(run.data.videos), Path(run.data.store), run.encoder

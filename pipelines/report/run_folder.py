@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featstore.documents import read_json
+from pipelines.shared.fetched import file_here, is_url
 from pipelines.shared.run_folder import located, parse_records, record_kind, validation_predictions
 from tal.annotations import VIDEO_SUFFIXES
 from tal.errors import ConfigError, LongtalError
@@ -90,6 +91,12 @@ def read_run(folder: Path) -> RunFolder | None:
 
     annotations, videos = path("annotations"), path("videos")
     lost = {}
+    if is_url(named := str(data.get("annotations") or "")):
+        try:
+            annotations = file_here(named)
+        except LongtalError as error:
+            lost["annotations"] = f"No ground truth: {error}"
+            annotations = None
     if annotations is not None and not os.path.isfile(annotations):
         lost["annotations"] = f"No ground truth: {annotations} is not there; give --annotations FILE"
     if videos is not None and not os.path.isdir(videos):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from featstore.remote import is_url
 from pipelines.shared.console import log
 
 # keys that hold a path, or may
@@ -118,6 +119,6 @@ def _each_path(tree: Mapping[str, Any], change: Callable[[str, str], str]) -> di
 
 
 def _is_path(key: str, value: object) -> bool:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or is_url(value):
         return False
     return key != "encoder.weights" or "/" in value or value.lower().endswith(_WEIGHT_SUFFIXES)

@@ -130,8 +130,7 @@ def import_features(
     from featstore.transfer import building
 
     files, left = find_files(folder, options.prefix, options.suffix)
-    if store_path.exists():
-        raise StoreExistsError(f"{store_path} exists already: choose another path, or remove it first")
+    require_no_store(store_path)
     facts = videos or {}
     matches = match_ids((video_id for video_id, _ in files), facts)
     if matches.unclear and not options.fps:
@@ -175,6 +174,12 @@ def import_features(
         "annotated_without_file": sorted(set(facts) - set(matches.pairs.values())),
         "notes": notes,
     }
+
+
+def require_no_store(path: Path) -> None:
+    """StoreExistsError where something stands that is to be made."""
+    if path.exists():
+        raise StoreExistsError(f"{path} exists already: choose another path, or remove it first")
 
 
 @dataclass(frozen=True)

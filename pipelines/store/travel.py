@@ -14,10 +14,10 @@ from pipelines.store.run import human_bytes
 
 
 @contextmanager
-def rows_done(what: str) -> Iterator[Callable[[int], None]]:
+def rows_done(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
     """A bar of rows; what it gives is called with the number of rows done since it was last called."""
     with console.progress("rows") as bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(what, total=total)
         yield lambda rows: bar.advance(task, rows)
 
 
@@ -40,12 +40,12 @@ def pack(store: Path, url: str, round_bits: int | None, level: int) -> dict[str,
     }
 
 
-def unpack(url: str, store: Path) -> dict[str, Any]:
+def unpack(url: str, store: Path, num_rows: int | None = None) -> dict[str, Any]:
     """Unpack a store; what it took, JSON-ready."""
     from featstore import FeatureStore, unpack_store
 
     begun = time.perf_counter()
-    with rows_done(f"unpacking {url}") as progress:
+    with rows_done(f"unpacking {url}", num_rows) as progress:
         commit = unpack_store(url, store, progress)
     seconds = time.perf_counter() - begun
     with FeatureStore.open(store) as opened:
@@ -70,13 +70,19 @@ def push(store: Path, url: str) -> dict[str, Any]:
     return {"url": url, **asdict(pushed), "seconds": time.perf_counter() - begun}
 
 
-def pull(url: str, store: Path, generation: int | None = None) -> dict[str, Any]:
-    """Pull a store; what was fetched, JSON-ready."""
+def pull(
+    url: str,
+    store: Path,
+    generation: int | None = None,
+    near: Path | None = None,
+    num_rows: int | None = None,
+) -> dict[str, Any]:
+    """Pull a store; what was fetched, JSON-ready. ``near``: see `pull_store`; ``num_rows``: for the bar."""
     from featstore import pull_store
 
     begun = time.perf_counter()
-    with rows_done(f"pulling {url}") as progress:
-        pulled = pull_store(url, store, generation, progress)
+    with rows_done(f"pulling {url}", num_rows) as progress:
+        pulled = pull_store(url, store, generation, progress, near)
     return {"store": str(store), **asdict(pulled), "seconds": time.perf_counter() - begun}
 
 

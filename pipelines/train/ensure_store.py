@@ -50,6 +50,8 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
     store = Path(config.data.store)
     if not _uses_rows(config) or any((out / "checkpoints").glob("*")):
         return None
+    if config.data.store_place:
+        return _of_a_place(config)
     what = "does not exist yet"
     annotations = None
     if _is_full(store):
@@ -90,6 +92,19 @@ def ensure_store(config: RunConfig, source: str, sets: Sequence[str], out: Path)
         report.wall_s,
     )
     return with_rows(ready, config, out)
+
+
+def _of_a_place(config: RunConfig) -> Ready | None:
+    """For a store that was fetched: what it lacks cannot be extracted into it."""
+    place, instead = config.data.store_place, "pull it to a path of its own, extract into that, and push it"
+    if not _is_full(Path(config.data.store)):
+        raise ConfigError(f"the store at {place} was interrupted before it was full: {instead}")
+    if not config.data.corrections:
+        return None
+    annotations = read_run_annotations(config.data, config.learns_one_class)
+    if lacking := _lacking(config, annotations):
+        raise ConfigError(f"the store at {place} lacks corrected videos ({shortened(lacking)}): {instead}")
+    return Ready(annotations, None, None)
 
 
 def _lacking(config: RunConfig, annotations: RunAnnotations) -> list[str]:

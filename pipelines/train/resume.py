@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from featstore.remote import is_url
 from pipelines.config import AUTO, RunConfig
 from pipelines.data.run_annotations import RunAnnotations
 from pipelines.shared.config_paths import PATH_KEYS, same_path
@@ -16,6 +17,8 @@ from tal.errors import ConfigError
 # Where things are (their content is checked by digests), and what no step of training depends on.
 CHANGEABLE = (
     *PATH_KEYS,
+    "data.store_place",
+    "data.store_generation",
     "train.workers",
     "train.device",
     "train.log_every",
@@ -88,6 +91,6 @@ def _alike(key: str, saved: object, given: object) -> bool:
         return given == AUTO
     if key == "encoder.settings":
         return given is None
-    if not (key in PATH_KEYS and isinstance(saved, str) and isinstance(given, str)):
+    if not (key in PATH_KEYS and isinstance(saved, str) and isinstance(given, str)) or is_url(given):
         return False
     return bool(saved) == bool(given) and same_path(Path(saved), Path(given))

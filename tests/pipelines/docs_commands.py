@@ -112,6 +112,8 @@ MEANS = [
     ("unpack s3://bucket/gym", "unpack packed.zarr"),
     ("push features.zarr s3://bucket/gym-store", "push features.zarr OUT"),
     ("pull s3://bucket/gym-store", "pull pushed.zarr"),
+    ("--store s3://bucket/gym-store", "--store pushed.zarr"),
+    ("--features s3://bucket/i3d --store i3d.zarr", "--features hapt/features --store OUT"),
     ("RUN/memory.zarr", "runs/gym/memory.zarr"),
     ("--nproc-per-node 4", "--nproc-per-node 2"),
     ("--nproc-per-node 8", "--nproc-per-node 2"),

@@ -31,7 +31,11 @@ UNSET = {
     },
     "reference tensors are compared with it": {"AFSDConfig.release"},
     "AdaTAD lets no stage of the trunk learn": {"AdapterConfig.learning_stages"},
-    "a run writes it into its own configuration": {"EncoderConfig.settings"},
+    "a run writes it into its own configuration": {
+        "DataConfig.store_generation",
+        "DataConfig.store_place",
+        "EncoderConfig.settings",
+    },
     "converters of released checkpoints set them": {
         "ActionFormerConfig.relative_position",
         "InferenceConfig.resize_rows",

@@ -97,6 +97,7 @@ def here(world, tmp_path, monkeypatch):
         if "--resume" in words:  # the run is written to
             shutil.copytree(world / "runs" / "gym", tmp_path / made.pop())
         (tmp_path / "cli.py").symlink_to(ROOT / "cli.py")
+        monkeypatch.setenv("LONGTAL_CACHE", str(tmp_path / "cache"))
         monkeypatch.chdir(tmp_path)
         return tmp_path
 
