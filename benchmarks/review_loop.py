@@ -25,7 +25,8 @@ from typing import Any
 
 from benchmarks.study.matrix import trained_for
 from pipelines.config import load_config, save_resolved
-from pipelines.demo.run import PRESET, DemoOptions
+from pipelines.demo.options import DemoOptions
+from pipelines.demo.run import PRESET
 from pipelines.demo.synth import synthesize
 from pipelines.shared.console import log
 from pipelines.shared.files import write_text

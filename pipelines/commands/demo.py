@@ -14,7 +14,7 @@ import click
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of videos and training."
 )
-@click.option("--videos", type=click.IntRange(4), help="Number of videos.  [default: 96]")
+@click.option("--videos", type=click.IntRange(4), help="Number of videos.  [default: 88]")
 @click.option("--seconds", type=click.FloatRange(8), help="Mean length of a video.  [default: 24]")
 @click.option("--set", "sets", metavar="A.B=C", multiple=True, help="Change a value of the preset `demo`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -30,7 +30,8 @@ def command(
     Example:
       longtal demo --out demo
     """
-    from pipelines.demo.run import DemoOptions, run_demo
+    from pipelines.demo.options import DemoOptions
+    from pipelines.demo.run import run_demo
     from pipelines.shared import console
 
     usual = DemoOptions()

@@ -1,9 +1,10 @@
 """The demo: synthetic videos, then every stage of a user's work, with the same pipelines.
 
-OUT/ data/ (videos, annotations) · features.zarr (the extraction) · run/ (training, its memory, the model) ·
-test/ (detections of the held-out videos) · new/ (a video of a new person, and its detections) ·
-annotations.json, predictions.json, evaluation.json · staleness_before.csv, staleness_after.csv ·
-timeline.png · summary.json. Called again it goes on where it stopped and reuses finished stages.
+OUT/ data/ (videos, annotations) · features.zarr (the extraction) · frozen/ (a run on rows at rest) ·
+run/ (training through the memory, its rows, the model) · test/, frozen_test/ (detections of the held-out
+videos) · new/ (a video of a new person, and its detections) · annotations.json, predictions.json,
+evaluation.json · staleness_before.csv, staleness_after.csv · timeline.png · report.html · summary.json.
+Called again it goes on where it stopped and reuses finished stages.
 """
 
 from __future__ import annotations
@@ -15,68 +16,29 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from featstore.documents import read_json
-from pipelines.demo.synth import SynthConfig, shuffle_labels, synthesize
+from pipelines.demo import show
+from pipelines.demo.options import DemoOptions
+from pipelines.demo.synth import shuffle_labels, synthesize
 from pipelines.shared import console
 from pipelines.shared.files import OutputExistsError, write_text
 from tal.annotations import read_annotations, write_annotations
 from tal.metrics.protocols import DEFAULT_TIOU
 
 if TYPE_CHECKING:
+    from featstore import FeatureStore
     from pipelines.config import RunConfig
+    from pipelines.predict.run import PredictReport
     from tal.inference.detector import Detector
 
 PRESET = "demo"
-# The new video's seed lies far from the data set's: another person, another room.
-_NEW_SEED = 1_000_003
-_MOST_FALSE = 8
 
 
-@dataclass(frozen=True)
-class DemoOptions:
-    """Settings that decide a demo's result. ``sets`` change the preset: ``("train.epochs=2",)``.
-
-    ``shuffled_labels`` is a control, in which the labels of the training segments are permuted: mAP must
-    fall to chance.
-    """
-
-    seed: int = 0
-    videos: int = 96
-    test_share: float = 0.4  # many held-out segments, so that chance is low and mAP is steady
-    seconds: float = 24.0
-    videos_per_person: int = 1
-    size: int = 128
-    fps: float = 15.0
-    new_seconds: float = 30.0
-    sets: tuple[str, ...] = ()
-    shuffled_labels: bool = False
-
-    @property
-    def data(self) -> SynthConfig:
-        return SynthConfig(
-            videos=self.videos,
-            seconds=self.seconds,
-            size=self.size,
-            fps=self.fps,
-            seed=self.seed,
-            videos_per_person=self.videos_per_person,
-            test_share=self.test_share,
-        )
-
-    @property
-    def new(self) -> SynthConfig:
-        return self.data.model_copy(
-            update={"videos": 1, "seconds": self.new_seconds, "seed": self.seed + _NEW_SEED}
-        )
-
-
-def run_demo(out: str | Path, options: DemoOptions = DemoOptions()) -> dict[str, Any]:
+def run_demo(out: str | Path, options: DemoOptions | None = None) -> dict[str, Any]:
     """Run the stages that are not finished yet; returns the summary, which ``out/summary.json`` holds too.
 
     Raises
@@ -84,7 +46,7 @@ def run_demo(out: str | Path, options: DemoOptions = DemoOptions()) -> dict[str,
     OutputExistsError
         ``out`` holds a demo made with other options, or something else.
     """
-    return _Demo(Path(out), options).run()
+    return _Demo(Path(out), options or DemoOptions()).run()
 
 
 class _Demo:
@@ -101,23 +63,24 @@ class _Demo:
         self._claim()
 
     def run(self) -> dict[str, Any]:
-        stages: tuple[tuple[str, str, Callable[[], dict[str, Any]], Callable[[], bool]], ...] = (
-            ("synth", "Make videos of people doing things", self.synth, self._has("annotations.json")),
-            ("extract", "Encode them into the store", self.extract, self._has("features.zarr")),
-            ("train", "Train end to end through the memory", self.train, self._has("run/model")),
-            ("evaluate", "Measure on people never seen", self.evaluate, self._has("evaluation.json")),
-            ("predict", "Look at a new video", self.predict, self._has("timeline.png")),
-        )  # fmt: skip
-        for number, (name, title, work, stands) in enumerate(stages, 1):
-            console.out.rule(f"{number} of {len(stages)} · {title}", style="dim")
-            if name in self.state["done"] and stands():
-                self.reused.append(name)
-                console.out.print(f"finished already ({self.state['seconds'][name]:.0f} s): reused")
-            else:
-                with self._timed(name):
-                    self.state["done"][name] = work()
-                self._save()
-            self._show(name)
+        stages: tuple[tuple[str, Callable[[], dict[str, Any]], str], ...] = (
+            ("synth", self.synth, "annotations.json"),
+            ("extract", self.extract, "features.zarr"),
+            ("frozen", self.frozen, "frozen/model"),
+            ("train", self.train, "run/model"),
+            ("evaluate", self.evaluate, "evaluation.json"),
+            ("predict", self.predict, "report.html"),
+        )
+        with console.brief():
+            for number, (name, work, leaves) in enumerate(stages, 1):
+                stands = name in self.state["done"] and (self.out / leaves).exists()
+                if stands:
+                    self.reused.append(name)
+                else:
+                    with self._timed(name):
+                        self.state["done"][name] = work()
+                    self._save()
+                show.stage(number, len(stages), name, self.state, reused=stands)
         return self._finish()
 
     # -- stages --
@@ -140,58 +103,36 @@ class _Demo:
         from pipelines.extract import extract
 
         report = extract(self.config())
-        self._write_staleness("features.zarr", "staleness_before.csv")
-        return {"videos": len(report.done) + len(report.kept), "failed": report.failed}
+        rows = self._write_staleness("features.zarr", "staleness_before.csv")["rows"]
+        return {"videos": len(report.done) + len(report.kept), "failed": report.failed, "rows": rows}
+
+    def frozen(self) -> dict[str, Any]:
+        """The same localizer on rows that never change: what the memory is to be compared with."""
+        from featstore import FeatureStore
+
+        steps = self._learn("frozen", self.config("memory.ratio=0"))["steps"]
+        with FeatureStore.open(self.out / "features.zarr") as store:
+            return {"steps": steps, **self._measure("frozen", "frozen_test", store)}
 
     def train(self) -> dict[str, Any]:
-        from pipelines.train import train
-
-        result = train(self.config(), self.out / "run", resume=True, command=sys.argv)
-        memory = self._write_staleness("run/memory.zarr", "staleness_after.csv")
-        return {
-            "steps": result.step,
-            "parameters": result.num_parameters,
-            "validation_mAP": result.best,
-            **memory,
-        }
+        return self._learn("run", self.config()) | self._write_staleness(
+            "run/memory.zarr", "staleness_after.csv"
+        )
 
     def evaluate(self) -> dict[str, Any]:
-        from pipelines.data.videos import pair_with_files
-        from pipelines.evaluate.run import EvaluateOptions, evaluate_files, write_json
-        from pipelines.predict.run import predict
-
-        truth = read_annotations(self.out / "annotations.json").subset("test")
-        videos = pair_with_files(self.out / "data" / "videos", truth).by_annotation
-        report = predict_with_progress(self.detector(), videos, self.out / "test", predict)
+        measured = self._measure("run", "test")
         shutil.copyfile(self.out / "test" / "predictions.json", self.out / "predictions.json")
-        evaluated = evaluate_files(
-            EvaluateOptions(
-                annotations=self.out / "annotations.json",
-                predictions=(self.out / "predictions.json",),
-                subset="test",
-                tiou=DEFAULT_TIOU,
-                thresholds_file=self.out / "run" / "model" / "thresholds.json",
-            )
-        )
-        write_json(evaluated, self.out / "evaluation.json")
-        result = evaluated.report
-        return {
-            "mAP": dict(zip((f"{t:g}" for t in result["tiou"]), result["mAP"], strict=True)),
-            "average_mAP": result["average_mAP"],
-            "videos": len(videos),
-            "instances": truth.num_instances,
-            "failed": report.failed,
-        }
+        shutil.copyfile(self.out / "test" / "evaluation.json", self.out / "evaluation.json")
+        return measured
 
     def predict(self) -> dict[str, Any]:
         from pipelines.plot.run import write_timeline
-        from pipelines.predict.run import predict
         from tal.metrics.judge import judge
 
         truth = read_annotations(self.out / "new" / "data" / "annotations.json")
         ((name, annotation),) = truth.videos.items()
         path = self.out / "new" / "data" / "videos" / f"{name}.mp4"
-        report = predict_with_progress(self.detector(), {name: path}, self.out / "new" / "found", predict)
+        report = predict_with_progress(self.detector(), {name: path}, self.out / "new" / "found")
         confident = report.confident
         write_timeline(
             self.out / "timeline.png",
@@ -201,6 +142,7 @@ class _Demo:
             title=f"a new video ({path.name}): ground truth and detections",
             overwrite=True,
         )
+        self._write_report()
         rows = [
             {
                 "found": str(d["label"]),
@@ -221,7 +163,7 @@ class _Demo:
 
     # -- shared by the stages --
 
-    def config(self) -> RunConfig:
+    def config(self, *sets: str) -> RunConfig:
         """The preset, on this demo's files."""
         from pipelines.config import load_config
 
@@ -233,8 +175,56 @@ class _Demo:
                 f"data.store={self.out / 'features.zarr'}",
                 f"train.seed={self.options.seed}",
                 *self.options.sets,
+                *sets,
             ],
         )
+
+    def _learn(self, name: str, config: RunConfig) -> dict[str, Any]:
+        from pipelines.train import train
+
+        with console.progress("steps") as bar:
+            task = bar.add_task("learning", total=None)
+
+            def tell(done: int, total: int, loss: float) -> None:
+                bar.update(task, description=f"loss {loss:.2f}", completed=done, total=total)
+
+            result = train(config, self.out / name, resume=True, command=sys.argv, on_step=tell)
+        return {"steps": result.step, "parameters": result.num_parameters, "validation_mAP": result.best}
+
+    def _measure(self, run: str, into: str, store: FeatureStore | None = None) -> dict[str, Any]:
+        """mAP on the people of `test`, from their videos or from stored rows."""
+        from pipelines.data.videos import pair_with_files
+        from pipelines.evaluate.run import EvaluateOptions, evaluate_files, write_json
+        from tal.inference.detector import Detector
+
+        truth = read_annotations(self.out / "annotations.json").subset("test")
+        videos = pair_with_files(self.out / "data" / "videos", truth).by_annotation
+        failed = predict_with_progress(
+            Detector.load(self.out / run), videos, self.out / into, store=store
+        ).failed
+        evaluated = evaluate_files(
+            EvaluateOptions(
+                annotations=self.out / "annotations.json",
+                predictions=(self.out / into / "predictions.json",),
+                subset="test",
+                tiou=DEFAULT_TIOU,
+                thresholds_file=self.out / run / "model" / "thresholds.json",
+            )
+        )
+        write_json(evaluated, self.out / into / "evaluation.json")
+        result = evaluated.report
+        return {
+            "mAP": dict(zip((f"{t:g}" for t in result["tiou"]), result["mAP"], strict=True)),
+            "average_mAP": result["average_mAP"],
+            "videos": len(videos),
+            "instances": truth.num_instances,
+            "failed": failed,
+        }
+
+    def _write_report(self) -> None:
+        from pipelines.report import collect, write_report
+
+        write_report(collect(self.out / "run"), self.out / "report.html", overwrite=True)
 
     def detector(self) -> Detector:
         from tal.inference.detector import Detector
@@ -258,9 +248,6 @@ class _Demo:
             "age_mean": float(by_row["age"].mean()),
             "store_generation": int(generation),
         }
-
-    def _has(self, name: str) -> Callable[[], bool]:
-        return lambda: (self.out / name).exists()
 
     @contextmanager
     def _timed(self, name: str) -> Iterator[None]:
@@ -289,93 +276,24 @@ class _Demo:
     def _save(self) -> None:
         write_text(self.out / "demo.json", json.dumps(self.state, indent=1), overwrite=True)
 
-    # -- output --
-
-    def _show(self, name: str) -> None:
-        done = self.state["done"][name]
-        match name:
-            case "synth":
-                split = ", ".join(f"{k} {n}" for k, n in done["videos"].items())
-                console.out.print(
-                    f"{done['video_s'] / 60:.0f} minutes of video with {done['segments']} labelled segments; "
-                    f"videos: {split}; no person is in two subsets"
-                )
-            case "extract":
-                self._show_staleness("before training", "staleness_before.csv")
-            case "train":
-                self._show_staleness("after training", "staleness_after.csv")
-                console.out.print(
-                    f"{done['rows_refreshed']} of {done['rows']} rows were encoded anew, "
-                    f"{done['row_writes']} times in all; "
-                    f"the store stands at generation {done['store_generation']}"
-                )
-            case "evaluate":
-                values = {f"mAP@{t}": v for t, v in done["mAP"].items()}
-                table = pd.DataFrame([values | {"average": done["average_mAP"]}])
-                title = f"{done['videos']} held-out videos, {done['instances']} segments"
-                console.print_table(table, title=title)
-            case "predict":
-                self._show_new(done)
-
-    def _show_staleness(self, when: str, name: str) -> None:
-        table = pd.read_csv(self.out / name)
-        columns = [c for c in ("video", "rows", "age_mean", "age_max", "writes", "never") if c in table]
-        title = f"staleness {when} (5 of {len(table)} videos)"
-        console.print_table(table[columns].head(5), title=title, digits=1)
-
-    def _show_new(self, done: dict[str, Any]) -> None:
-        rows = []
-        detections = sorted(done["found"], key=lambda r: r["start_s"])
-        for segment in done["truth"]:
-            start_s, end_s = segment["start_s"], segment["end_s"]
-            mine = [r for r in detections if min(r["end_s"], end_s) > max(r["start_s"], start_s)]
-            right = [r for r in mine if r["right"] and r["found"] == segment["label"]]
-            best = max(right or mine, key=lambda r: r["score"], default=None)
-            if best in detections:
-                detections.remove(best)
-            rows.append({"truth": _span(segment["label"], segment), **_found(best)})
-        rest = sorted(detections, key=lambda r: -r["score"])
-        rows += [{"truth": "", **_found(r)} for r in rest[:_MOST_FALSE]]
-        console.print_table(pd.DataFrame(rows), title=f"{done['video']}: ground truth beside detections")
-        if len(rest) > _MOST_FALSE:
-            console.out.print(f"… and {len(rest) - _MOST_FALSE} more false detections")
-
     def _finish(self) -> dict[str, Any]:
         done = self.state["done"]
+        measured, trained = done["evaluate"], done["train"]
         summary = {
-            "mAP@0.5": done["evaluate"]["mAP"]["0.5"],
-            "average_mAP": done["evaluate"]["average_mAP"],
-            "mAP": done["evaluate"]["mAP"],
+            "mAP@0.5": measured["mAP"]["0.5"],
+            "average_mAP": measured["average_mAP"],
+            "mAP": measured["mAP"],
+            "frozen": {name: done["frozen"][name] for name in ("mAP", "average_mAP", "steps")},
             "seconds": self.state["seconds"],
             "seconds_total": round(sum(self.state["seconds"].values()), 1),
             "peak_memory_mb": self._peak_memory(),
-            "rows": done["train"]["rows"],
-            "rows_refreshed": done["train"]["rows_refreshed"],
-            "row_writes": done["train"]["row_writes"],
-            "store_generation": done["train"]["store_generation"],
-            "steps": done["train"]["steps"],
-            "parameters": done["train"]["parameters"],
-            "validation_mAP": done["train"]["validation_mAP"],
+            **{name: trained[name] for name in ("rows", "rows_refreshed", "row_writes", "store_generation")},
+            **{name: trained[name] for name in ("steps", "parameters", "validation_mAP")},
             "options": self.state["options"],
             "reused": self.reused,
         }
         write_text(self.out / "summary.json", json.dumps(summary, indent=1), overwrite=True)
-        seconds = ", ".join(f"{k} {v:.0f}" for k, v in summary["seconds"].items())
-        out = self.out
-        console.out.rule("done", style="dim")
-        console.out.print(
-            f"mAP@0.5 {summary['mAP@0.5']:.3f}, average {summary['average_mAP']:.3f}; seconds: {seconds}; "
-            f"peak memory {summary['peak_memory_mb']:.0f} MB"
-        )
-        console.out.print(f"picture: {out / 'timeline.png'} · numbers: {out / 'summary.json'}\n\nTry next:")
-        for text, why in (
-            (f"longtal predict YOUR.mp4 --model {out / 'run'} --out found --format srt", "your own video"),
-            (f"longtal report {out / 'run'} --out {out / 'report.html'}", "curves, errors, memory age"),
-            (f"longtal staleness {out / 'run/memory.zarr'}", "how old is which row"),
-            ("longtal init --videos DIR --annotations FILE --out PROJECT", "train on your own data"),
-            (f"longtal demo --out {out}-2 --seed 1", "other people, other rooms"),
-        ):
-            console.out.print(f"  {text}   # {why}", soft_wrap=True)
+        show.result(self.out, done, summary)
         return summary
 
     def _peak_memory(self) -> float:
@@ -389,24 +307,19 @@ class _Demo:
 
 
 def predict_with_progress(
-    detector: Detector, videos: dict[str, Path], out: Path, predict: Callable[..., Any]
-) -> Any:
+    detector: Detector, videos: dict[str, Path], out: Path, store: FeatureStore | None = None
+) -> PredictReport:
     """`pipelines.predict.run.predict` with a progress bar of videos."""
+    from pipelines.predict.run import predict
+
     with console.progress("videos") as bar:
         task = bar.add_task("looking", total=len(videos))
         report = predict(
-            detector, videos, out, on_progress=lambda _, n, total: bar.advance(task) if n >= total else None
+            detector,
+            videos,
+            out,
+            store=store,
+            on_progress=lambda _, n, total: bar.advance(task) if n >= total else None,
         )
         bar.update(task, completed=len(videos))
     return report
-
-
-def _span(label: str, item: dict[str, Any]) -> str:
-    return f"{label} {item['start_s']:.1f}–{item['end_s']:.1f} s"
-
-
-def _found(item: dict[str, Any] | None) -> dict[str, Any]:
-    if item is None:
-        return {"found": "—", "score": "", "right": "missed"}
-    verdict = "yes" if item["right"] else "no"
-    return {"found": _span(item["found"], item), "score": f"{item['score']:.2f}", "right": verdict}

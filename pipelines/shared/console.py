@@ -32,6 +32,7 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False)
 log = logging.getLogger("longtal")
 _ENDLESS = 1_000_000  # characters: lines of a pipe are never folded
+_brief = False  # `brief`
 
 
 class _Printable(logging.Formatter):
@@ -56,6 +57,22 @@ def is_quiet() -> bool:
 
 
 @contextmanager
+def brief() -> Iterator[None]:
+    """News stay out of the log and bars go when they are full: for stages of which a line each is said."""
+    global _brief
+    levels = [(handler, handler.level) for handler in log.handlers]
+    for handler, _ in levels:
+        handler.setLevel(logging.WARNING)
+    _brief = True
+    try:
+        yield
+    finally:
+        _brief = False
+        for handler, level in levels:
+            handler.setLevel(level)
+
+
+@contextmanager
 def progress(unit: str = "") -> Iterator[Progress]:
     """Progress bars with rate and ETA on stderr; add tasks with ``add_task(description, total=…)``."""
     bar = Progress(
@@ -68,6 +85,7 @@ def progress(unit: str = "") -> Iterator[Progress]:
         TextColumn("ETA"),
         TimeRemainingColumn(),
         console=err,
+        transient=_brief,
         disable=is_quiet(),
     )
     with bar:

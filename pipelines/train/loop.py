@@ -22,7 +22,7 @@ from pipelines.train.finetune_localizer import encode_memory, take_average
 from pipelines.train.look_ahead import LookAhead
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import lr_factor, set_lr
-from pipelines.train.run_log import Pace, RunLog, say_step
+from pipelines.train.run_log import OnStep, Pace, RunLog, say_step
 from pipelines.train.snapshots import AgeSnapshots
 from pipelines.train.step import TrainStep
 from pipelines.train.step_record import StepRecord
@@ -59,6 +59,8 @@ class Trainer:
         None when the run has none.
     state
         how far the run is.
+    on_step
+        called after each step with (steps done, steps in all, loss); the console has no lines of steps then.
     """
 
     config: RunConfig
@@ -80,6 +82,7 @@ class Trainer:
     receiver: Receiver = field(default_factory=Receiver)
     # why the newest validation gave no result; empty: it did
     unmeasured: str = ""
+    on_step: OnStep | None = None
 
     def run(self) -> TrainState:
         """Train to the end; returns the final state."""
@@ -218,11 +221,13 @@ class Trainer:
         lr = max(group["lr"] for group in self.optimizer.param_groups)
         values = {"epoch": epoch, "lr": lr, "wait_s": wait_s, **record.log_values()}
         self.log.write("step", done, **values)
-        if done % every == 0 or self.state.step_in_epoch == 1:
+        total = steps * self.config.train.epochs
+        if self.on_step is not None:
+            self.on_step(done, total, values["loss"])
+        elif done % every == 0 or self.state.step_in_epoch == 1:
             rate = pace.look(done)
             if self.accelerator.is_main_process:
                 parts = [name for name in record.losses if name != "loss"]
-                total = steps * self.config.train.epochs
                 say_step(values | {"step": done, "parts": parts}, self.config.train.epochs, total, rate)
 
     def _validation_due(self, epoch: int, last: bool) -> bool:

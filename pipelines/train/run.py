@@ -30,6 +30,7 @@ from tal.video import resolve_reader
 
 if TYPE_CHECKING:
     from pipelines.train.preflight import Ready
+    from pipelines.train.run_log import OnStep
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def train(
     resume: bool = False,
     command: Sequence[str] = (),
     ready: Ready | None = None,
+    on_step: OnStep | None = None,
 ) -> TrainResult:
     """Train until ``train.epochs`` are done. With ``resume`` an interrupted run goes on where it stood.
 
@@ -63,6 +65,8 @@ def train(
     ----------
     ready
         what `pipelines.train.ensure_store` found; what it did not look at is looked at here.
+    on_step
+        called after each step with (steps done, steps in all, loss), in place of lines on the console.
 
     Raises
     ------
@@ -99,6 +103,7 @@ def train(
         raise CheckpointError(f"{out / 'provenance.json'} does not name the run: put back a copy of it")
     require_same_annotations(facts, ready.annotations, out)
     trainer = build_trainer(config, out, accelerator, facts["run_id"], facts, ready.data, ready.encoder)
+    trainer.on_step = on_step
     if accelerator.is_main_process:
         labels = json.dumps(list(trainer.keeper.labels), indent=1, ensure_ascii=False)
         write_text(out / "labels.json", labels, overwrite=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from pipelines.shared.console import log
 from pipelines.shared.files import write_text
 from pipelines.shared.run_folder import parse_records, record_kind
 from tal.annotations.clock import clock
+
+# steps done, steps in all, loss
+OnStep = Callable[[int, int, float], None]
 
 
 class RunLog:

@@ -40,10 +40,6 @@ def _turns(c: Array) -> tuple[Array, Array]:
     return np.maximum(wave, 0), np.maximum(-wave, 0)
 
 
-def _wave(c: Array) -> Array:
-    return pose(r_upper_arm_a=105, r_forearm_a=158 + 42 * np.sin(4 * np.pi * c), head_yaw=5)
-
-
 def _jumping_jack(c: Array) -> Array:
     k = _swing(c)
     legs = 2 + 28 * k
@@ -88,16 +84,6 @@ def _windmill(c: Array) -> Array:
     return pose(upper_arm_f=turn, forearm_f=turn, upper_arm_a=14, forearm_a=14)
 
 
-def _lunge(c: Array) -> Array:
-    left, right = _turns(c)
-    left, right = np.sqrt(left), np.sqrt(right)
-    return pose(
-        l_thigh_f=82 * left - 22 * right, l_shin_f=4 * left - 75 * right,
-        r_thigh_f=82 * right - 22 * left, r_shin_f=4 * right - 75 * left,
-        upper_arm_a=42, forearm_a=-40, forearm_f=20,
-    )  # fmt: skip
-
-
 def _spin(c: Array) -> Array:
     # wrapped as in `_windmill`
     turn = (c * 360 + 180) % 360 - 180
@@ -111,27 +97,6 @@ def _side_bend(c: Array) -> Array:
     return pose(
         roll=42 * lean, l_upper_arm_a=30 + 140 * right, l_forearm_a=170 * right - 20 * (1 - right),
         r_upper_arm_a=30 + 140 * left, r_forearm_a=170 * left - 20 * (1 - left), thigh_a=12, shin_a=12,
-    )  # fmt: skip
-
-
-def _high_knees(c: Array) -> Array:
-    left, right = _turns(c)
-    return pose(
-        l_thigh_f=102 * left, l_shin_f=-12 * left, r_thigh_f=102 * right, r_shin_f=-12 * right,
-        l_upper_arm_f=45 * (right - left), l_forearm_f=70 + 45 * (right - left),
-        r_upper_arm_f=45 * (left - right), r_forearm_f=70 + 45 * (left - right),
-        lift=0.05 * (left + right),
-    )  # fmt: skip
-
-
-def _jump(c: Array) -> Array:
-    c = c % 1.0
-    at = np.array([0.0, 0.3, 0.45, 0.6, 0.75, 1.0])
-    crouch = np.interp(c, at, [0, 1, 0, 0, 0.8, 0])
-    arms = np.interp(c, at, [0, -45, 150, 150, 10, 0])
-    return pose(
-        thigh_f=70 * crouch, shin_f=-45 * crouch, pitch=25 * crouch, upper_arm_f=arms, forearm_f=arms,
-        lift=0.34 * np.clip(np.sin(np.pi * (c - 0.38) / 0.3), 0, 1) * ((c > 0.38) & (c < 0.68)),
     )  # fmt: skip
 
 
@@ -179,16 +144,12 @@ def _tie_shoe(c: Array) -> Array:
 
 ACTIONS = (
     Action("bow", 2.4, _bow),
-    Action("high_knees", 0.9, _high_knees),
-    Action("jump", 1.5, _jump),
     Action("jumping_jack", 1.1, _jumping_jack),
     Action("kick", 1.3, _kick),
-    Action("lunge", 2.6, _lunge),
     Action("punch", 0.9, _punch),
     Action("side_bend", 2.2, _side_bend),
     Action("spin", 1.9, _spin),
     Action("squat", 1.7, _squat),
-    Action("wave", 1.4, _wave),
     Action("windmill", 1.3, _windmill),
 )
 BACKGROUND = (

@@ -22,7 +22,7 @@ from tal.shared.files import output_errors
 from tal.video.writer import VideoWriter
 
 # Changes whenever equal settings no longer give equal videos.
-GENERATOR = 1
+GENERATOR = 2
 
 
 @dataclass(frozen=True)

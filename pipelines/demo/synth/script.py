@@ -12,9 +12,9 @@ from pipelines.demo.synth.config import LABELS as LABEL_STREAM
 from pipelines.demo.synth.config import SUBSETS, VIDEO, SynthConfig
 
 # Lengths in seconds; one distribution for all actions, so that a length tells nothing about the class.
-ACTION_S = (2.4, 5.0)
-IDLE_S = (0.6, 2.0)
-BACKGROUND_SHARE = 0.3  # of the pauses hold an unlabelled action
+ACTION_S = (2.0, 4.2)
+IDLE_S = (0.6, 1.6)
+BACKGROUND_SHARE = 0.25  # of the pauses hold an unlabelled action
 BLEND_S = 0.3
 
 

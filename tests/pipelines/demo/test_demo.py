@@ -10,13 +10,15 @@ from PIL import Image
 from featstore import FeatureStore
 from pipelines.commands.demo import command
 from pipelines.config import load_config
-from pipelines.demo import run as demo
-from pipelines.demo.run import DemoOptions, run_demo
+from pipelines.demo import options
+from pipelines.demo.options import DemoOptions
+from pipelines.demo.run import run_demo
 from pipelines.shared.files import OutputExistsError
 from tal.annotations import read_annotations, read_predictions
 from tal.metrics import DEFAULT_TIOU, evaluate
 
 TINY = DemoOptions(
+    seed=1,
     videos=8,
     seconds=8.0,
     size=32,
@@ -60,6 +62,8 @@ def test_everything_it_promises_is_there(made):
         "features.zarr/zarr.json",
         "run/model/model.safetensors",
         "run/log.jsonl",
+        "frozen/model/model.safetensors",
+        "report.html",
     ):
         assert (out / name).stat().st_size > 0, name
     with Image.open(out / "timeline.png") as picture:
@@ -68,7 +72,7 @@ def test_everything_it_promises_is_there(made):
     assert saved == summary
     wanted = {"mAP@0.5", "average_mAP", "seconds", "peak_memory_mb", "rows_refreshed", "store_generation"}
     assert wanted <= set(summary)
-    assert set(summary["seconds"]) == {"synth", "extract", "train", "evaluate", "predict"}
+    assert set(summary["seconds"]) == {"synth", "extract", "frozen", "train", "evaluate", "predict"}
     assert summary["peak_memory_mb"] > 50
 
 
@@ -80,6 +84,21 @@ def test_its_map_can_be_recomputed_from_its_files(made):
     assert result.average_mAP == pytest.approx(summary["average_mAP"], abs=1e-12)
     assert result.mAP[DEFAULT_TIOU.index(0.5)] == pytest.approx(summary["mAP@0.5"], abs=1e-12)
     assert set(found.attrs["videos"]) == set(truth.videos)
+
+
+def test_rows_at_rest_are_measured_beside_the_memory(made, capsys):
+    out, summary = made
+    truth = read_annotations(out / "annotations.json").subset("test")
+    result = evaluate(truth, read_predictions(out / "frozen_test" / "predictions.json"), DEFAULT_TIOU)
+    assert result.average_mAP == pytest.approx(summary["frozen"]["average_mAP"], abs=1e-12)
+    assert summary["frozen"]["steps"] == summary["steps"]
+    config = json.loads((out / "frozen" / "provenance.json").read_text())
+    assert config["write_back"] == "off" or not (out / "frozen" / "memory.zarr").exists()
+    run_demo(out, TINY)
+    table = capsys.readouterr().out.split("what the memory is good for")[1]
+    for name, average in (("at rest", result.average_mAP), ("of the memory", summary["average_mAP"])):
+        (line,) = [line for line in table.splitlines() if name in line]
+        assert f"{average:.3f}" in line
 
 
 def test_refreshed_rows_are_those_of_training_videos(made):
@@ -106,7 +125,7 @@ def test_a_second_call_reuses_everything(made, capsys):
     out, summary = made
     before = {p: p.stat().st_mtime_ns for p in (out / "run").rglob("*") if p.is_file()}
     again = run_demo(out, TINY)
-    assert again["reused"] == ["synth", "extract", "train", "evaluate", "predict"]
+    assert again["reused"] == ["synth", "extract", "frozen", "train", "evaluate", "predict"]
     assert {k: again[k] for k in ("mAP@0.5", "seconds")} == {k: summary[k] for k in ("mAP@0.5", "seconds")}
     assert {p: p.stat().st_mtime_ns for p in (out / "run").rglob("*") if p.is_file()} == before
     shown = capsys.readouterr().out
@@ -125,7 +144,7 @@ def test_an_interrupted_demo_goes_on(made, tmp_path, monkeypatch):
         del state["done"][stage]
     (copy / "demo.json").write_text(json.dumps(state))
     again = run_demo(copy, TINY)
-    assert again["reused"] == ["synth", "extract", "train"]
+    assert again["reused"] == ["synth", "extract", "frozen", "train"]
     assert again["mAP@0.5"] == made[1]["mAP@0.5"]
 
 
@@ -141,7 +160,7 @@ def test_other_options_and_foreign_folders_are_refused(made, tmp_path):
 
 def test_command_prints_the_summary_as_json_alone(made, monkeypatch):
     out, summary = made
-    monkeypatch.setattr(demo, "DemoOptions", lambda **_: TINY)
+    monkeypatch.setattr(options, "DemoOptions", lambda **_: TINY)
     result = CliRunner().invoke(command, ["--out", str(out), "--json"])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["mAP@0.5"] == summary["mAP@0.5"]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipelines.demo.run import DemoOptions, run_demo
+from pipelines.demo.options import DemoOptions
+from pipelines.demo.run import run_demo
 from pipelines.demo.synth import shuffle_frames
 from pipelines.predict.run import predict
 from tal import Detector
