@@ -64,7 +64,7 @@ def make_scene(rng: np.random.Generator, num_frames: int, fps: float, pixels: in
         offset=margin + camera,
         scale=0.41 * pixels * zoom,
         foot=stand + walk - camera,
-        # from the left or the right: what an arm or a leg does forwards is seen as well as what it does sideways
+        # from aside: what an arm or a leg does forwards is seen as well as what it does sideways
         view_yaw=rng.choice((-1, 1)) * rng.uniform(18, 45) + _slow(rng, times_s, 8),
         view_pitch=float(rng.uniform(0, 22)),
         gain=rng.uniform(0.75, 1.15) * (1 + _slow(rng, times_s, 0.1)),
