@@ -19,7 +19,10 @@ _TABLE_ROWS = 40
 @click.command(short_help="Find actions in new videos.")
 @click.argument("paths", nargs=-1, metavar="VIDEO|FOLDER|GLOB...")
 @click.option(
-    "--model", type=click.Path(path_type=Path), required=True, help="Model folder, or run of `train`."
+    "--model",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Model folder, its zip, run of `train`, or hf:owner/name[@revision].",
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the results.")
 @click.option(

@@ -60,8 +60,8 @@ _QUEUE = 20
 @click.option(
     "--against-rows",
     metavar="MODEL",
-    type=click.Path(exists=True, path_type=Path),
-    help="Run, or model folder, whose row classifier's disagreement with SOURCE is looked at.",
+    type=_PATH,
+    help="Model, as `predict` takes it, whose row classifier's disagreement with SOURCE is looked at.",
 )
 @click.option("--threshold", type=float, help="Score from which a detection counts; the model's by default.")
 @click.option("--thresholds", type=_PATH, help="File of scores by class (thresholds.json of a model).")

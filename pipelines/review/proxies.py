@@ -12,11 +12,12 @@ from typing import Any
 
 from pipelines.review.proxy import ProxyStopped, make_proxy
 from tal.errors import LongtalError
+from tal.shared.files import cache_folder
 
 
 def default_folder() -> Path:
     """The user's cache: copies can be made again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longtal" / "review"
+    return cache_folder("review")
 
 
 @dataclass

@@ -121,4 +121,6 @@ def _each_path(tree: Mapping[str, Any], change: Callable[[str, str], str]) -> di
 def _is_path(key: str, value: object) -> bool:
     if not isinstance(value, str) or not value or is_url(value):
         return False
+    if key == "train.start_from" and value.startswith("hf:"):
+        return False
     return key != "encoder.weights" or "/" in value or value.lower().endswith(_WEIGHT_SUFFIXES)

@@ -37,7 +37,7 @@ log = logging.getLogger("longtal.model")
 
 
 class Detector:
-    """A trained model that finds actions; made by `Detector.load`.
+    """A trained model that finds actions; made by `Detector.from_pretrained`.
 
     Attributes
     ----------
@@ -80,8 +80,12 @@ class Detector:
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], device: str = "auto", precision: str = "") -> Detector:
-        """Load a model folder, or the model of a run folder.
+    def from_pretrained(
+        cls, model: str | os.PathLike[str], device: str = "auto", precision: str = ""
+    ) -> Detector:
+        """Load a model: a folder, a run, a zip of a folder, or ``hf:owner/name[@revision]`` of the hub.
+
+        Only numbers and text are read: safetensors, JSON and YAML; no code comes along.
 
         Parameters
         ----------
@@ -93,7 +97,7 @@ class Detector:
         CheckpointError
             something is missing, damaged or does not fit; the message lists it.
         """
-        folder = read_model(path)
+        folder = read_model(model)
         config, weights = folder.config, folder.weights()
         where = choose_device(device)
         encoder = build_model_encoder(folder, weights) if config.encoder is not None else None
@@ -108,6 +112,11 @@ class Detector:
             encoder.to(where).eval()
         load_part(localizer, weights, "localizer.", folder.path)
         return cls(folder, encoder, localizer.to(where).eval(), where, precision)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], device: str = "auto", precision: str = "") -> Detector:
+        """`from_pretrained` by its shorter name."""
+        return cls.from_pretrained(path, device, precision)
 
     def for_videos(self, video_ids: Iterable[str]) -> tuple[Detector, list[str]]:
         """This detector with its video-level class scores, if it has any, under the ids of these videos.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tal.encoders import Encoder, build_encoder
 from tal.errors import CheckpointError, WeightsError
 from tal.inference.model_folder import ModelFolder
+from tal.inference.model_source import TRUNK
 from tal.shared.weights import load_strict
 
 
@@ -27,7 +28,7 @@ def build_model_encoder(folder: ModelFolder, weights: Mapping[str, Tensor]) -> E
         encoder = build_encoder(config)
         load_part(encoder, weights, "encoder.", folder.path)
         return encoder
-    beside = folder.path / "trunk.safetensors"
+    beside = folder.path / TRUNK
     source = str(beside) if beside.is_file() else trunk.weights
     what_to_bring = (
         f"{folder.path} holds what was trained on top of the weights of {trunk.encoder} ({trunk.weights}, "

@@ -30,6 +30,7 @@ from tal.config import Config, error_place, with_current_keys, without_removed_k
 from tal.encoders import Encoder, EncoderConfig
 from tal.errors import AnnotationError, CheckpointError, ConfigError, WeightsError
 from tal.inference.localize import InferenceConfig
+from tal.inference.model_source import FILES, local_folder
 from tal.inference.thresholds import check_thresholds
 from tal.localizer import LocalizerConfig
 from tal.localizer.old_names import with_new_names
@@ -40,7 +41,6 @@ from tal.shared.weights import contiguous, load_plain
 
 # keys of `encoder` that name files which a run begins with
 _FILES_OF_ENCODER = ("weights", "weights_sha256", "adapter_weights")
-FILES = ("config.yaml", "model.safetensors", "labels.json", "thresholds.json", "provenance.json")
 
 
 class DetectorConfig(Config):
@@ -90,7 +90,10 @@ def trunk_of(encoder: Encoder) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What stands in the folder, checked as far as files can be; ``tree`` is config.yaml as it is."""
+    """What stands in the folder, checked as far as files can be; ``tree`` is config.yaml as it is.
+
+    ``source`` is what its reader called it.
+    """
 
     path: Path
     tree: Mapping[str, Any]
@@ -98,6 +101,7 @@ class ModelFolder:
     labels: tuple[str, ...]
     thresholds: Mapping[str, float]
     provenance: Mapping[str, Any]
+    source: str = ""
 
     @property
     def trunk(self) -> Trunk | None:
@@ -133,12 +137,14 @@ class ModelFolder:
 def find_model(path: str | os.PathLike[str]) -> Path:
     """The model folder that ``path`` means: itself, ``path/model`` of a run, or that of a file in it.
 
+    A zip and ``hf:owner/name[@revision]`` are folders in the cache (`model_source`).
+
     Raises
     ------
     CheckpointError
         there is none, or it is not complete: the message says what is missing.
     """
-    given = Path(path)
+    given = local_folder(path)
     if given.is_file():
         given = given.parent
     if not given.is_dir():
@@ -161,7 +167,7 @@ def _missing(folder: Path) -> str:
 
 
 def read_model(path: str | os.PathLike[str]) -> ModelFolder:
-    """Read a model folder (or the one of a run).
+    """Read a model by any of its names (`find_model`).
 
     Raises
     ------
@@ -183,7 +189,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelFolder:
     except StoreFormatError as error:
         raise CheckpointError(f"{folder / 'provenance.json'}: `features`: {error}") from error
     config = _detector_config(tree, features.get("channels", 0), folder / "config.yaml")
-    return ModelFolder(folder, tree, config, labels, thresholds, provenance)
+    return ModelFolder(folder, tree, config, labels, thresholds, provenance, os.fspath(path))
 
 
 def write_model(

@@ -57,6 +57,12 @@ def put_in_place(path: Path, sole_writer: bool = False, sync: bool = False) -> I
         raise
 
 
+def cache_folder(*parts: str) -> Path:
+    """A place in the user's cache (``XDG_CACHE_HOME``), for what can be made or fetched again."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache.joinpath("longtal", *parts)
+
+
 def require_folder(folder: Path) -> None:
     """Raise OutputError when ``folder`` is not, and cannot become, a folder to write into.
 
