@@ -31,7 +31,7 @@ COMMANDS = {
     "review": "Judge and mend detections in the browser, or annotate videos anew.",
     "plot": "Draw timelines of ground truth and predictions.",
     "staleness": "Show how old the rows of a store are.",
-    "store": "Look after feature stores: info, verify, repair, copy, merge, import, export.",
+    "store": "Look after feature stores: info, status, verify, repair, copy, merge, import, export.",
     "annotations": "Convert annotation files between formats.",
     "encoders": "List the encoders.",
     "presets": "List the presets and their parts, or show one.",

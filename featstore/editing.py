@@ -14,10 +14,8 @@ from featstore.errors import StoreValueError
 from featstore.files import disk_errors
 from featstore.layout import VIDEO
 from featstore.log import Change
+from featstore.sizes import rows_with_room, table_with_room
 from featstore.videos import COMPLETE, FAILED, REMOVED, RESERVED, VideoRecord, check_id, pack_reason
-
-# Room for rows is reserved ahead, growing with the store, but no more than this at a time.
-_RESERVE_AHEAD_BYTES = 256 << 20
 
 
 class EditingStore(CommittingStore):
@@ -155,18 +153,15 @@ class EditingStore(CommittingStore):
     def _reserve(self, rows: int, videos: int, text: int) -> None:
         """Disk space for what is added now, and some ahead; exactly the need where the disk has no more."""
         if rows > self._rows_reserved:
-            ahead = max(1, _RESERVE_AHEAD_BYTES // self.spec.row_bytes)
             try:
-                target = rows + min(rows // 4, ahead)
+                target = rows_with_room(self.spec, rows)
                 self._base.reserve_rows(self._rows_reserved, target)
             except OSError:
                 target = rows
                 self._base.reserve_rows(self._rows_reserved, target)
             self._rows_reserved = target
         if videos > self._videos_reserved or text > self._text_reserved:
-            header = self._header
-            target = max(videos * 5 // 4, min(256, header.video_chunk))
-            text = max(text * 5 // 4, min(4096, header.text_chunk))
+            target, text = table_with_room(self._header, videos, text)
             self._base.reserve_videos(self._videos_reserved, target, self._text_reserved, text)
             self._videos_reserved, self._text_reserved = target, text
 

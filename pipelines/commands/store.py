@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands.options import FileOrUrl
+from pipelines.commands.store_status import status
 from pipelines.commands.store_travel import TRAVEL
 
 if TYPE_CHECKING:
@@ -335,5 +336,5 @@ def export(store: Path, folder: Path, layout: str) -> None:
     console.out.print(f"{folder}: {export_features(store, folder, layout)} files")
 
 
-for _command in TRAVEL:
+for _command in (*TRAVEL, status):
     command.add_command(_command)

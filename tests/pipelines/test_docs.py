@@ -243,7 +243,7 @@ def has_help(script):
 
 
 def test_code_blocks_are_of_known_languages():
-    known = {"", "sh", "python", "yaml", "json", "diff", "xml"}
+    known = {"", "sh", "text", "python", "yaml", "json", "diff", "xml"}
     assert {language for page in PAGES for language, _ in fences(page)} <= known
     assert is_drawing("a ─► b") and not is_drawing("longtal train --config a")
 
