@@ -91,7 +91,6 @@ def with_store_here(config: RunConfig, begun: DataConfig | None = None, out: Pat
                     f"the run was begun with generation {begun.store_generation} of {place}, not "
                     f"{data.store_generation}: begin another, with another --out"
                 )
-            generation = begun.store_generation
             data = begun
         generation = generation or data.store_generation
     elif _is_kept(data):
