@@ -27,6 +27,7 @@ COMMANDS = {
     "train": "Train a localizer, or encoder and localizer end to end through the memory.",
     "evaluate": "Measure predictions against annotations; compare prediction files.",
     "predict": "Find actions in new videos.",
+    "push": "Send a trained model to the Hugging Face hub, with a model card.",
     "report": "Write or serve a self-contained page about a run or predictions.",
     "review": "Judge and mend detections in the browser, or annotate videos anew.",
     "plot": "Draw timelines of ground truth and predictions.",

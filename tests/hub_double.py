@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(404, "RevisionNotFound")
             return
         siblings = [{"rfilename": k, "size": len(v)} for k, v in files.items()]
-        self._json({"id": name, "sha": commit, "siblings": siblings})
+        self._json({"id": name, "sha": commit, "siblings": siblings, "private": name in self.server.private})
 
     def do_POST(self):
         path = unquote(urlsplit(self.path).path)
@@ -105,6 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_PUT(self):
         oid, total = self.path.rsplit("/", 1)[1], int(self.headers["Content-Length"])
         if self.server.is_cut:
+            self.rfile.read(total)
             self._error(403, "")
             return
         limit = self.server.cut_after
@@ -191,8 +192,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("X-Error-Code", code)
         self.send_header("Content-Length", "0")
         self.end_headers()
-        if self.command == "PUT":
-            self.close_connection = True
 
     def _json(self, value, status=200):
         data = json.dumps(value).encode()

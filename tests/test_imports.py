@@ -33,7 +33,7 @@ FLOORS = {
         ("budget",),
         ("train", "review"),
         ("extract", "report"),
-        ("data", "store", "evaluate", "predict", "plot", "convert", "encoders"),
+        ("data", "store", "evaluate", "predict", "push", "plot", "convert", "encoders"),
         ("config",),
         ("actors",),
         ("presets", "shared"),

@@ -63,6 +63,16 @@ class RunAnnotations:
         return self.whole.subset(self.val_subset) if self.val_subset else None
 
     @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Videos and segments of the subsets, as a model says them: {"training": {"videos": …, …}, …}."""
+        parts = {"training": self.train, "validation": self.validation}
+        return {
+            name: {"videos": len(part.videos), "segments": sum(len(v.counted) for v in part.videos.values())}
+            for name, part in parts.items()
+            if part is not None
+        }
+
+    @property
     def fingerprint(self) -> str:
         """sha256 of what a run learns and is measured on: the videos of both subsets and their segments."""
         chosen = [v for v in self.whole.videos.values() if v.subset in (self.train_subset, self.val_subset)]

@@ -167,6 +167,7 @@ def _begin(
         "run_id": run_id,
         "folder": str(out.absolute()),
         "annotations_sha256": annotations.fingerprint,
+        "data": annotations.counts,
         "seed": config.train.seed,
         "reader": resolve_reader(config.data.reader),
         "write_back": config.memory.write_back,

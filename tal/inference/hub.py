@@ -77,10 +77,10 @@ def fetch_model(name: str, files: Sequence[str], optional: Sequence[str] = ()) -
         ) from error
     except (HTTPError, OSError, ValueError, RuntimeError) as error:
         if (known := _last_named(folder, revision)) is not None:
-            log.warning("%s: the hub does not answer (%s); taken from %s", name, _first(error), known)
+            log.warning("%s: the hub does not answer (%s); taken from %s", name, first_line(error), known)
             return known
         raise CheckpointError(
-            f"{name}: the hub does not answer ({_first(error)}), and no copy is here: fetch it elsewhere "
+            f"{name}: the hub does not answer ({first_line(error)}), and no copy is here: fetch it elsewhere "
             f"(`hf download {repository} --local-dir FOLDER`), bring the folder, and name it"
         ) from error
     commit = str(info.sha)
@@ -125,7 +125,7 @@ def _fetch(
         if place.is_dir():  # another process was here first
             return
         raise CheckpointError(
-            f"{name} could not be fetched ({_first(error)}); what came is kept: the same command goes on"
+            f"{name} could not be fetched ({first_line(error)}); what came is kept: the same command goes on"
         ) from error
 
 
@@ -144,7 +144,7 @@ def _reference(revision: str) -> str:
     return revision.encode("utf-8", "surrogateescape").hex()
 
 
-def _first(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The first line of an error of the hub, whose messages are long."""
     lines = str(error).strip().splitlines()
     return lines[0][:160] if lines else type(error).__name__

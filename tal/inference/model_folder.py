@@ -42,6 +42,14 @@ from tal.shared.weights import contiguous, load_plain
 # keys of `encoder` that name files which a run begins with
 _FILES_OF_ENCODER = ("weights", "weights_sha256", "adapter_weights")
 
+_SECTIONS = ("data", "window", "encoder", "localizer", "train", "inference")
+# of the sections that a run has for training too
+_READ_KEYS = {
+    "data": ("fps", "max_frames", "reader"),
+    "window": ("num_rows",),
+    "train": ("precision", "val_tiou", "select"),
+}
+
 
 class DetectorConfig(Config):
     """The part of a run's configuration that prediction needs. ``encoder`` None: stored features only."""
@@ -249,21 +257,23 @@ def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def prediction_tree(tree: Mapping[str, Any], source: str = "config.yaml") -> dict[str, Any]:
+    """Of config.yaml's tree the sections and keys that prediction reads, under today's names."""
+    kept = {name: tree[name] for name in _SECTIONS if name in tree}
+    kept = without_removed_keys(with_current_keys(kept, source), source)
+    for section, names in _READ_KEYS.items():
+        if isinstance(kept.get(section), Mapping):
+            kept[section] = {name: kept[section][name] for name in names if name in kept[section]}
+    return {name: dict(part) if isinstance(part, Mapping) else part for name, part in kept.items()}
+
+
 def _detector_config(tree: Mapping[str, Any], channels: int, source: Path) -> DetectorConfig:
-    sections = (
-        "data",
-        "window",
-        "encoder",
-        "localizer",
-        "train",
-        "inference",
-    )  # the others are not looked at
-    read = {name: tree[name] for name in sections if name in tree}
+    read = {name: tree[name] for name in _SECTIONS if name in tree}  # the others are not looked at
     try:
         tree = without_removed_keys(with_current_keys(read, str(source)), str(source))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
-    for name in sections:
+    for name in _SECTIONS:
         if not isinstance(tree.get(name) or {}, dict):
             raise CheckpointError(f"{source}: `{name}` must be a section of keys")
     data, window, training = (tree.get(name) or {} for name in ("data", "window", "train"))

@@ -117,6 +117,8 @@ MEANS = [
     ("pull s3://bucket/gym-store", "pull pushed.zarr"),
     ("--store s3://bucket/gym-store", "--store pushed.zarr"),
     ("--features s3://bucket/i3d --store i3d.zarr", "--features hapt/features --store OUT"),
+    ('--to hf:me/gym --private --dataset "our gym"', "--to hf:me/gym --dry-run"),
+    ("--model hf:me/gym", "--model RUN"),
     ("RUN/memory.zarr", "runs/gym/memory.zarr"),
     ("--nproc-per-node 4", "--nproc-per-node 2"),
     ("--nproc-per-node 8", "--nproc-per-node 2"),
