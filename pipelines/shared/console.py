@@ -86,7 +86,8 @@ def progress(unit: str = "") -> Iterator[Progress]:
         TimeRemainingColumn(),
         console=err,
         transient=_brief,
-        disable=is_quiet(),
+        # a bar that goes leaves nothing in a file but an empty line
+        disable=is_quiet() or (_brief and not err.is_terminal),
     )
     with bar:
         yield bar
