@@ -23,6 +23,7 @@ from featstore.spec import FeatureSpec
 from featstore.staleness import staleness
 from featstore.transfer import copy_store
 from featstore.verify import failing_rows, mend_chunks, stretches
+from featstore.videos import COMPLETE
 from featstore.writing import WritingStore
 
 _OPEN: weakref.WeakSet[FeatureStore] = weakref.WeakSet()
@@ -144,6 +145,18 @@ class FeatureStore(WritingStore):
         return cls(Path(path), mode, run, writer, writers, files, join_timeout_s, commit_prepared)
 
     # -- looking after the store: the work is done in modules of their own -----------------------------------
+
+    def __repr__(self) -> str:
+        """What is known without a look at the disk: a repr neither waits nor fails."""
+        where = f"{type(self).__name__}({str(self.path)!r}, {self.mode}"
+        if self._closed or not self._loaded:
+            return f"{where}, {'closed' if self._closed else 'opening'})"
+        counts = self._table.records["num_rows"][self._table.records["state"] == COMPLETE]
+        rows, spec = int(counts.sum()), self.spec
+        return (
+            f"{where}: {len(counts):,} complete videos, {rows:,} rows of {spec.channels} {spec.dtype} "
+            f"({rows * spec.row_bytes / 1e6:,.1f} MB), {spec.encoder}, generation {self._commit.generation})"
+        )
 
     def staleness(self, now_step: int | None = None, by: str = "video") -> pd.DataFrame:
         """Age of the rows as a table.

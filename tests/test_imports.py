@@ -18,8 +18,8 @@ FORBIDDEN = {
 # From the top down; a part imports from the floors below its own, and from no other part of its own floor.
 FLOORS = {
     "tal": (
-        ("inference", "memory", "plot", "review"),
-        ("encoders",),
+        ("inference", "memory", "review"),
+        ("encoders", "plot"),
         ("localizer", "video", "released", "metrics"),
         ("decoders", "annotations"),
         ("suppression", "grid", "device"),

@@ -33,6 +33,7 @@ class Segment:
 
     @property
     def duration_s(self) -> float:
+        """Seconds from start to end."""
         return self.end_s - self.start_s
 
 
@@ -106,6 +107,7 @@ class AnnotationSet:
 
     @property
     def num_instances(self) -> int:
+        """Instances of all videos, degenerate ones included."""
         return sum(len(v.segments) + len(v.degenerate) for v in self.videos.values())
 
     @property

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,19 +20,25 @@ from torch import Tensor
 from featstore import FeatureStore
 from featstore.documents import why
 from featstore.spec import PRECISION
+from tal.annotations import Segment
 from tal.device import choose_device, set_float32
 from tal.encoders import Encoder, clips_at_once
 from tal.encoders.stream import ClipEncoder
 from tal.encoders.whole import Progress, UnreadVideo, WholeVideo, decoders_for, encode_videos
-from tal.errors import CheckpointError, LongtalError
+from tal.errors import CheckpointError, EvaluationError, LongtalError
 from tal.inference.model_encoder import build_model_encoder, load_part, told_of_folder
 from tal.inference.model_folder import ModelFolder, read_model, write_model
 from tal.inference.stored_video import stored_rows
 from tal.inference.videos import VideoDetector, VideoResult, VideoRows
 from tal.localizer import Localizer
+from tal.plot import timeline
+from tal.shared.progress import ProgressLine, is_interactive
 from tal.shared.weights import require_fit
-from tal.video import require_reader
+from tal.video import open_video, require_reader
 from tal.video.pool import DecodeTask
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger("longtal.model")
 
@@ -118,6 +125,16 @@ class Detector:
         """`from_pretrained` by its shorter name."""
         return cls.from_pretrained(path, device, precision)
 
+    def __repr__(self) -> str:
+        shown = ", ".join(self.labels[:6]) + (", …" if len(self.labels) > 6 else "")
+        encoder, fps = self.config.encoder, f"{self.config.fps:g} frames a second"
+        sees = f"{encoder.name} at {fps}" if encoder is not None else "none: it reads stored features"
+        return (
+            f"Detector({len(self.labels)} classes: {shown}; encoder {sees}; decoder "
+            f"{self.config.localizer.decoder.name}; on {self.device}; from "
+            f"{self.folder.source or self.folder.path})"
+        )
+
     def for_videos(self, video_ids: Iterable[str]) -> tuple[Detector, list[str]]:
         """This detector with its video-level class scores, if it has any, under the ids of these videos.
 
@@ -134,6 +151,7 @@ class Detector:
         path: str | os.PathLike[str],
         video_id: str | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        progress: bool | None = None,
     ) -> pd.DataFrame:
         """All detections in a video file: columns video_id, start_s, end_s, label, score; best first.
 
@@ -146,6 +164,9 @@ class Detector:
             None: the file's name without suffix.
         on_progress
             called with (rows done, rows in all).
+        progress
+            write a line of progress to stderr; None: in a notebook or a terminal, unless there is an
+            ``on_progress``.
 
         Raises
         ------
@@ -157,9 +178,53 @@ class Detector:
             the model has no encoder.
         """
         name = Path(path).stem if video_id is None else video_id
-        tell = None if on_progress is None else partial(_without_key, on_progress)
-        ((result),) = self.predict_videos({name: Path(path)}, tell)
+        if progress is None:
+            progress = on_progress is None and is_interactive()
+        with closing(ProgressLine(name, "rows")) as line:
+            listeners: list[Callable[[int, int], None]] = [line] if progress else []
+            if on_progress is not None:
+                listeners.append(on_progress)
+            tell = partial(_without_key, listeners) if listeners else None
+            ((result),) = self.predict_videos({name: Path(path)}, tell)
         return result.get()
+
+    def show(
+        self,
+        video: str | os.PathLike[str] | pd.DataFrame,
+        ground_truth: Sequence[Segment] | None = None,
+        threshold: float | Mapping[str, float] | None = None,
+    ) -> Figure:
+        """A figure of one video's confident detections over time, which a notebook shows.
+
+        Parameters
+        ----------
+        video
+            a file, which is predicted, or the detections of one.
+        ground_truth
+            annotated segments, drawn above; detections are right or wrong by them.
+        threshold
+            as of `confident`.
+
+        Raises
+        ------
+        EvaluationError
+            the detections are of several videos.
+        """
+        duration_s = None
+        if isinstance(video, pd.DataFrame):
+            detections = video
+        else:
+            detections = self.predict(video)
+            with open_video(video, self.config.reader) as reader:
+                duration_s = reader.info.duration_s
+        ids = [str(name) for name in pd.unique(detections["video_id"].astype(object))]
+        if len(ids) > 1:
+            raise EvaluationError(
+                f"the detections are of {len(ids)} videos: choose one, detections[detections.video_id == "
+                f"{ids[0]!r}]"
+            )
+        title = ids[0] if ids else ""
+        return timeline(self.confident(detections, threshold), ground_truth, duration_s, title)
 
     def predict_videos(
         self,
@@ -307,8 +372,9 @@ def _stored(store: FeatureStore, video_id: str) -> VideoRows | VideoResult:
         return VideoResult(video_id, None, error)
 
 
-def _without_key(tell: Callable[[int, int], None], _key: str, done: int, total: int) -> None:
-    tell(done, total)
+def _without_key(listeners: Sequence[Callable[[int, int], None]], _key: str, done: int, total: int) -> None:
+    for tell in listeners:
+        tell(done, total)
 
 
 def _check_sizes(folder: ModelFolder, channels: int, weights: Mapping[str, Tensor]) -> None:

@@ -45,13 +45,18 @@ class VideoRows:
     valid: NDArray[np.bool_] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VideoResult:
     """What became of a video: its detections, columns PREDICTION_COLUMNS, best first, or its error."""
 
     id: str
     detections: pd.DataFrame | None
     error: LongtalError | None = None
+
+    def __repr__(self) -> str:
+        if self.detections is None:
+            return f"VideoResult({self.id!r}, error={self.error!r})"
+        return f"VideoResult({self.id!r}, {len(self.detections)} detections)"
 
     def get(self) -> pd.DataFrame:
         """The detections; raises the error where there is one."""

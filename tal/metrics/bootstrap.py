@@ -33,9 +33,11 @@ class Comparison:
 
     @property
     def difference(self) -> float:
+        """B - A."""
         return self.average_mAP_b - self.average_mAP_a
 
     def to_json(self) -> dict[str, Any]:
+        """The fields and the difference as JSON values."""
         return {
             "average_mAP_a": self.average_mAP_a,
             "average_mAP_b": self.average_mAP_b,

@@ -95,6 +95,7 @@ class Protocol:
 
     @property
     def columns(self) -> tuple[float, ...]:
+        """Thresholds that a table has columns for."""
         return self.printed or self.tiou
 
 

@@ -18,7 +18,8 @@ from tal.metrics.judge import judge
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from tal.plot.picture import Picture
 
 _BLUE, _ORANGE, _GREY, _INK = "#0072B2", "#D55E00", "#C9CDD2", "#1B1F24"
 _LANE_INCHES = 0.42
@@ -32,7 +33,7 @@ def timeline(
     duration_s: float | None = None,
     title: str = "",
     tiou: float = 0.5,
-) -> Figure:
+) -> Picture:
     """Draw one video's timeline.
 
     ``figure.savefig("timeline.png")`` keeps the figure that is returned, a notebook shows it.
@@ -76,13 +77,13 @@ def _draw(
     end_s: float,
     title: str,
     tiou: float,
-) -> Figure:
-    from matplotlib.figure import Figure  # a figure of its own: no display, no state of pyplot
+) -> Picture:
+    from tal.plot.picture import Picture  # matplotlib is imported when something is drawn
 
     top = int(ground_truth is not None)
     lanes = len(labels) + top
     height = max(2.2, _LANE_INCHES * lanes + 1.5)
-    figure = Figure(figsize=(_WIDTH_INCHES, height), dpi=120, layout="constrained")
+    figure = Picture(figsize=(_WIDTH_INCHES, height), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlim(0, end_s)
     axes.set_ylim(max(lanes, 1), 0)

@@ -61,6 +61,7 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
+        """Let go of the file."""
         if self._decoder is not None:
             self._decoder.close()
             self._decoder = None
