@@ -95,7 +95,9 @@ class TrainConfig(Config):
     batch_size: int = Field(4, ge=1, description="windows per step, over all processes and accumulation")
     accumulate: int = Field(1, ge=1, description="micro-batches per step")
     seed: int = 0
-    start_from: str = Field("", description="run, or model folder, whose weights are those of the start")
+    start_from: str = Field(
+        "", description="run or model (folder, zip, hf:owner/name) whose weights it starts from"
+    )
     workers: int = Field(
         -1,
         ge=-1,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +48,7 @@ def write_card(model: ModelFolder, facts: CardFacts) -> str:
     }
     parts = [
         f"# {facts.repository.partition('/')[2]}",
-        f"A model of [longtal]({_home()}) that finds actions in long, untrimmed videos: when each begins and "
+        "A model of longtal that finds actions in long, untrimmed videos: when each begins and "
         "ends, and which it is.",
         "## Use",
         _use(model, facts.repository),
@@ -79,11 +78,6 @@ def _entry(model: ModelFolder) -> Any:
         return None
     # an hf:NAME that is not listed would be looked up at the hub
     return None if encoder.name.startswith("hf:") else find_entry(encoder.name)
-
-
-def _home() -> str:
-    urls = importlib.metadata.metadata("longtal").get_all("Project-URL") or []
-    return next((url.partition(",")[2].strip() for url in urls), "https://pypi.org/project/longtal")
 
 
 def _use(model: ModelFolder, repository: str) -> str:
@@ -166,7 +160,10 @@ def _encoder(model: ModelFolder) -> str:
         )
     entry = _entry(model)
     if entry is not None:
-        lines.append(f"Published weights: {entry.weights}.")
+        began = str((model.tree.get("encoder") or {}).get("weights"))
+        if trunk is None and began not in ("pretrained", "pypi"):
+            lines.append(f"It began with a file of weights, {_cell(began.rpartition('/')[2])}.")
+        lines.append(f"Published weights of this network: {entry.weights}.")
     lines.append(
         f"Licence of the encoder's weights: {licence}."
         if licence

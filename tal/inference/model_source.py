@@ -56,7 +56,7 @@ def unpack_model(path: Path) -> Path:
         the zip is damaged, is not of one model, or would not fit on the disk.
     """
     try:
-        with open(open_regular(path), "rb") as file:
+        with open(open_regular(path.resolve()), "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             place = cache_folder("models", f"zip-{digest[:32]}")
             if place.is_dir():

@@ -98,6 +98,7 @@ def test_the_licence_of_the_trunk_is_the_cards(tmp_path):
     shipment = prepare_push(model, "hf:user/x")
     assert yaml.safe_load(shipment.card.split("---\n")[1])["license"] == "cc-by-nc-4.0"
     assert "`b.safetensors`" in shipment.card and "ab" * 32 in shipment.card and "not in it" in shipment.card
+    assert "began with a file" not in shipment.card
     assert "CC-BY-NC-4.0" in shipment.card and "hub: MCG-NJU/videomae-base" in shipment.card
     assert "alice" not in shipment.card + str(shipment.parcel.files["provenance.json"])
 

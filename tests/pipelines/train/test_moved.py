@@ -212,3 +212,10 @@ def test_nothing_below_home_is_one_project(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("HOME", "/home/ada")
     assert portable(Path("/home/ada/videos"), Path("/home/ada/project")) == "/home/ada/videos"
     assert portable(Path("/home/ada/project/videos"), Path("/home/ada/project/run")) == "../videos"
+
+
+def test_a_model_of_the_hub_is_not_a_path(tmp_path: Path) -> None:
+    tree = {"train": {"start_from": "hf:me/gym@v1"}}
+    assert with_located_paths(tree, tmp_path, "longtal.yaml") == tree
+    tree["train"]["start_from"] = "gym.zip"
+    assert with_located_paths(tree, tmp_path, "longtal.yaml") != tree

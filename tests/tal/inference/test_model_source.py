@@ -50,6 +50,8 @@ def test_a_zip_is_a_model(tmp_path, model, cache, top):
     assert folder.fingerprint() == read_model(model).fingerprint() and folder.source == str(path)
     assert sorted(p.name for p in folder.path.iterdir()) == sorted(FILES)
     assert folder.path.parent == cache
+    (tmp_path / "link.zip").symlink_to(path)
+    assert find_model(tmp_path / "link.zip") == folder.path
     assert find_model(path) == folder.path  # the second time as it stands there
     assert Detector.from_pretrained(path, device="cpu").labels == ("bow", "jump", "wave")
 
