@@ -130,7 +130,10 @@ def test_after_a_good_validation_the_best_weights_stay(data, tmp_path, monkeypat
     config = configured(data, train={"validate_from": 0, "epochs": 2})
     result = train(config, tmp_path / "run")
     assert result.unmeasured == "gone" and result.best_step == 3
-    assert json.loads((tmp_path / "run" / "model" / "provenance.json").read_text())["step"] == 3
+    facts = json.loads((tmp_path / "run" / "model" / "provenance.json").read_text())
+    assert facts["step"] == 3
+    subsets = {"training": {"videos": 6, "segments": 6}, "validation": {"videos": 2, "segments": 2}}
+    assert facts["data"] == subsets  # what a model card says
 
 
 def test_a_process_that_ends_in_its_last_validation_leaves_a_model(data, tmp_path, monkeypatch):
