@@ -6,13 +6,15 @@ token that this process and its children have, and keeps its sockets in a folder
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -29,6 +31,7 @@ PIECES = 2
 _LEAST_STORE_BYTES = 128 << 20
 _MOST_DECODERS = 8
 _LONGEST_FOLDER = 24
+_ANSWER_S = 10.0
 # Ray reads it once a process, even when another cluster is started later.
 _TOKEN = secrets.token_hex(32)
 
@@ -84,7 +87,8 @@ def connected(actors: Actors, device: str) -> Iterator[Cluster]:
             opened = _joined(actors.address)
         else:
             opened = _started(actors)
-        with opened as ray:
+        # Ray prints what its cluster says to stdout, which is for results
+        with redirect_stdout(_ToLog()), opened as ray:
             yield _share(ray.cluster_resources(), actors, device)
 
 
@@ -113,8 +117,11 @@ def _joined(address: str) -> Iterator[Any]:
         yield ray
         return
     try:
+        if address != "auto":  # Ray itself would try for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:  # RuntimeError: another version, or token
+    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: another version, or token
         reason = str(error).strip().split("\n")[0]
         raise ClusterError(
             f"--ray {address}: no cluster to work on ({reason}): start one (ray start --head), or --ray local"
@@ -159,6 +166,15 @@ def _started(actors: Actors) -> Iterator[Any]:
         finally:
             ray.shutdown()
             shutil.rmtree(folder, ignore_errors=True)  # its processes may write their last lines meanwhile
+
+
+class _ToLog(io.TextIOBase):
+    """A stream whose lines go to the log; a user who asks for no details is told by `loop` alone."""
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            console.log.debug("%s", text.strip())
+        return len(text)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines.commands.options import reader_option
+from pipelines.commands.options import chosen_actors, ray_options, reader_option
 from tal.shared.defaults import PRECISIONS, PrecisionName
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ _TABLE_ROWS = 40
     type=click.Choice(PRECISIONS),
     help="Precision that the encoder computes in.  [default: that of the model's training]",
 )
+@ray_options
 @click.option(
     "--overwrite",
     is_flag=True,
@@ -74,6 +75,9 @@ def command(
     reader: str | None,
     device: str,
     precision: PrecisionName | None,
+    ray: str | None,
+    actors: int | None,
+    video_timeout: float | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -87,7 +91,9 @@ def command(
     Example:
       longtal predict holiday.mp4 'clips/*.mkv' --model runs/demo --out found --format json,srt
       longtal predict --from-store features.zarr --model runs/hapt --out found
+      longtal predict clips --model runs/demo --out found --ray local
     """
+    from pipelines.actors.cluster import require_ray
     from pipelines.data.videos import find_stored, find_videos
     from pipelines.predict.overlay import write_overlay
     from pipelines.predict.run import load_detector, predict
@@ -105,6 +111,9 @@ def command(
     require_folder(out)
     if from_store is None and not paths:
         raise click.UsageError("name a video, a folder or a pattern (or --from-store STORE)")
+    by = chosen_actors(ray, actors, video_timeout)
+    if by is not None and from_store is not None:
+        raise click.UsageError("--ray shares videos among actors; rows of --from-store are read here")
     if from_store is not None:
         from featstore import FeatureStore
 
@@ -119,8 +128,10 @@ def command(
         if overlay is not None:
             require_new([overlay], overwrite)
             require_folder(overlay.parent)
-        detector = load_detector(model, device, reader, precision)
-        if detector.device.type == "cpu":
+        if by is not None:
+            require_ray()
+        detector = load_detector(model, "cpu" if by is not None else device, reader, precision)
+        if detector.device.type == "cpu" and by is None:
             keep_freed_buffers()
         with console.progress() as bar:
             whole = bar.add_task("videos", total=len(videos))
@@ -129,6 +140,9 @@ def command(
 
             def tell(video_id: str, done: int, total: int) -> None:
                 rows[video_id] = done, total
+                if by is not None:  # no rows come here
+                    bar.advance(whole)
+                    return
                 through = sum(d >= t for d, t in rows.values())
                 name = f"rows of {console.printable(video_id)[:40]}"
                 if len(rows) - through > 1:
@@ -137,7 +151,7 @@ def command(
                 bar.update(task, completed=begun, total=all_, description=name, visible=True)
                 bar.update(whole, completed=through)
 
-            report = predict(detector, videos, out, chosen, threshold, None, overwrite, tell)
+            report = predict(detector, videos, out, chosen, threshold, None, overwrite, tell, by, device)
             bar.update(whole, completed=len(videos))
     if overlay is not None and from_store is None and not report.failed:
         ((video_id, path),) = videos.items()

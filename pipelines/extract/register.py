@@ -12,8 +12,7 @@ from pipelines.extract.options import ExtractOptions
 from pipelines.extract.report import ExtractReport
 from pipelines.shared import console
 from tal.annotations.ids import match_ids
-from tal.encoders import Encoder
-from tal.grid import FrameGrid
+from tal.grid import ClipGrid, FrameGrid
 from tal.video import VideoInfo
 
 
@@ -22,7 +21,7 @@ def register(
     how: ExtractOptions,
     writer: FeatureStore,
     paths: Mapping[str, Path],
-    encoder: Encoder,
+    grid: ClipGrid,
     report: ExtractReport,
 ) -> list[VideoRecord]:
     """Reserve rows of new and formerly failed videos; the records of all that are not complete.
@@ -44,7 +43,7 @@ def register(
     durations_s |= {k: writer.video(k).duration_s or 0.0 for k in registered}
     mine = set(share(durations_s, how.part, how.parts))
     report.kept = sorted(k for k in mine if known.get(k) == "complete")
-    table = [_record(k, infos[k], data, encoder) for k in sorted(infos) if k in mine]
+    table = [_record(k, infos[k], data, grid) for k in sorted(infos) if k in mine]
     unread = sorted(failed) if how.part == 0 else []
     writer.add_videos(table + [{"id": k, "num_rows": 1} for k in unread if k not in known])
     for video_id in unread:
@@ -88,12 +87,12 @@ def share(durations_s: Mapping[str, float], part: int, parts: int) -> list[str]:
     return sorted(mine)
 
 
-def _record(video_id: str, info: VideoInfo, data: DataConfig, encoder: Encoder) -> dict[str, object]:
+def _record(video_id: str, info: VideoInfo, data: DataConfig, grid: ClipGrid) -> dict[str, object]:
     sampling = FrameGrid(data.fps).capped(info.duration_s, data.max_frames)
     num_frames = sampling.num_frames(info.duration_s)
     return {
         "id": video_id,
-        "num_rows": encoder.grid.num_rows(num_frames),
+        "num_rows": grid.num_rows(num_frames),
         "fps": sampling.fps,
         "duration_s": info.duration_s,
         "num_frames": num_frames,

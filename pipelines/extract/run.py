@@ -27,7 +27,7 @@ from tal.annotations import AnnotationSet
 from tal.encoders import Encoder, EncoderConfig, build_encoder, feature_spec
 from tal.encoders.stream import EncodedClip, encode_stream
 from tal.errors import ConfigError
-from tal.grid import FrameGrid
+from tal.grid import ClipGrid, FrameGrid
 from tal.shared.defaults import PrecisionName
 from tal.video import require_reader
 from tal.video.pool import Begun, DecodeTask, Finished
@@ -93,7 +93,7 @@ def extract(
     report = ExtractReport(store_path, missing=list(sources.missing))
     stream = _here(encoder, precision, how) if how.actors is None else _by_actors(encoder_config, run, how)
     with open_store(store_path, spec) as store:
-        _Extraction(run.data, how, store, as_stored(sources, store), encoder, stream, report).run()
+        Extraction(run.data, how, store, as_stored(sources, store), encoder.grid, stream, report).run()
     return report
 
 
@@ -185,8 +185,8 @@ def _tell_of_spool(folder: Path) -> None:
         )
 
 
-class _Extraction:
-    """One run over the videos that the store lacks."""
+class Extraction:
+    """One run over the videos that the store lacks; ``stream`` encodes them."""
 
     def __init__(
         self,
@@ -194,35 +194,35 @@ class _Extraction:
         how: ExtractOptions,
         store: FeatureStore,
         paths: Mapping[str, Path],
-        encoder: Encoder,
+        grid: ClipGrid,
         stream: Stream,
         report: ExtractReport,
     ) -> None:
         self.data, self.how, self.store, self.paths = data, how, store, paths
-        self.encoder, self.report = encoder, report
-        self._stream = stream
+        self.grid, self.stream, self.report = grid, stream, report
         self._committed_at = time.monotonic()
 
     def run(self) -> None:
-        todo = register(self.data, self.how, self.store, self.paths, self.encoder, self.report)
+        todo = register(self.data, self.how, self.store, self.paths, self.grid, self.report)
         started = time.monotonic()
         try:
-            self._encode([record for record in todo if record.state == "reserved"])
+            self.encode([record for record in todo if record.state == "reserved"])
         finally:
             self.store.commit()  # also when interrupted: what is finished is safe
         self.report.wall_s = time.monotonic() - started
 
-    def _encode(self, todo: list[VideoRecord]) -> None:
+    def encode(self, todo: list[VideoRecord]) -> None:
+        """Put the rows of these reserved videos into the store."""
         # long videos first: no worker is left alone with one at the end
         order = sorted(todo, key=lambda r: -(r.duration_s or 0.0))
         receivers: dict[str, Receiver] = {}
-        with console.progress() as bar, closing(self._stream(self._tasks(order, receivers))) as stream:
+        with console.progress() as bar, closing(self.stream(self._tasks(order, receivers))) as stream:
             videos = bar.add_task("videos", total=len(todo))
             minutes = bar.add_task("minutes of video", total=sum(r.duration_s or 0.0 for r in todo) / 60)
             for event in stream:
                 if isinstance(event, EncodedClip):
                     self._write(receivers[event.key], event)
-                    bar.advance(minutes, _clip_s(self.encoder, receivers[event.key].record) / 60)
+                    bar.advance(minutes, _clip_s(self.grid, receivers[event.key].record) / 60)
                 elif isinstance(event, Finished):
                     self._end(receivers.pop(event.key), event)
                     bar.advance(videos)
@@ -235,7 +235,7 @@ class _Extraction:
             yield DecodeTask(record.id, self.paths[record.id], self.data.reader, record.fps)
 
     def _write(self, receiver: Receiver, encoded: EncodedClip) -> None:
-        receiver.add(self.encoder.grid.first_row(encoded.clip), encoded.rows)
+        receiver.add(self.grid.first_row(encoded.clip), encoded.rows)
 
     def _end(self, receiver: Receiver, event: Finished) -> None:
         record = receiver.record
@@ -256,6 +256,6 @@ class _Extraction:
             self._committed_at = time.monotonic()
 
 
-def _clip_s(encoder: Encoder, record: VideoRecord) -> float:
+def _clip_s(grid: ClipGrid, record: VideoRecord) -> float:
     """Seconds of a clip of the video."""
-    return FrameGrid(record.fps).to_seconds(encoder.grid.clip_frames)
+    return FrameGrid(record.fps).to_seconds(grid.clip_frames)

@@ -30,6 +30,7 @@ from tal.video import require_reader, resolve_reader
 
 if TYPE_CHECKING:
     from featstore import FeatureStore
+    from pipelines.actors import Actors
     from tal.inference.detector import Detector
     from tal.inference.videos import VideoResult
 
@@ -91,6 +92,8 @@ def predict(
     store: FeatureStore | None = None,
     overwrite: bool = False,
     on_progress: Progress | None = None,
+    actors: Actors | None = None,
+    device: str = "auto",
 ) -> PredictReport:
     """Detect in every video and write the results; videos that fail are reported, the others go on.
 
@@ -103,6 +106,9 @@ def predict(
         detections, the other formats those that pass the model's calibrated thresholds.
     store
         detect from its rows instead of the videos.
+    actors, device
+        that detect in the videos, and where they compute; None: this process does. They tell of a video when
+        it is through.
 
     Raises
     ------
@@ -149,7 +155,14 @@ def predict(
         else:
             todo[video_id] = stamp
     started = time.perf_counter()
-    for result in _results(detector, {video_id: videos[video_id] for video_id in todo}, store, on_progress):
+    missing = {video_id: videos[video_id] for video_id in todo}
+    if store is not None:
+        results = detector.predict_stored(store, missing)
+    elif actors is None:
+        results = detector.predict_videos(missing, on_progress)
+    else:
+        results = _by_actors(detector, missing, actors, device, on_progress)
+    for result in results:
         if result.detections is None:
             report.failed[result.id] = str(result.error)
             continue
@@ -177,17 +190,21 @@ def predict(
     return report
 
 
-def _results(
+def _by_actors(
     detector: Detector,
     videos: Mapping[str, Path],
-    store: FeatureStore | None,
+    actors: Actors,
+    device: str,
     on_progress: Progress | None,
 ) -> Iterator[VideoResult]:
-    """What becomes of each video, as it is through."""
-    if store is None:
-        yield from detector.predict_videos(videos, on_progress)
-    else:
-        yield from detector.predict_stored(store, videos)
+    from pipelines.predict.detect import predict_on_actors
+
+    if not videos:
+        return
+    for result in predict_on_actors(detector, videos, actors, device):
+        if on_progress is not None:
+            on_progress(result.id, 1, 1)
+        yield result
 
 
 def _export(

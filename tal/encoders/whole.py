@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tal.encoders.base import Encoder
 from tal.encoders.stream import ClipEncoder, EncodedClip, encode_stream
 from tal.encoders.streaming import row_buffer
 from tal.errors import VideoError
 from tal.shared.cores import usable_cores
 from tal.video.info import VideoInfo
-from tal.video.pool import Begun, DecodeTask
+from tal.video.pool import Begun, DecodeTask, Finished
 
 # (video's key, rows done, rows in all)
 Progress = Callable[[str, int, int], None]
@@ -79,16 +80,26 @@ def encode_videos(
         T by key, for videos that must have so many rows: what the file does not fill is zeros, what is beyond
         is left out. Of others T is what the file has.
     """
-    grid, wanted = clips.encoder.grid, num_rows or {}
+    yield from collect_videos(clips.encoder, encode_stream(clips, tasks, workers), num_rows, on_progress)
+
+
+def collect_videos(
+    encoder: Encoder,
+    events: Generator[Begun | EncodedClip | Finished, None, None],
+    num_rows: Mapping[str, int] | None = None,
+    on_progress: Progress | None = None,
+) -> Generator[WholeVideo | UnreadVideo, None, None]:
+    """`encode_videos` of a stream of one's own."""
+    grid, wanted = encoder.grid, num_rows or {}
     open_: dict[str, WholeVideo] = {}
-    with ExitStack() as buffers, closing(encode_stream(clips, tasks, workers)) as stream:
+    with ExitStack() as buffers, closing(events) as stream:
         memory: dict[str, ExitStack] = {}
         for event in stream:
             if isinstance(event, Begun):
                 there = grid.num_rows(event.num_frames)
                 count = wanted.get(event.key, there)
                 memory[event.key] = buffers.enter_context(ExitStack())
-                rows = memory[event.key].enter_context(row_buffer(count, clips.encoder.channels))
+                rows = memory[event.key].enter_context(row_buffer(count, encoder.channels))
                 open_[event.key] = WholeVideo(event.key, event.info, event.fps, rows, min(there, count))
             elif isinstance(event, EncodedClip):
                 video = open_[event.key]

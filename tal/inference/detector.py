@@ -23,8 +23,15 @@ from featstore.spec import PRECISION
 from tal.annotations import Segment
 from tal.device import choose_device, set_float32
 from tal.encoders import Encoder, clips_at_once
-from tal.encoders.stream import ClipEncoder
-from tal.encoders.whole import Progress, UnreadVideo, WholeVideo, decoders_for, encode_videos
+from tal.encoders.stream import ClipEncoder, encode_decoded
+from tal.encoders.whole import (
+    Progress,
+    UnreadVideo,
+    WholeVideo,
+    collect_videos,
+    decoders_for,
+    encode_videos,
+)
 from tal.errors import CheckpointError, EvaluationError, LongtalError
 from tal.inference.model_encoder import build_model_encoder, load_part, told_of_folder
 from tal.inference.model_folder import ModelFolder, read_model, write_model
@@ -35,7 +42,7 @@ from tal.plot import timeline
 from tal.shared.progress import ProgressLine, is_interactive
 from tal.shared.weights import require_fit
 from tal.video import open_video, require_reader
-from tal.video.pool import DecodeTask
+from tal.video.pool import DecodeTask, Event
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -246,6 +253,18 @@ class Detector:
         with closing(self.rows_of_videos(videos, on_progress, workers)) as rows:
             yield from self._searcher().detect_all(rows)
 
+    def predict_decoded(self, clips: ClipEncoder, events: Iterable[Event]) -> Iterator[VideoResult]:
+        """`predict_videos` of what is decoded elsewhere, for tasks of `decode_task`.
+
+        Parameters
+        ----------
+        clips
+            of `clip_encoder`.
+        """
+        whole = collect_videos(clips.encoder, encode_decoded(clips, events))
+        with closing(whole):
+            yield from self._searcher().detect_all(map(self._rows_of, whole))
+
     def rows_of_videos(
         self,
         videos: Mapping[str, Path],
@@ -253,29 +272,32 @@ class Detector:
         workers: int | None = None,
     ) -> Generator[VideoRows | VideoResult, None, None]:
         """The rows that `predict_videos` searches; of a file that cannot be read a result with its error."""
+        require_reader(self.config.reader)
+        if workers is None:
+            workers = decoders_for(self.device)
+        tasks = (self.decode_task(video_id, path) for video_id, path in videos.items())
+        whole = encode_videos(self.clip_encoder(), tasks, workers, on_progress=on_progress)
+        with closing(whole):
+            yield from map(self._rows_of, whole)
+
+    def decode_task(self, video_id: str, path: Path) -> DecodeTask:
+        """What is decoded of a video for this model."""
+        config = self.config
+        return DecodeTask(video_id, Path(path), config.reader, config.fps, config.max_frames)
+
+    def require_encoder(self) -> Encoder:
+        """The encoder; CheckpointError where the model has none."""
         if self.encoder is None:
             raise CheckpointError(
                 f"{self.folder.path} was trained on stored features and has no encoder to see videos with; "
                 f"predict from a feature store (predict_store; --from-store)"
             )
-        config = self.config
-        require_reader(config.reader)
-        if workers is None:
-            workers = decoders_for(self.device)
-        tasks = (
-            DecodeTask(video_id, Path(path), config.reader, config.fps, config.max_frames)
-            for video_id, path in videos.items()
-        )
-        whole = encode_videos(self.clip_encoder(), tasks, workers, on_progress=on_progress)
-        with closing(whole):
-            yield from map(self._rows_of, whole)
+        return self.encoder
 
     def clip_encoder(self) -> ClipEncoder:
-        """The encoder as extraction uses it; the model must have one."""
-        assert self.encoder is not None
-        return ClipEncoder(
-            self.encoder, self.device, clips_at_once(self.encoder, self.device), self.precision
-        )
+        """The encoder as extraction uses it; CheckpointError where the model has none."""
+        encoder = self.require_encoder()
+        return ClipEncoder(encoder, self.device, clips_at_once(encoder, self.device), self.precision)
 
     def _searcher(self) -> VideoDetector:
         return VideoDetector(self.localizer, self.config.windows, self.labels, self.video_scores)

@@ -66,6 +66,7 @@ BENCHMARKS = {
     "evaluate": ["--videos", "40", "--predictions", "3000", "--labels", "10", "--sample", "10"],
     "extract": ["--videos", "1", "--seconds", "2", "--rounds", "1", "--workers", "1"],
     "fuzz": ["--examples", "2"],
+    "ray": ["--videos", "2", "--many", "16"],
     "report": ["--videos", "4", "--detections", "400", "--moves", "4"],
 }
 COMMANDS = [command for command in told() if command.page != "tutorial.md" or command.inline]

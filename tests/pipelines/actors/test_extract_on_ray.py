@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ from pipelines.extract import run as extraction
 from tal.encoders import EncoderConfig
 from tests.pipelines.actors.conftest import ENVIRONMENT, ROOT, Nodes
 from tests.pipelines.actors.listening import listening, processes_below
-from tests.pipelines.actors.slow import SlowEncode, at_work
+from tests.pipelines.actors.slow import SlowEncode, at_work, wait_for
 from tests.pipelines.extract.stored import everything
 from tests.pipelines.interrupting import interruptible
 from tests.tal.video.video_corpus import Make, make_video
@@ -76,13 +75,6 @@ def alone(videos: Path, tmp_path: Path) -> dict[str, object]:
     return everything(tmp_path / "alone.zarr")
 
 
-def wait_for(what: Callable[[], object], seconds: float = 60.0) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.05)
-
-
 def complete(store: Path) -> list[str]:
     if not store.exists():
         return []
@@ -96,6 +88,7 @@ def test_an_actor_and_a_node_die_and_nothing_is_lost(
     alone: dict[str, object],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(extraction, "EncodeVideos", SlowEncode)
     store = Path("shared.zarr")
@@ -105,10 +98,13 @@ def test_an_actor_and_a_node_die_and_nothing_is_lost(
         os.kill(at_work(videos)[0], signal.SIGKILL)
         wait_for(lambda: len(at_work(videos)) == 3)  # its successor works
         nodes.kill_second()
+        (videos / "hold").unlink()
 
+    (videos / "hold").touch()
     killer = threading.Thread(target=kill)
     killer.start()
     report = extract(run_config(videos, store), how(nodes.address))
+    assert capsys.readouterr().out == "", "that is for results"
     killer.join()
     nodes.add_second()
     assert caplog.text.count("an actor died and is replaced") == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from pipelines.actors import Actors
 from pipelines.actors.actor import PIECE_BYTES, Setting, WorkActor
 from pipelines.actors.cluster import PIECES, Cluster, connected
-from pipelines.actors.errors import ActorError
+from pipelines.actors.errors import ActorError, ClusterError
 from pipelines.actors.loop import run_on_actors
 from pipelines.config import ConfigError
 from tal.errors import WeightsError
@@ -88,6 +89,22 @@ def test_what_is_under_way_is_bounded(nodes: Nodes, tmp_path: Path) -> None:
     assert made <= TWO.count * (PIECES + 1) * (PIECE_BYTES + size)
 
 
+def test_rows_that_a_dead_node_held_are_made_again(nodes: Nodes, tmp_path: Path) -> None:
+    """They are large enough to lie in the node until they are fetched."""
+    work = Counted(tmp_path, steps=20, size=1 << 20, seconds=0.02)
+    names = [f"v{i}" for i in range(12)]
+    values: list[tuple[Any, ...]] = []
+    with closing(run_on_actors(TWO, work, tasks_named(*names))) as stream:
+        for key, step, _ in stream:
+            values.append((key, step))
+            if len(values) == 60:
+                nodes.kill_second()
+    nodes.add_second()
+    for name in names:
+        told = of_video(values, name)
+        assert told[-21:] == [*range(20), "end"] and told.count("end") == 1
+
+
 def test_an_actor_needs_the_same_longtal_and_the_same_folders(tmp_path: Path) -> None:
     work = Counted(tmp_path)
     with pytest.raises(ActorError, match="every machine of the cluster needs the same"):
@@ -101,6 +118,14 @@ def test_who_works_must_be_said_where_there_is_no_gpu(nodes: Nodes) -> None:
         raise AssertionError("nobody works")
     with connected(Actors("auto", 2, 5.0), "auto") as cluster:
         assert (cluster.count, cluster.gpus, cluster.decoders) == (2, 0, 1) and cluster.video_timeout_s == 5.0
+
+
+def test_where_no_cluster_is_it_is_said_at_once(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    nowhere = connected(Actors("127.0.0.1:9", 1), "cpu")
+    with pytest.raises(ClusterError, match="no cluster to work on"), nowhere:
+        raise AssertionError("nobody is there")
 
 
 @pytest.mark.parametrize(

@@ -116,12 +116,12 @@ def test_killed_and_run_again_gives_the_same_bits(
         "from pathlib import Path\n"
         "from tests.pipelines.extract.test_extract import _how, _run\n"
         "from pipelines.extract import extract, run\n"
-        "write = run._Extraction._write\n"
+        "write = run.Extraction._write\n"
         "def slow(self, receiver, encoded):\n"
         "    time.sleep(0.2)\n"
         "    print('row', flush=True)\n"
         "    return write(self, receiver, encoded)\n"
-        "run._Extraction._write = slow\n"
+        "run.Extraction._write = slow\n"
         "extract(_run(Path(sys.argv[1]), Path(sys.argv[2])), _how(commit_every_s=0.0))\n"
     )
     process = subprocess.Popen(
