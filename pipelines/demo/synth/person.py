@@ -95,5 +95,5 @@ def _colour(rng: np.random.Generator, low: int, high: int) -> Colour:
 
 
 def _vivid(rng: np.random.Generator, brightness: float = 1.0) -> Colour:
-    r, g, b = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.35, 1.0), rng.uniform(0.35, 1.0) * brightness)
+    r, g, b = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.5, 1.0), rng.uniform(0.3, 0.8) * brightness)
     return int(255 * r), int(255 * g), int(255 * b)

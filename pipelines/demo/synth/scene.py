@@ -69,7 +69,7 @@ def make_scene(rng: np.random.Generator, num_frames: int, fps: float, pixels: in
         view_pitch=float(rng.uniform(0, 22)),
         gain=rng.uniform(0.75, 1.15) * (1 + _slow(rng, times_s, 0.1)),
         tint=rng.uniform(0.9, 1.1, 3).astype(np.float32),
-        noise=(rng.normal(0, rng.uniform(1, 5), (8, size, size, 3))).astype(np.int16),
+        noise=(rng.normal(0, rng.uniform(1, 4), (8, size, size, 3))).astype(np.int16),
     )
 
 
@@ -89,16 +89,17 @@ def _wander(rng: np.random.Generator, num_frames: int, fps: float, size: float) 
 
 def _background(rng: np.random.Generator, pixels: int) -> Image.Image:
     """Smooth colour noise at several scales, a floor, and things on the wall."""
-    wall = np.full((pixels, pixels, 3), rng.uniform(60, 200, 3), dtype=np.float32)
+    # light and calm, so that a figure stands out of it
+    wall = np.full((pixels, pixels, 3), rng.uniform(125, 215, 3), dtype=np.float32)
     for cells in (3, 9, 30):
-        patch = rng.normal(0, rng.uniform(3, 18), (cells, cells, 3)).astype(np.float32)
+        patch = rng.normal(0, rng.uniform(2, 9), (cells, cells, 3)).astype(np.float32)
         coarse = np.clip(patch + 128, 0, 255).astype(np.uint8)
         fine = Image.fromarray(coarse).resize((pixels, pixels), Image.Resampling.BICUBIC)
         wall += np.asarray(fine, np.float32) - 128
-    wall = wall.mean(-1, keepdims=True) + rng.uniform(0.2, 0.7) * (wall - wall.mean(-1, keepdims=True))
+    wall = wall.mean(-1, keepdims=True) + rng.uniform(0.1, 0.4) * (wall - wall.mean(-1, keepdims=True))
     picture = Image.fromarray(np.clip(wall, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(picture)
-    for _ in range(rng.integers(1, 6)):
+    for _ in range(rng.integers(0, 4)):
         x, y = rng.uniform(0, pixels, 2)
         w, h = rng.uniform(0.04, 0.3, 2) * pixels
         colour = tuple(int(v) for v in rng.integers(30, 230, 3))
