@@ -13,6 +13,8 @@ from accelerate.state import AcceleratorState
 from benchmarks.gpu.settings import NUM_CLASSES
 from pipelines.budget.probe import build_step, made_batches
 from pipelines.config import RunConfig
+from pipelines.train.hosts import Hosts
+from pipelines.train.hosts.share import share_of
 from pipelines.train.loop import Trainer
 from pipelines.train.preflight import make_ready
 from pipelines.train.setup import build_accelerator, build_trainer, new_run_id
@@ -78,7 +80,9 @@ def make_trainer(config: RunConfig, out: Path) -> Trainer:
     ready = make_ready(config, out)
     accelerator = build_accelerator(config)
     assert ready.data is not None
-    return build_trainer(config, out, accelerator, new_run_id(), {}, ready.data, ready.encoder)
+    hosts = Hosts.here()
+    share = share_of(config, ready.data, hosts)
+    return build_trainer(config, out, accelerator, new_run_id(), {}, ready.data, ready.encoder, hosts, share)
 
 
 def close_trainer(trainer: Trainer) -> None:

@@ -18,7 +18,7 @@ from featstore import UnknownVideoError
 from pipelines.shared import console
 from tal.annotations import VIDEO_SUFFIXES, AnnotationSet, VideoFolder, read_annotations
 from tal.annotations.builder import first_ids
-from tal.annotations.ids import IdIndex, IdMatches
+from tal.annotations.ids import IdIndex, IdMatches, match_ids
 from tal.annotations.videos import is_hidden, list_videos, name_files, other_files, safe_id
 from tal.errors import VideoError
 from tal.grid import ClipGrid
@@ -67,7 +67,7 @@ class Sources:
     @property
     def by_annotation(self) -> dict[str, Path]:
         """Files by the annotations' ids."""
-        return {ours: self.paths[theirs] for ours, theirs in self.pairs.items()}
+        return {ours: self.paths[theirs] for ours, theirs in self.pairs.items() if theirs in self.paths}
 
 
 def open_folder(videos: Path) -> VideoFolder:
@@ -85,11 +85,15 @@ def open_folder(videos: Path) -> VideoFolder:
 
 
 def pair_with_files(
-    videos: Path, annotations: AnnotationSet, chosen: Collection[str] | None = None
+    videos: Path,
+    annotations: AnnotationSet,
+    chosen: Collection[str] | None = None,
+    elsewhere: Collection[str] = (),
 ) -> Sources:
     """Files of the annotated videos, all of them or those ``chosen``.
 
-    Ids are matched over all annotations, so that what an id means does not depend on the choice.
+    Ids are matched over all annotations, so that what an id means does not depend on the choice. Those of
+    files ``elsewhere``, on other hosts, are matched too; such a file has no path.
 
     Raises
     ------
@@ -97,12 +101,13 @@ def pair_with_files(
         there is no such folder.
     """
     folder = open_folder(videos)
-    matches = folder.match(annotations.videos)
+    listed = {*folder.files, *elsewhere}
+    matches = match_ids(annotations.videos, listed) if elsewhere else folder.match(annotations.videos)
     named = annotations.videos if chosen is None else chosen
     pairs = {ours: matches.pairs[ours] for ours in named if ours in matches.pairs}
     missing = tuple(sorted(ours for ours in named if ours not in pairs))
-    paths = {name: folder.files[name] for name in sorted(pairs.values())}
-    return Sources(paths, folder.files.keys(), pairs, missing, matches, _unlike(videos, missing))
+    paths = {name: folder.files[name] for name in sorted(pairs.values()) if name in folder.files}
+    return Sources(paths, listed, pairs, missing, matches, _unlike(videos, missing))
 
 
 def _unlike(videos: Path, missing: Collection[str]) -> dict[str, Path]:

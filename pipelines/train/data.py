@@ -6,10 +6,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
+import pandas as pd
 
-from featstore import FeatureStore
+from featstore import FeatureSpec, VideoRecord
 from pipelines.config import DataConfig
 from pipelines.data.run_annotations import RunAnnotations
 from pipelines.data.videos import ANNOTATED, pair_with_files, tell
@@ -47,6 +49,17 @@ class RunData:
     ids: Mapping[str, str]
 
 
+class StoredVideos(Protocol):
+    """The part of a store that says which videos it has; or the stores of several hosts together."""
+
+    @property
+    def spec(self) -> FeatureSpec: ...
+    @property
+    def video_ids(self) -> list[str]: ...
+    def video(self, video_id: str) -> VideoRecord: ...
+    def videos(self) -> pd.DataFrame: ...
+
+
 # Says how a video of the run is sampled: (path, annotation) -> (rows, fps, duration in seconds, grid)
 Measure = Callable[[Path, VideoAnnotation], tuple[int, float, float, FeatureGrid]]
 
@@ -54,8 +67,9 @@ Measure = Callable[[Path, VideoAnnotation], tuple[int, float, float, FeatureGrid
 def load_data(
     config: DataConfig,
     annotated: RunAnnotations,
-    store: FeatureStore | None,
+    store: StoredVideos | None,
     measure: Measure | None = None,
+    elsewhere: Collection[str] = (),
 ) -> RunData:
     """Pair the annotations with stored rows, and with video files when the run looks at them.
 
@@ -67,6 +81,8 @@ def load_data(
     ----------
     measure
         stands in for the store when training needs none.
+    elsewhere
+        ids of video files that other hosts have; a video whose file is there has no path here.
 
     Raises
     ------
@@ -75,7 +91,7 @@ def load_data(
     AnnotationError
         when nothing of a subset can be used; a `NotReadyError` when that is so of both.
     """
-    places = _find_places(annotated.whole, config, store)
+    places = _find_places(annotated.whole, config, store, elsewhere)
     findings = Findings()
     train: list[TrainingVideo] = []
     validation: list[TrainingVideo] = []
@@ -110,14 +126,16 @@ def planned_videos(annotations: AnnotationSet, encoder: ClipGrid, data: DataConf
 @dataclass(frozen=True)
 class _Places:
     """Where the annotated videos are. By annotated id: ``ids`` of this run's videos, ``files`` of those that
-    have one. ``stored``: ids that are complete in the store. ``where``: both places, for messages.
+    have one here. ``filed``: annotated ids that have one here or on another host. ``stored``: ids that are
+    complete in the store. ``where``: both places, for messages.
     """
 
     ids: Mapping[str, str]
     files: Mapping[str, Path]
+    filed: frozenset[str]
     stored: frozenset[str]
     config: DataConfig
-    store: FeatureStore | None
+    store: StoredVideos | None
 
     @property
     def where(self) -> str:
@@ -131,7 +149,7 @@ class _Places:
 
     def has_file(self, annotated_id: str) -> bool:
         """Whether its file is there, or the run does not look at files."""
-        return not self.config.videos or annotated_id in self.files
+        return not self.config.videos or annotated_id in self.filed
 
     def without(self, missing: Sequence[str]) -> str:
         """Why videos are not held, for messages: how many for which reason."""
@@ -151,22 +169,25 @@ class _Places:
         return "; ".join(f"{len(ids)} {reason} ({shortened(ids)})" for reason, ids in reasons.items())
 
 
-def _find_places(annotations: AnnotationSet, config: DataConfig, store: FeatureStore | None) -> _Places:
+def _find_places(
+    annotations: AnnotationSet, config: DataConfig, store: StoredVideos | None, elsewhere: Collection[str]
+) -> _Places:
     """Annotated id -> file -> rows, so that file and rows are of one video; without files at once -> rows."""
     ids: Mapping[str, str] = {k: k for k in annotations.videos}
     listed: Collection[str] = annotations.videos
     files: Mapping[str, Path] = {}
     what = ANNOTATED
     if config.videos:
-        sources = pair_with_files(Path(config.videos), annotations)
+        sources = pair_with_files(Path(config.videos), annotations, elsewhere=elsewhere)
         tell(sources.matches)
         ids, listed, files, what = sources.pairs, sources.listed, sources.by_annotation, "video id"
+    filed = frozenset(ids)
     if store is None:
-        return _Places(ids, files, frozenset(), config, None)
+        return _Places(ids, files, filed, frozenset(), config, None)
     matches = match_ids(listed, store.videos()["id"])
     tell(matches, what)
     ids = {k: matches.pairs[name] for k, name in ids.items() if name in matches.pairs}
-    return _Places(ids, files, frozenset(store.video_ids), config, store)
+    return _Places(ids, files, filed, frozenset(store.video_ids), config, store)
 
 
 def _videos(

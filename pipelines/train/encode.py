@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -46,14 +46,18 @@ def loader_workers(config: RunConfig, accelerator: Accelerator) -> int:
     return decoders_for(accelerator.device, here)
 
 
-def share_by_duration(videos: Sequence[TrainingVideo], processes: int) -> list[list[TrainingVideo]]:
+def share_by_duration(
+    videos: Sequence[TrainingVideo], processes: int, allowed: Mapping[str, Sequence[int]] | None = None
+) -> list[list[TrainingVideo]]:
     """The videos in parts of about the same length together, one for each process, in their order.
 
-    The longest goes first, each to the process that has the least so far.
+    The longest goes first, each to the process that has the least so far; ``allowed`` (by id) says which
+    processes can take a video, None: all.
     """
     loads = [0.0] * processes
     owner: dict[str, int] = {}
     for video in sorted(videos, key=lambda v: -v.duration_s):
-        owner[video.id] = loads.index(min(loads))
+        able = range(processes) if allowed is None else allowed[video.id]
+        owner[video.id] = min(able, key=loads.__getitem__)
         loads[owner[video.id]] += video.duration_s
     return [[v for v in videos if owner[v.id] == process] for process in range(processes)]

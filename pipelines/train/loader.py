@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
@@ -15,9 +17,13 @@ from tal.memory.sampler import BatchSampler, WindowSampler
 
 
 def build_loader(
-    config: RunConfig, accelerator: Accelerator, data: RunData, encoder: Encoder | None
+    config: RunConfig,
+    accelerator: Accelerator,
+    data: RunData,
+    encoder: Encoder | None,
+    slots: Sequence[int],
 ) -> tuple[BatchSampler, DataLoader]:
-    """Sampler and loader of this process's share of the windows."""
+    """Sampler and loader of the windows in this process's slots of the batch."""
     reading, on_cuda = None, accelerator.device.type == "cuda"
     if config.end_to_end and encoder is not None and config.encoder is not None:
         reading = clip_reading(config, encoder, later=on_cuda)
@@ -26,8 +32,6 @@ def build_loader(
     windows = WindowSampler(
         data.train, batch, config.window, config.memory, config.train.seed, rows_per_clip, config.train.epochs
     )
-    share = batch // accelerator.num_processes
-    slots = range(accelerator.process_index * share, (accelerator.process_index + 1) * share)
     sampler = BatchSampler(windows, slots, config.train.accumulate)
     workers = loader_workers(config, accelerator) if reading is not None else 0
     return sampler, batches_of(ClipDataset(reading), sampler, workers, on_cuda)

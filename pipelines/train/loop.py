@@ -26,7 +26,6 @@ from pipelines.train.run_log import OnStep, Pace, RunLog, say_step
 from pipelines.train.snapshots import AgeSnapshots
 from pipelines.train.step import TrainStep
 from pipelines.train.step_record import StepRecord
-from pipelines.train.stores import commit_together
 from pipelines.train.validate import Validator
 from tal.errors import LongtalError
 from tal.memory.clip_loader import Batch
@@ -80,9 +79,14 @@ class Trainer:
     state: TrainState
     log: RunLog
     receiver: Receiver = field(default_factory=Receiver)
+    # of the checkpoint that a killed run would go back to
+    last_checkpoint_epoch: int = field(init=False)
     # why the newest validation gave no result; empty: it did
     unmeasured: str = ""
     on_step: OnStep | None = None
+
+    def __post_init__(self) -> None:
+        self.last_checkpoint_epoch = self.state.epoch
 
     def run(self) -> TrainState:
         """Train to the end; returns the final state."""
@@ -161,7 +165,9 @@ class Trainer:
         """Ages of this process's clips as the epoch began, after ``first`` steps."""
         if self.ages is None:
             return None
-        return self.ages.read(epoch, first) if self.state.step_in_epoch else self.ages.take(epoch, first)
+        if self.state.step_in_epoch:
+            return self.ages.read(epoch, first)
+        return self.ages.take(epoch, first, self.last_checkpoint_epoch)
 
     def batches(self) -> Iterator[tuple[list[Batch], float]]:
         """The micro-batches of each step with the seconds that the loop waited for them."""
@@ -296,11 +302,19 @@ class Trainer:
         return self.average.applied(self.network) if self.average is not None else nullcontext()
 
     def checkpoint(self, commit: bool = True) -> None:
-        """Weights first, naming the memory's next generation; then the memory commits it."""
+        """The memory's next generation and the weights that belong to it, both or none (`hosts.settle`).
+
+        Every process prepares its rows, the first writes the checkpoint that names the generation, then the
+        memory of each host commits it.
+        """
         if self.write_back is not None:
             self.write_back.drain()
+        memory = self.memory if commit else None
         if self.memory is not None:
             self.state.generation = self.memory.generation + int(commit)
+        if memory is not None:
+            memory.prepare_commit()
+        self.accelerator.wait_for_everyone()
         folder = self.out / "checkpoints"
         if self.accelerator.is_main_process:
             save_checkpoint(
@@ -310,8 +324,10 @@ class Trainer:
                 self.network.trained(self.average.state) if self.average is not None else None,
                 optimizer_state(self.optimizer, self.accelerator),
             )
-        if self.memory is not None and commit:
-            commit_together(self.memory, self.accelerator)
         self.accelerator.wait_for_everyone()
+        if memory is not None:
+            memory.commit()
+            self.accelerator.wait_for_everyone()
+        self.last_checkpoint_epoch = self.state.epoch
         if self.accelerator.is_main_process:
             prune(folder)

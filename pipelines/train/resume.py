@@ -42,8 +42,8 @@ def settings_to_go_on_with(saved: RunConfig, given: RunConfig, run: Path) -> Run
     ConfigError
         something else differs; names each key with both values.
     """
-    before, now = (dict(leaves(c.model_dump(), whole=_WHOLE)) for c in (saved, given))
-    changed = [k for k in {**before, **now} if not _alike(k, before.get(k), now.get(k))]
+    before, now = _leaves(saved), _leaves(given)
+    changed = _changed(before, now)
     refused = [key for key in changed if key not in CHANGEABLE]
     if refused:
         listed = "; ".join(f"{k}: {before.get(k)!r} there, {now.get(k)!r} given" for k in refused[:_SHOWN])
@@ -58,6 +58,19 @@ def settings_to_go_on_with(saved: RunConfig, given: RunConfig, run: Path) -> Run
         part = getattr(saved, section)
         saved = saved.model_copy(update={section: part.model_copy(update={name: now.get(key)})})
     return saved
+
+
+def settings_that_differ(one: RunConfig, other: RunConfig) -> list[str]:
+    """Keys of what a run learns in which two configurations differ."""
+    return [key for key in _changed(_leaves(one), _leaves(other)) if key not in CHANGEABLE]
+
+
+def _leaves(config: RunConfig) -> dict[str, Any]:
+    return dict(leaves(config.model_dump(), whole=_WHOLE))
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [k for k in {**before, **now} if not _alike(k, before.get(k), now.get(k))]
 
 
 def require_same_annotations(facts: Mapping[str, Any], annotations: RunAnnotations, run: Path) -> None:

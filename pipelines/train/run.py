@@ -29,6 +29,10 @@ from tal.errors import CheckpointError, ConfigError, DeviceMemoryError, LongtalE
 from tal.video import resolve_reader
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from pipelines.train.hosts.group import Hosts
+    from pipelines.train.hosts.share import Share
     from pipelines.train.preflight import Ready
     from pipelines.train.run_log import OnStep
 
@@ -75,38 +79,39 @@ def train(
     LongtalError
         whatever else keeps the run from its first step; a NotReadyError where that is several things.
     """
-    from pipelines.train.preflight import make_ready
-    from pipelines.train.setup import build_accelerator, build_trainer, new_run_id
+    from pipelines.train.hosts.group import Hosts
+    from pipelines.train.setup import build_trainer, new_run_id
 
     out = Path(out)
     if config.encoder is not None:
         config = config.model_copy(update={"encoder": self_contained(config.encoder)})
     if os.environ.get("RANK", "0") != "0":
         set_quiet(True)
-    begun = bool(list_checkpoints(out / "checkpoints"))
-    if not resume:
-        require_new(out)
-    if begun:
-        config = settings_to_go_on_with(saved_config(out), config, out)
-    if ready is None or ready.data is None:
-        ready = make_ready(config, out, begun, annotations=ready.annotations if ready else None)
+    hosts = Hosts.here()
+    config, begun, ready, share, accelerator = _meet(config, out, resume, ready, hosts)
     assert ready.data is not None
-    accelerator = build_accelerator(config)
     accelerator.wait_for_everyone()
-    if accelerator.is_main_process and not begun:
-        _begin(config, ready.annotations, out, new_run_id(), command)
-    if accelerator.is_main_process and begun:
+    run_id = hosts.first(new_run_id())
+    if hosts.leads and not begun:
+        _begin(config, ready.annotations, out, run_id, command)
+    if hosts.leads and begun:
         save_resolved(config, out)
     accelerator.wait_for_everyone()
-    facts = read_json(out / "provenance.json", CheckpointError)
-    if not isinstance(facts, dict) or not isinstance(facts.get("run_id"), str):
-        raise CheckpointError(f"{out / 'provenance.json'} does not name the run: put back a copy of it")
-    require_same_annotations(facts, ready.annotations, out)
-    trainer = build_trainer(config, out, accelerator, facts["run_id"], facts, ready.data, ready.encoder)
+    with hosts.together():
+        facts = read_json(out / "provenance.json", CheckpointError)
+        if not isinstance(facts, dict) or not isinstance(facts.get("run_id"), str):
+            raise CheckpointError(f"{out / 'provenance.json'} does not name the run: put back a copy of it")
+        require_same_annotations(facts, ready.annotations, out)
+    run_id = hosts.first(facts["run_id"])
+    with hosts.together():
+        if facts["run_id"] != run_id:
+            raise CheckpointError(f"{out} is of another run than the first host's folder: give its own --out")
+    trainer = build_trainer(config, out, accelerator, run_id, facts, ready.data, ready.encoder, hosts, share)
     trainer.on_step = on_step
-    if accelerator.is_main_process:
+    if hosts.leads:
         labels = json.dumps(list(trainer.keeper.labels), indent=1, ensure_ascii=False)
         write_text(out / "labels.json", labels, overwrite=True)
+    if accelerator.is_main_process:
         log.info("%d parameters, %s", _count(trainer.network), accelerator.device)
     try:
         state = trainer.run()
@@ -135,6 +140,53 @@ def train(
         trainer.unmeasured,
         accelerator.is_main_process,
     )
+
+
+def _meet(
+    config: RunConfig, out: Path, resume: bool, ready: Ready | None, hosts: Hosts
+) -> tuple[RunConfig, bool, Ready, Share, Accelerator]:
+    """Look at all that a run needs, on each of its hosts; several then train one run, or none does.
+
+    Returns
+    -------
+    tuple
+        The configuration to train with, whether the run goes on, what was read, this process's share, and the
+        processes.
+    """
+    from pipelines.train.hosts.alike import require_same_data, require_same_settings
+    from pipelines.train.hosts.group import common_start, require_own_folder
+    from pipelines.train.hosts.holdings import take_stock
+    from pipelines.train.hosts.share import share_of
+    from pipelines.train.preflight import make_ready
+    from pipelines.train.setup import build_accelerator
+
+    several = hosts.count > 1
+    # hosts talk before they look at their videos, of which none sees all
+    accelerator = build_accelerator(config) if several else None
+    require_own_folder(out, hosts)
+    with hosts.together():
+        begun = bool(list_checkpoints(out / "checkpoints"))
+        if not resume:
+            require_new(out)
+    begun = common_start(begun, out, hosts)
+    with hosts.together():
+        if begun:
+            config = settings_to_go_on_with(saved_config(out), config, out)
+        if several and config.data.corrections:
+            raise ConfigError("corrections are learnt on one host: start one torchrun alone")
+    holdings = None
+    if several:
+        require_same_settings(config, hosts)
+        holdings = take_stock(config, out, begun, hosts)
+    with hosts.together():
+        if ready is None or ready.data is None:
+            annotations = ready.annotations if ready else None
+            ready = make_ready(config, out, begun, annotations=annotations, holdings=holdings)
+    assert ready is not None and ready.data is not None
+    if several:
+        require_same_data(ready.data, ready.annotations.fingerprint, hosts)
+    share = share_of(config, ready.data, hosts, holdings, _missing(ready))
+    return config, begun, ready, share, accelerator or build_accelerator(config)
 
 
 def require_new(out: Path) -> None:
@@ -175,6 +227,13 @@ def _begin(
     }
     write_text(out / "provenance.json", json.dumps(facts, indent=1), overwrite=True)
     save_resolved(config, out)
+
+
+def _missing(ready: Ready) -> list[str]:
+    """Annotated training videos that are nowhere."""
+    assert ready.data is not None
+    there = {video.id for video in ready.data.train}
+    return [name for name in ready.annotations.train.videos if ready.data.ids.get(name) not in there]
 
 
 def _count(module: Any) -> int:

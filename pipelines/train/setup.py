@@ -23,6 +23,10 @@ from pipelines.train.checkpoint import (
 )
 from pipelines.train.data import RunData
 from pipelines.train.ema import WeightAverage
+from pipelines.train.hosts.fetch import on_every_host
+from pipelines.train.hosts.group import Hosts
+from pipelines.train.hosts.settle import drop_ahead
+from pipelines.train.hosts.share import Share
 from pipelines.train.loader import build_loader
 from pipelines.train.loop import Trainer
 from pipelines.train.models import ModelKeeper
@@ -143,29 +147,41 @@ def build_trainer(
     provenance: dict[str, Any],
     data: RunData,
     encoder: Encoder | None,
+    hosts: Hosts,
+    share: Share,
 ) -> Trainer:
     """The whole run at its start, or at the checkpoint to go on from when there is one.
 
-    ``encoder`` has the weights that a run begins with.
+    ``encoder`` has the weights that a run begins with, ``share`` is this process's part.
     """
-    stores = open_stores(config, out, accelerator, run_id)
+    stores = open_stores(config, out, accelerator, run_id, hosts)
     channels = stores.rows.spec.channels if stores.rows is not None else (encoder.channels if encoder else 0)
     network = build_network(config, len(data.labels), channels, encoder)
-    checkpoint = choose_checkpoint(out / "checkpoints", stores.memory.generation if stores.memory else None)
-    if config.train.start_from and checkpoint is None:
+    checkpoint = None
+    with hosts.together():
+        if hosts.number == 0:
+            checkpoint = choose_checkpoint(
+                out / "checkpoints", stores.memory.generation if stores.memory else None
+            )
+    accelerator.wait_for_everyone()
+    if checkpoint is not None and stores.memory is not None and hosts.rank == 0:
+        drop_ahead(out / "checkpoints", stores.memory.generation)
+    begun = hosts.first(checkpoint is not None)
+    if config.train.start_from and not begun:
         start_from(network, config.train.start_from, data.labels)
     if config.train.compile:
         compile_localizer(network.localizer)
     device = accelerator.device.type
     optimizer = build_optimizer(network, config.optim, config.adapter_lr_multiplier, device)
     average = WeightAverage(network, config.train.ema_decay) if config.train.ema_decay else None
-    state = checkpoint.state if checkpoint else TrainState(run_id=run_id, trunk=trunk_sha256(network))
-    scaler_state = (
-        _restore(checkpoint, network, optimizer, average, device) if checkpoint is not None else None
-    )
-    sampler, loader = build_loader(config, accelerator, data, encoder)
-    if stores.memory is not None and accelerator.num_processes > 1:
-        share_out(stores.memory, sampler, accelerator, resumed=checkpoint is not None)
+    state, scaler_state = TrainState(run_id=run_id, trunk=trunk_sha256(network)), None
+    with on_every_host(checkpoint, out, hosts) as here:
+        if here is not None:
+            state = here.state
+            scaler_state = _restore(here, network, optimizer, average, device)
+    sampler, loader = build_loader(config, accelerator, data, encoder, share.slots)
+    if stores.memory is not None and hosts.processes > 1:
+        share_out(stores.memory, sampler.windows, share.of_host, accelerator, hosts, resumed=begun)
     wrapped, optimizer = accelerator.prepare(network, optimizer)
     if average is not None:
         average.state = {k: v.to(accelerator.device) for k, v in average.state.items()}
@@ -173,11 +189,15 @@ def build_trainer(
         accelerator.scaler.load_state_dict(scaler_state)
     write_back = WriteBack(stores.memory) if stores.memory is not None else None
     half = stores.rows is not None and stores.rows.spec.dtype == "float16"
-    train_step = TrainStep(config, accelerator, wrapped, optimizer, stores.rows, write_back, half)
+    train_step = TrainStep(
+        config, accelerator, wrapped, optimizer, stores.rows, write_back, half, share.place
+    )
     validator = None
     if data.ground_truth is not None:
         rows = None if config.end_to_end else stores.rows
-        validator = Validator(config, accelerator, data.validation, data.ground_truth, data.labels, rows)
+        validator = Validator(
+            config, accelerator, data.validation, share.validation, data.ground_truth, data.labels, rows
+        )
     return Trainer(
         config=config,
         out=out,
@@ -189,7 +209,7 @@ def build_trainer(
         sampler=sampler,
         loader=loader,
         memory=stores.memory,
-        ages=_ages(config, out, accelerator, stores.memory, sampler),
+        ages=_ages(config, out, hosts, stores.memory, sampler),
         write_back=write_back,
         validator=validator,
         keeper=ModelKeeper(out, config, data.labels, provenance | stores.provenance, data.ground_truth),
@@ -222,12 +242,12 @@ def _restore(
 
 
 def _ages(
-    config: RunConfig, out: Path, accelerator: Accelerator, memory: FeatureStore | None, sampler: BatchSampler
+    config: RunConfig, out: Path, hosts: Hosts, memory: FeatureStore | None, sampler: BatchSampler
 ) -> AgeSnapshots | None:
     """Snapshots for the samplers that look at ages; None for the others."""
     if memory is None or config.memory.sampler not in ("oldest", "mixture"):
         return None
-    return AgeSnapshots(out, accelerator.process_index, memory, sampler.videos, sampler.windows.rows_per_clip)
+    return AgeSnapshots(out, hosts.local_rank, memory, sampler.videos, sampler.windows.rows_per_clip)
 
 
 def new_run_id() -> str:

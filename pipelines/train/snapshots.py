@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.train.checkpoint import list_checkpoints
 from tal.memory.sampler import TrainingVideo
 from tal.memory.store_reader import AgeSnapshot, RowStore
 from tal.shared.files import put_in_place
@@ -23,7 +22,7 @@ class AgeSnapshots:
     run
         the run's folder.
     process
-        index of this process; the first one also removes what is not needed any more.
+        index of this process on its host; the first one also removes what is not needed any more.
     store, videos, rows_per_clip
         the memory, and the clips of it whose ages are noted.
     """
@@ -34,13 +33,16 @@ class AgeSnapshots:
     videos: Sequence[TrainingVideo]
     rows_per_clip: int
 
-    def take(self, epoch: int, step: int) -> AgeSnapshot:
-        """Ages now, before the epoch's first step; ``step`` optimizer steps are done."""
+    def take(self, epoch: int, step: int, oldest: int) -> AgeSnapshot:
+        """Ages now, before the epoch's first step; ``step`` optimizer steps are done.
+
+        Snapshots before epoch ``oldest``, to which the last checkpoint goes back, are removed.
+        """
         rows = {video.id: video.num_rows for video in self.videos}
         snapshot = AgeSnapshot.take(self.store, rows, step, self.rows_per_clip)
         _save(self._path(epoch), snapshot)
         if self.process == 0:
-            _prune(self.run, epoch)
+            _prune(self.run, min(epoch, oldest))
         return snapshot
 
     def read(self, epoch: int, step: int) -> AgeSnapshot:
@@ -57,9 +59,7 @@ def _save(path: Path, snapshot: AgeSnapshot) -> None:
         np.savez(file, **snapshot.steps)  # type: ignore[arg-type]
 
 
-def _prune(run: Path, epoch: int) -> None:
-    """Drop snapshots that no checkpoint can come back to."""
-    oldest = min([epoch, *(c.state.epoch for c in list_checkpoints(run / "checkpoints"))])
+def _prune(run: Path, oldest: int) -> None:
     for path in (run / "ages").glob("epoch_*.npz"):
         if int(path.name.split("_")[1]) < oldest:
             path.unlink()

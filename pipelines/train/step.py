@@ -60,10 +60,13 @@ class TrainStep:
         store: RowStore | None,
         write_back: WriteBack | None,
         half_store: bool,
+        place: int = 0,
     ) -> None:
+        """``place``: number of this process among all, by its slots of the batch."""
         self.config, self.accelerator = config, accelerator
         self.network, self.optimizer = network, optimizer
         self.store, self.write_back, self.half_store = store, write_back, half_store
+        self.place = place
         self.plain: MemoryNetwork = accelerator.unwrap_model(network)
         self.downsample = self.plain.localizer.downsample
         network.train()
@@ -81,7 +84,7 @@ class TrainStep:
         the step computes; their rows are then read beside the computation, but for those of videos that this
         step writes.
         """
-        torch.manual_seed(step_seed(self.config.train.seed, number, self.accelerator.process_index))
+        torch.manual_seed(step_seed(self.config.train.seed, number, self.place))
         self._keep_buffers()
         self.optimizer.zero_grad(set_to_none=True)
         readout = Readout()
@@ -255,9 +258,9 @@ class TrainStep:
             torch._foreach_copy_(list(self._buffers.values()), list(self._buffers))
 
 
-def step_seed(seed: int, number: int, process: int) -> int:
+def step_seed(seed: int, number: int, place: int) -> int:
     """Seed of a step's own randomness (drop path, noise): a resumed run needs no generator state."""
-    return (seed * 1_000_003 + number) * 4099 + process
+    return (seed * 1_000_003 + number) * 4099 + place
 
 
 def sample_targets(sample: Sample, downsample: int) -> Targets:

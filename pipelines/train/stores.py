@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from featstore import FeatureStore
 from featstore.spec import PRECISION
 from pipelines.config import RunConfig
 from pipelines.shared.console import log
+from pipelines.train.hosts.group import Hosts
+from pipelines.train.hosts.settle import settle
 from tal.encoders import Encoder, feature_spec
 from tal.errors import ConfigError
-from tal.memory.sampler import BatchSampler
+from tal.memory.sampler import WindowSampler
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,14 @@ def rows_path(config: RunConfig, out: Path, begun: bool) -> Path | None:
     return copy if own else Path(config.data.store)
 
 
-def open_stores(config: RunConfig, out: Path, accelerator: Accelerator, run_id: str) -> Stores:
-    """The extraction as it is, or the run's own copy of it when steps write rows back."""
+def open_stores(config: RunConfig, out: Path, accelerator: Accelerator, run_id: str, hosts: Hosts) -> Stores:
+    """The extraction as it is, or the run's own copy of it when steps write rows back.
+
+    Raises
+    ------
+    CheckpointError
+        the memories of the hosts are of different moments.
+    """
     require_store(config)
     if not uses_store(config):
         return Stores(None, None)
@@ -76,24 +85,31 @@ def open_stores(config: RunConfig, out: Path, accelerator: Accelerator, run_id: 
         store = FeatureStore.open(config.data.store)
         return Stores(store, None)
     path = Path(config.data.store) if config.memory.in_place else out / "memory.zarr"
-    if not path.exists() and accelerator.is_main_process:
+    if not path.exists() and hosts.leads:
         with FeatureStore.open(config.data.store) as pristine:
             log.info("copying %s to %s", config.data.store, path)
             pristine.copy_to(path, run_id=run_id)
     accelerator.wait_for_everyone()
-    memory = _open_memory(path, run_id, accelerator)
+    commit_prepared = settle(path, out / "checkpoints", run_id, hosts)
+    memory = _open_memory(path, run_id, accelerator, hosts, commit_prepared)
     return Stores(memory, memory)
 
 
-def _open_memory(path: Path, run_id: str, accelerator: Accelerator) -> FeatureStore:
-    """Writer 0 opens (and recovers) first; the others join its run."""
-    rank, world = accelerator.process_index, accelerator.num_processes
-    if world == 1:
-        return FeatureStore.open(path, mode="r+", run=run_id)
+def _open_memory(
+    path: Path, run_id: str, accelerator: Accelerator, hosts: Hosts, commit_prepared: bool
+) -> FeatureStore:
+    """The first process of each host opens (and recovers) first; the others join its run."""
     memory = None
     for turn in (True, False):
-        if (rank == 0) == turn:
-            memory = FeatureStore.open(path, mode="r+", run=run_id, writer=rank, writers=world)
+        if hosts.leads == turn:
+            memory = FeatureStore.open(
+                path,
+                mode="r+",
+                run=run_id,
+                writer=hosts.local_rank,
+                writers=hosts.local_processes,
+                commit_prepared=commit_prepared,
+            )
         accelerator.wait_for_everyone()
     assert memory is not None
     return memory
@@ -113,29 +129,29 @@ def check_spec(config: RunConfig, encoder: Encoder, store: FeatureStore) -> None
         log.info("%s, compared with this run: %s", config.data.store, remark)
 
 
-def share_out(memory: FeatureStore, sampler: BatchSampler, accelerator: Accelerator, resumed: bool) -> None:
-    """Make each process the owner of its slots' videos, once, before the first checkpoint."""
-    share = len(sampler.slots)
-    owners = {
-        video.id: rank
-        for rank in range(accelerator.num_processes)
-        for video in sampler.windows.videos_of(range(rank * share, (rank + 1) * share))
-    }
-    if all(memory.owner(video) == rank for video, rank in owners.items()):
+def share_out(
+    memory: FeatureStore,
+    windows: WindowSampler,
+    slots: Sequence[Sequence[int]],
+    accelerator: Accelerator,
+    hosts: Hosts,
+    resumed: bool,
+) -> None:
+    """Make each process of a host the owner of its slots' videos, once, before the first checkpoint.
+
+    ``slots``: those of each process of this host.
+    """
+    owners = {video.id: process for process, own in enumerate(slots) for video in windows.videos_of(own)}
+    right = all(memory.owner(video) == process for video, process in owners.items())
+    if all(hosts.exchange(right)):
         return
     if resumed:
         raise ConfigError(
             f"the run was begun with another number of processes than {accelerator.num_processes}: go on "
             f"with as many as before, since each owns its videos' rows"
         )
-    if accelerator.is_main_process:
+    if hosts.leads:
         memory.assign(owners)
-    commit_together(memory, accelerator)
-
-
-def commit_together(memory: FeatureStore, accelerator: Accelerator) -> None:
-    """One generation of all processes' rows: each prepares, writer 0 commits, the others take it up."""
-    if accelerator.num_processes > 1:
-        memory.prepare_commit()
-        accelerator.wait_for_everyone()
+    memory.prepare_commit()
+    accelerator.wait_for_everyone()
     memory.commit()

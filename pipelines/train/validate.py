@@ -13,7 +13,7 @@ from accelerate.utils import gather_object
 from featstore import FeatureStore
 from pipelines.config import RunConfig
 from pipelines.shared.console import log, progress
-from pipelines.train.encode import encode_training_videos, share_by_duration
+from pipelines.train.encode import encode_training_videos
 from tal.annotations import PREDICTION_COLUMNS, AnnotationSet
 from tal.errors import LongtalError, VideoError
 from tal.inference.stored_video import stored_rows
@@ -34,7 +34,8 @@ class Validation:
 class Validator:
     """Runs the network as inference does: every clip is encoded.
 
-    A run that learns from stored rows alone reads them instead.
+    A run that learns from stored rows alone reads them instead. ``mine``: those of the videos that this
+    process measures.
     """
 
     def __init__(
@@ -42,12 +43,13 @@ class Validator:
         config: RunConfig,
         accelerator: Accelerator,
         videos: Sequence[TrainingVideo],
+        mine: Sequence[TrainingVideo],
         ground_truth: AnnotationSet,
         labels: Sequence[str],
         store: FeatureStore | None,
     ) -> None:
         self.config, self.accelerator = config, accelerator
-        self.mine = share_by_duration(videos, accelerator.num_processes)[accelerator.process_index]
+        self.mine = mine
         self.ground_truth, self.labels = ground_truth, labels
         self.store = store
         self.inference = config.inference.with_window(config.window.num_rows)

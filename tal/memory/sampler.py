@@ -127,12 +127,12 @@ class WindowSampler:
         """Whether the localizer learns alone in this epoch, at the run's end."""
         return self.finetune_from is not None and epoch >= self.finetune_from
 
-    def videos_of(self, slots: range) -> list[TrainingVideo]:
+    def videos_of(self, slots: Sequence[int]) -> list[TrainingVideo]:
         """The videos that a process with these slots owns."""
         return [self.videos[i] for slot in slots for i in self.slots[slot]]
 
     def samples(
-        self, epoch: int, step: int, slots: range | None = None, ages: ClipAges | None = None
+        self, epoch: int, step: int, slots: Sequence[int] | None = None, ages: ClipAges | None = None
     ) -> list[Sample]:
         """Samples of a step, counted from the start of the epoch, in these slots; all slots by default."""
         return [
@@ -170,7 +170,7 @@ class WindowSampler:
 class BatchSampler:
     """Batch sampler of a `DataLoader`: samples of one process, a micro-batch at a time, from a step on."""
 
-    def __init__(self, windows: WindowSampler, slots: range, micro_batches: int = 1) -> None:
+    def __init__(self, windows: WindowSampler, slots: Sequence[int], micro_batches: int = 1) -> None:
         self.windows, self.slots, self.micro_batches = windows, slots, micro_batches
         self.epoch, self.first_step, self.ages = 0, 0, None
 

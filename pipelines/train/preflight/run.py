@@ -22,6 +22,7 @@ from pipelines.data.videos import pair_with_files
 from pipelines.shared.console import log
 from pipelines.train.data import RunData, load_data, planned_videos
 from pipelines.train.findings import Findings
+from pipelines.train.hosts.holdings import Holdings
 from pipelines.train.measure import measure_video
 from pipelines.train.preflight.actions import check_actions, check_pairs
 from pipelines.train.preflight.output import check_disk, check_output, extraction_needs, run_needs
@@ -63,6 +64,7 @@ def make_ready(
     begun: bool = False,
     extracting: bool = False,
     annotations: RunAnnotations | None = None,
+    holdings: Holdings | None = None,
 ) -> Ready:
     """Look at everything that a run needs.
 
@@ -77,6 +79,8 @@ def make_ready(
         an extraction comes first: rows are judged by what the annotations say of the videos' lengths.
     annotations
         where they were read already.
+    holdings
+        what the hosts of the run hold together; None: there is one.
 
     Raises
     ------
@@ -108,7 +112,7 @@ def make_ready(
         if extracting:
             _check_plan(config, annotations, encoder, out, findings)
         else:
-            data = _check_rows(config, annotations, encoder, out, begun, findings)
+            data = _check_rows(config, annotations, encoder, out, begun, findings, holdings)
     findings.settle()
     assert annotations is not None and (data is not None or extracting)
     # an encoder that waits for the end of an extraction would hold memory that this one needs
@@ -150,12 +154,13 @@ def _check_rows(
     out: Path,
     begun: bool,
     findings: Findings,
+    holdings: Holdings | None,
 ) -> RunData | None:
     """Everything about videos and rows that are there."""
     data, path = None, rows_path(config, out, begun)
     with findings.collected():
         require_store(config)
-        data = _pair(config, annotations, encoder, path, findings)
+        data = _pair(config, annotations, encoder, path, findings, holdings)
     if data is None:
         return None
     check_pairs(data, findings, begun)
@@ -205,6 +210,7 @@ def _pair(
     encoder: Encoder | None,
     path: Path | None,
     findings: Findings,
+    holdings: Holdings | None = None,
 ) -> RunData:
     """Videos with their rows; the store against the encoder, and its rows against the videos."""
     measure = measure_video(config)
@@ -214,7 +220,10 @@ def _pair(
         if encoder is not None:
             with findings.collected():
                 check_spec(config, encoder, store)
-        data = load_data(config.data, annotations, store, measure)
+        if holdings is not None:
+            data = load_data(config.data, annotations, holdings.rows, measure, holdings.files)
+        else:
+            data = load_data(config.data, annotations, store, measure)
         check_fit(annotations, data, store, findings)
     return data
 

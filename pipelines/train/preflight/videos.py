@@ -37,7 +37,8 @@ def check_fit(annotations: RunAnnotations, data: RunData, store: FeatureStore, f
     """Imported rows end where their videos do. (Those of an extraction were made from the files.)"""
     if not store.spec.imported:
         return
-    videos = [*data.train, *data.validation]
+    here = set(store.video_ids)  # others are those of other hosts
+    videos = [video for video in (*data.train, *data.validation) if video.id in here]
     said = {v.id: v.duration_s for v in annotations.whole.videos.values() if v.duration_s}
     durations = {theirs: said.get(ours) for ours, theirs in data.ids.items()}
     fit, left_out = check_stored(store, [video.id for video in videos], durations)
