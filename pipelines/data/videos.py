@@ -101,7 +101,7 @@ def pair_with_files(
         there is no such folder.
     """
     folder = open_folder(videos)
-    listed = {*folder.files, *elsewhere}
+    listed = tuple(dict.fromkeys([*folder.files, *elsewhere]))
     matches = match_ids(annotations.videos, listed) if elsewhere else folder.match(annotations.videos)
     named = annotations.videos if chosen is None else chosen
     pairs = {ours: matches.pairs[ours] for ours in named if ours in matches.pairs}

@@ -1,9 +1,8 @@
 """Checkpoints that move together with the memory.
 
 RUN/checkpoints/step_XXXXXXXX/ holds model.safetensors, average.safetensors (with EMA), optimizer.pt and
-state.json. A checkpoint names the generation of the memory that belongs to it. It is written before the
-memory commits that generation: a crash between the two leaves a checkpoint ahead of the memory, which resume
-does not take.
+state.json. A checkpoint names the generation of the memory that belongs to it. It is written when that
+generation is prepared, and before it is committed: `hosts.settle` makes up for a commit that was cut there.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from pipelines.train.checkpoint import TrainState, optimizer_state, prune, save_
 from pipelines.train.ema import WeightAverage
 from pipelines.train.epoch_log import EpochTotals, memory_report, peak_memory_mib
 from pipelines.train.finetune_localizer import encode_memory, take_average
+from pipelines.train.hosts.group import PATIENCE
 from pipelines.train.look_ahead import LookAhead
 from pipelines.train.models import ModelKeeper
 from pipelines.train.optim import lr_factor, set_lr
@@ -326,7 +327,7 @@ class Trainer:
             )
         self.accelerator.wait_for_everyone()
         if memory is not None:
-            memory.commit()
+            memory.commit(PATIENCE.total_seconds())
             self.accelerator.wait_for_everyone()
         self.last_checkpoint_epoch = self.state.epoch
         if self.accelerator.is_main_process:

@@ -150,8 +150,8 @@ def _meet(
     Returns
     -------
     tuple
-        The configuration to train with, whether the run goes on, what was read, this process's share, and the
-        processes.
+        The configuration to train with, whether the run goes on, what was read, this process's share, and all
+        of its processes.
     """
     from pipelines.train.hosts.alike import require_same_data, require_same_settings
     from pipelines.train.hosts.group import common_start, require_own_folder

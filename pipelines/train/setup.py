@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from pipelines.train.checkpoint import (
 from pipelines.train.data import RunData
 from pipelines.train.ema import WeightAverage
 from pipelines.train.hosts.fetch import on_every_host
-from pipelines.train.hosts.group import Hosts
+from pipelines.train.hosts.group import PATIENCE, Hosts
 from pipelines.train.hosts.settle import drop_ahead
 from pipelines.train.hosts.share import Share
 from pipelines.train.loader import build_loader
@@ -46,9 +45,6 @@ from tal.memory.network import MemoryNetwork
 from tal.memory.sampler import BatchSampler
 from tal.memory.writeback import WriteBack
 
-# Processes wait for the one that validates the longest videos, and for the first while it copies the store.
-# torch's limit for GPUs, ten minutes, would end healthy runs; a process that dies is noticed by torchrun.
-_PATIENCE = timedelta(hours=12)
 # Sixteen lengths, in training and in inference, full batches and the last one.
 _COMPILED_SHAPES = 64
 
@@ -70,7 +66,7 @@ def build_accelerator(config: RunConfig) -> Accelerator:
             DistributedDataParallelKwargs(
                 find_unused_parameters=config.end_to_end or _one_level(config), gradient_as_bucket_view=True
             ),
-            InitProcessGroupKwargs(timeout=_PATIENCE),
+            InitProcessGroupKwargs(timeout=PATIENCE),
         ],
     )
     require_device(config, accelerator.device.type)

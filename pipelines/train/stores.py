@@ -13,7 +13,7 @@ from featstore import FeatureStore
 from featstore.spec import PRECISION
 from pipelines.config import RunConfig
 from pipelines.shared.console import log
-from pipelines.train.hosts.group import Hosts
+from pipelines.train.hosts.group import PATIENCE, Hosts
 from pipelines.train.hosts.settle import settle
 from tal.encoders import Encoder, feature_spec
 from tal.errors import ConfigError
@@ -154,4 +154,4 @@ def share_out(
         memory.assign(owners)
     memory.prepare_commit()
     accelerator.wait_for_everyone()
-    memory.commit()
+    memory.commit(PATIENCE.total_seconds())

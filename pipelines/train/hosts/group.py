@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,11 @@ from pipelines.shared.files import write_text
 from tal.errors import ConfigError, LongtalError
 
 _T = TypeVar("_T")
+
+# Processes wait for the one that validates the longest videos, and for the first of a host while it copies
+# the store or brings a commit into it. torch's limit for GPUs, ten minutes, would end healthy runs. What dies
+# is noticed by its closed connections, not by this.
+PATIENCE = timedelta(days=7)
 
 
 class HostError(LongtalError, RuntimeError):

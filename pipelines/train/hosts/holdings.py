@@ -57,7 +57,7 @@ class Holdings:
 
     rows: SharedRows | None
     stored: tuple[frozenset[str], ...]
-    files: frozenset[str]
+    files: tuple[str, ...]
 
 
 def take_stock(config: RunConfig, out: Path, begun: bool, hosts: Hosts) -> Holdings:
@@ -87,7 +87,7 @@ def take_stock(config: RunConfig, out: Path, begun: bool, hosts: Hosts) -> Holdi
     said = hosts.exchange((spec, records, files))
     first = said[0][0]
     if first is None:
-        return Holdings(None, (frozenset(),) * hosts.count, frozenset())
+        return Holdings(None, (frozenset(),) * hosts.count, ())
     for number, (theirs, _, _) in enumerate(said):
         if theirs is None:
             raise ConfigError(f"host {number} names no store, the first one does (data.store)")
@@ -106,7 +106,8 @@ def take_stock(config: RunConfig, out: Path, begun: bool, hosts: Hosts) -> Holdi
         for record in of_host:
             if record.state == "complete" or record.id not in merged:
                 merged[record.id] = record
-    return Holdings(SharedRows(first, merged), stored, frozenset(name for _, _, f in said for name in f))
+    listed_files = sorted({name for _, _, there in said for name in there})
+    return Holdings(SharedRows(first, merged), stored, tuple(listed_files))
 
 
 def listed(names: Collection[str]) -> str:

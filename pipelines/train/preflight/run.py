@@ -221,7 +221,8 @@ def _pair(
             with findings.collected():
                 check_spec(config, encoder, store)
         if holdings is not None:
-            data = load_data(config.data, annotations, holdings.rows, measure, holdings.files)
+            everywhere = config.data.model_copy(update={"store": "any host's store"})  # for messages
+            data = load_data(everywhere, annotations, holdings.rows, measure, holdings.files)
         else:
             data = load_data(config.data, annotations, store, measure)
         check_fit(annotations, data, store, findings)

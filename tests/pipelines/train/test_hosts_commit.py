@@ -3,8 +3,6 @@
 import itertools
 import tempfile
 import threading
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,11 +13,11 @@ import torch
 from featstore import FeatureStore
 from pipelines.train import loop
 from pipelines.train.checkpoint import TrainState, choose_checkpoint, load_weights
-from pipelines.train.hosts import Hosts
 from pipelines.train.hosts.settle import common_generation, drop_ahead, settle
 from pipelines.train.loop import Trainer
 from tal.errors import CheckpointError
 from tests.featstore.simulation import SMALL
+from tests.pipelines.train.wired import on_threads
 
 # In the order in which a host passes them; the first alone writes the checkpoint. "deaf": the others hear
 # that the checkpoint is written, this host hears that the connection broke.
@@ -29,41 +27,6 @@ OF_FIRST = ("prepare", "prepared", "checkpoint", "checkpointed", "deaf", "commit
 
 class Died(BaseException):
     """A host is gone, as with SIGKILL."""
-
-
-class Wire:
-    """What connects the hosts; those left notice a death when they can do nothing more without the dead."""
-
-    def __init__(self, hosts):
-        self._barrier = threading.Barrier(hosts)
-        self._box = [None] * hosts
-        self._alive, self._lock = hosts, threading.Lock()
-
-    def gather(self, rank, value):
-        self._box[rank] = value
-        self._barrier.wait()
-        values = list(self._box)
-        self._barrier.wait()
-        return values
-
-    def leave(self):
-        with self._lock:
-            self._alive -= 1
-        while self._barrier.n_waiting < self._alive and not self._barrier.broken:
-            time.sleep(0.001)
-        if self._alive:
-            self._barrier.abort()
-
-
-@dataclass(frozen=True)
-class WiredHosts(Hosts):
-    wire: Wire = field(default=None)
-
-    def _gather(self, value):
-        return self.wire.gather(self.rank, value)
-
-    def first(self, value):
-        return self._gather(value)[0]
 
 
 class MortalStore(FeatureStore):
@@ -176,22 +139,13 @@ def work(folder, hosts, until, deaths, dying, closes):
 
 def run(folder, count, until, dying, deaths=(), closes=True):
     """All hosts from where they stand until a step; ``deaths``: number of a host -> where it dies then."""
-    wire, errors, deaths = Wire(count), [], dict(deaths)
+    deaths = dict(deaths)
 
-    def one(rank):
-        try:
-            dying.point = None
-            work(folder, WiredHosts(rank, count, wire=wire), until, deaths, dying, closes)
-        except BaseException as error:  # noqa: BLE001 - of a thread, which the test raises
-            errors.append(error)
-            wire.leave()
+    def one(hosts):
+        dying.point = None
+        work(folder, hosts, until, deaths, dying, closes)
 
-    threads = [threading.Thread(target=one, args=(rank,)) for rank in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors, errors
+    assert on_threads(count, one) == [None] * count
 
 
 def make_hosts(folder, count, generations=(1,)):

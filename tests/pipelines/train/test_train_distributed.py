@@ -28,16 +28,10 @@ def launch(config_path: Path, out: Path, processes: int, *more: str) -> subproce
 
 
 def in_processes(number: int, *program: str) -> subprocess.CompletedProcess:
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node",
-        str(number),
-        "--standalone",
-        *program,
-    ]
-    env = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    agent = "tests/pipelines/train/agent.py"
+    command = [sys.executable, agent, "--nproc-per-node", str(number), "--standalone", *program]
+    env = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
+    env = os.environ | env | {"GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.run(
         command, capture_output=True, text=True, timeout=600, env=env, cwd=ROOT, check=False
     )

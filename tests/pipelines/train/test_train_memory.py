@@ -129,9 +129,7 @@ def test_workers_change_nothing(data, whole_run, tmp_path):
     assert losses(tmp_path / "run") == losses(whole_run)
 
 
-def test_a_crash_between_checkpoint_and_commit_goes_back_to_the_last_pair(
-    data, whole_run, tmp_path, monkeypatch
-):
+def test_a_crash_between_checkpoint_and_commit_is_made_up_for(data, whole_run, tmp_path, monkeypatch):
     out = tmp_path / "run"
     real = FeatureStore.commit
     with monkeypatch.context() as patch:
@@ -147,6 +145,11 @@ def test_a_crash_between_checkpoint_and_commit_goes_back_to_the_last_pair(
     ahead = sorted(out.glob("checkpoints/step_*"))[-1]
     with FeatureStore.open(out / "memory.zarr") as memory:
         assert json.loads((ahead / "state.json").read_text())["generation"] == memory.generation + 1
+    step = json.loads((ahead / "state.json").read_text())["step"]
+    with monkeypatch.context() as patch:
+        killed_at(patch, step + 1)  # the step that it goes on with
+        with pytest.raises(Killed):
+            train(saved_config(out), out, resume=True)
     train(saved_config(out), out, resume=True)
     assert losses(out) == losses(whole_run)
 
