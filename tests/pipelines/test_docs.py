@@ -44,6 +44,13 @@ NOT_RUN = {
     "python -m benchmarks.golden": "as `make golden`",
     "python -m benchmarks.heap": "minutes, and no options",
     "python -m benchmarks.video_readers": "minutes, and no options",
+    **{
+        f"torchrun --nnodes 2 --node-rank {host} --nproc-per-node 8 --master-addr HOST0 --master-port 29500 "
+        f"cli.py train --config longtal.yaml --set data.store=/local/{host + 1}-of-2.zarr --out /local/run": (
+            "waits for the other host: test_train_hosts.py starts two"
+        )
+        for host in range(2)
+    },
 }
 # Parts of a command that a page speaks of, with what makes them whole.
 PARTS = {
