@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featstore.documents import read_json
-from pipelines.shared.fetched import file_here, is_url
+from featstore.remote import is_url
+from pipelines.shared.fetched import file_here
 from pipelines.shared.run_folder import located, parse_records, record_kind, validation_predictions
 from tal.annotations import VIDEO_SUFFIXES
 from tal.errors import ConfigError, LongtalError

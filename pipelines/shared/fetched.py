@@ -1,28 +1,17 @@
-"""What is at a URL, brought here: the user's cache folder, and single files in it."""
+"""A file at a URL, brought here."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
 from featstore.remote import is_url, read_url
 from pipelines.shared.console import log
-from tal.shared.files import put_in_place
-
-__all__ = ["cache_folder", "file_here", "is_url", "short_name"]
+from tal.shared.files import cache_folder, put_in_place
 
 # Annotations of a million videos are a fifth of it.
 _MOST_BYTES = 1 << 30
-
-
-def cache_folder() -> Path:
-    """Where what was fetched is kept: LONGTAL_CACHE, or `longtal` in the user's folder for caches."""
-    if named := os.environ.get("LONGTAL_CACHE"):
-        return Path(named).absolute()
-    above = os.environ.get("XDG_CACHE_HOME")
-    return (Path(above) if above and Path(above).is_absolute() else Path.home() / ".cache") / "longtal"
 
 
 def short_name(place: str) -> str:
@@ -46,7 +35,7 @@ def file_here(path: str | Path, most: int = _MOST_BYTES) -> Path:
     data = read_url(path, most)
     # the name alone tells some formats apart; what a URL asks of its server is no part of it
     name = re.sub(r"[^\w.-]", "_", re.split(r"[?#]", path)[0].rstrip("/").rpartition("/")[2])[-100:]
-    here = cache_folder() / "files" / short_name(path) / (name.lstrip(".") or "file")
+    here = cache_folder("files", short_name(path)) / (name.lstrip(".") or "file")
     with put_in_place(here) as beside:
         beside.write_bytes(data)
     log.info("%s: %.1f KiB fetched to %s", path, len(data) / 1024, here)

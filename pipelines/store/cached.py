@@ -19,14 +19,14 @@ from typing import Any
 from featstore.errors import StoreNotFoundError
 from featstore.layout import Commit
 from featstore.manifest import find_manifest
-from featstore.remote import Remote, open_remote, transfer_errors
+from featstore.remote import Remote, is_url, open_remote, transfer_errors
 from pipelines.config import DataConfig, RunConfig
 from pipelines.shared.console import log
-from pipelines.shared.fetched import cache_folder, is_url, short_name
+from pipelines.shared.fetched import short_name
 from pipelines.store import travel
 from pipelines.store.run import human_bytes
 from tal.errors import ConfigError
-from tal.shared.files import output_errors
+from tal.shared.files import cache_folder, output_errors
 
 _THEN = "nothing was changed; correct the place, or run the same command again"
 
@@ -84,7 +84,7 @@ def with_store_here(config: RunConfig, begun: DataConfig | None = None, out: Pat
     data = config.data
     own_memory = begun is not None and out is not None and (out / "memory.zarr").exists()
     if _is_place(data.store):
-        place, generation = data.store if is_url(data.store) else str(Path(data.store).absolute()), 0
+        place = data.store if is_url(data.store) else str(Path(data.store).absolute())
         if begun is not None and begun.store_place == place:
             if data.store_generation not in (0, begun.store_generation):
                 raise ConfigError(
@@ -92,7 +92,7 @@ def with_store_here(config: RunConfig, begun: DataConfig | None = None, out: Pat
                     f"{data.store_generation}: begin another, with another --out"
                 )
             data = begun
-        generation = generation or data.store_generation
+        generation = data.store_generation
     elif _is_kept(data):
         place, generation = data.store_place, data.store_generation
     else:  # a store of this machine, whatever was fetched before
@@ -187,7 +187,7 @@ def _with(config: RunConfig, store: str, place: str, generation: int) -> RunConf
 
 
 def _folder(place: str) -> Path:
-    return cache_folder() / "stores" / short_name(place)
+    return cache_folder("stores", short_name(place))
 
 
 def _is_place(store: str) -> bool:

@@ -58,7 +58,12 @@ def put_in_place(path: Path, sole_writer: bool = False, sync: bool = False) -> I
 
 
 def cache_folder(*parts: str) -> Path:
-    """A place in the user's cache (``XDG_CACHE_HOME``), for what can be made or fetched again."""
+    """A place for what can be made or fetched again: in ``LONGTAL_CACHE``, or `longtal` in the user's cache.
+
+    The user's cache is ``XDG_CACHE_HOME``, or ~/.cache.
+    """
+    if named := os.environ.get("LONGTAL_CACHE"):
+        return Path(named).absolute().joinpath(*parts)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache.joinpath("longtal", *parts)
 
