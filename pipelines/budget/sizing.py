@@ -147,9 +147,8 @@ def sizing(
         _, tries = time_encoding(config.encoder, where)
         clips_per_s, device = 1 / min(tries), where.type
     rows, clips = _of_a_video(config, config.encoder, data.mean_s)
-    spec = feature_spec(
-        build_encoder(_without_weights(config.encoder)), config.data.fps, config.data.max_frames
-    )
+    encoder = build_encoder(_without_weights(config.encoder))
+    spec = feature_spec(encoder, config.data.fps, config.data.max_frames, reader=config.data.reader)
     writes = config.end_to_end and config.memory.write_back != "off" and not config.memory.in_place
     return Sizing(
         data=data,

@@ -113,6 +113,7 @@ MEANS = [
     ("push features.zarr s3://bucket/gym-store", "push features.zarr OUT"),
     ("push all.zarr s3://bucket/gym-store", "push features.zarr OUT"),
     ("status all.zarr", "status features.zarr"),
+    ("split all.zarr", "split features.zarr"),
     ("status STORE", "status features.zarr"),
     ("pull s3://bucket/gym-store", "pull pushed.zarr"),
     ("--store s3://bucket/gym-store", "--store pushed.zarr"),

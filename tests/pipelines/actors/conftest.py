@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from pipelines.actors import cluster
 
 ROOT = Path(__file__).resolve().parents[3]
 # Before Ray is imported: see `pipelines.actors.cluster`. What runs in the nodes takes the code from here.
@@ -15,7 +16,8 @@ ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    # Ray reads it once a process, which may have started a Ray of its own before, in a test elsewhere
+    "RAY_AUTH_TOKEN": cluster._TOKEN,
     "PYTHONPATH": str(ROOT),
     "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
 }
