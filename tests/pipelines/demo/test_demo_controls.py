@@ -5,6 +5,7 @@ import pytest
 from pipelines.demo.options import DemoOptions
 from pipelines.demo.run import run_demo
 from pipelines.demo.synth import shuffle_frames
+from pipelines.demo.synth.actions import LABELS
 from pipelines.predict.run import predict
 from tal import Detector
 from tal.annotations import read_annotations
@@ -26,7 +27,7 @@ def test_actions_of_people_never_seen_are_found(made):
 
 def test_shuffled_labels_leave_chance(tmp_path):
     summary = run_demo(tmp_path / "demo", DemoOptions(shuffled_labels=True))
-    assert summary["mAP@0.5"] < 0.10
+    assert summary["mAP@0.5"] < 1.3 / len(LABELS), "a right segment with a class by chance"
 
 
 def test_without_order_in_time_little_is_found(made, tmp_path):
