@@ -100,10 +100,7 @@ def build_step(
     accelerator = build_accelerator(config)
     encoder = None
     if config.encoder is not None and config.end_to_end:
-        settings = config.encoder.model_copy(
-            update={"weights": None, "weights_sha256": None, "adapter_weights": None}
-        )
-        encoder = build_encoder(settings, seed=0)
+        encoder = build_encoder(config.encoder.without_weights(), seed=0)
         channels = encoder.channels
     network = build_network(config, num_classes, channels, encoder)
     optimizer = build_optimizer(network, config.optim, config.adapter_lr_multiplier, accelerator.device.type)

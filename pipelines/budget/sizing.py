@@ -147,7 +147,7 @@ def sizing(
         _, tries = time_encoding(config.encoder, where)
         clips_per_s, device = 1 / min(tries), where.type
     rows, clips = _of_a_video(config, config.encoder, data.mean_s)
-    encoder = build_encoder(_without_weights(config.encoder))
+    encoder = build_encoder(config.encoder.without_weights())
     spec = feature_spec(encoder, config.data.fps, config.data.max_frames, reader=config.data.reader)
     writes = config.end_to_end and config.memory.write_back != "off" and not config.memory.in_place
     return Sizing(
@@ -167,7 +167,3 @@ def _of_a_video(config: RunConfig, encoder: EncoderConfig, mean_s: float) -> tup
     frames, grid = min(mean_s * config.data.fps, most), encoder.grid
     rows, clips = frames / grid.frame_stride, frames / grid.clip_frames
     return (rows, clips) if frames == most else (rows + 0.5, clips + 0.5)
-
-
-def _without_weights(encoder: EncoderConfig) -> EncoderConfig:
-    return encoder.model_copy(update={"weights": None, "weights_sha256": None, "adapter_weights": None})

@@ -41,9 +41,7 @@ def time_tries(
 
 def time_encoding(settings: EncoderConfig, device: torch.device) -> tuple[int, tuple[float, ...]]:
     """Channels of a row, and seconds per clip of each try: in extraction's batches, with random weights."""
-    encoder = build_encoder(
-        settings.model_copy(update={"weights": None, "weights_sha256": None, "adapter_weights": None})
-    )
+    encoder = build_encoder(settings.without_weights())
     encoder.to(device).eval()
     batch = clips_at_once(encoder, device)
     pictures = torch.randint(0, 256, (batch, *encoder.clip_shape.shape), dtype=torch.uint8)

@@ -132,7 +132,7 @@ class _Demo:
         truth = read_annotations(self.out / "new" / "data" / "annotations.json")
         ((name, annotation),) = truth.videos.items()
         path = self.out / "new" / "data" / "videos" / f"{name}.mp4"
-        report = predict_with_progress(self.detector(), {name: path}, self.out / "new" / "found")
+        report = predict_with_progress(self.detector("run"), {name: path}, self.out / "new" / "found")
         confident = report.confident
         write_timeline(
             self.out / "timeline.png",
@@ -195,13 +195,10 @@ class _Demo:
         """mAP on the people of `test`, from their videos or from stored rows."""
         from pipelines.data.videos import pair_with_files
         from pipelines.evaluate.run import EvaluateOptions, evaluate_files, write_json
-        from tal.inference.detector import Detector
 
         truth = read_annotations(self.out / "annotations.json").subset("test")
         videos = pair_with_files(self.out / "data" / "videos", truth).by_annotation
-        failed = predict_with_progress(
-            Detector.load(self.out / run), videos, self.out / into, store=store
-        ).failed
+        failed = predict_with_progress(self.detector(run), videos, self.out / into, store).failed
         evaluated = evaluate_files(
             EvaluateOptions(
                 annotations=self.out / "annotations.json",
@@ -226,10 +223,10 @@ class _Demo:
 
         write_report(collect(self.out / "run"), self.out / "report.html", overwrite=True)
 
-    def detector(self) -> Detector:
+    def detector(self, run: str) -> Detector:
         from tal.inference.detector import Detector
 
-        return Detector.load(self.out / "run")
+        return Detector.load(self.out / run)
 
     def _write_staleness(self, store: str, table: str) -> dict[str, Any]:
         """Write the table by video; returns counts of refreshed rows and writes, and the generation."""

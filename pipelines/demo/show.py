@@ -49,7 +49,8 @@ def _said(name: str, done: dict[str, Any]) -> str:
             people = f"{done['instances']} actions of {done['videos']} people never seen"
             return f"mAP@0.5 {done['mAP']['0.5']:.3f}, average {done['average_mAP']:.3f}: {people}"
         case _:
-            return f"{sum(found_in(done))} of {len(done['truth'])} actions found"
+            found = sum(bool(_right(segment, done["found"])) for segment in done["truth"])
+            return f"{found} of {len(done['truth'])} actions found"
 
 
 def result(out: Path, done: dict[str, Any], summary: dict[str, Any]) -> None:
@@ -91,24 +92,23 @@ def result(out: Path, done: dict[str, Any], summary: dict[str, Any]) -> None:
         console.out.print(f"  {text}   # {why}", soft_wrap=True, markup=False)
 
 
-def found_in(done: dict[str, Any]) -> list[bool]:
-    """Of each true action whether a detection is right."""
-    right = [r for r in done["found"] if r["right"]]
+def _at(segment: dict[str, Any], detections: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Detections that overlap a true action."""
+    start_s, end_s = segment["start_s"], segment["end_s"]
+    return [r for r in detections if min(r["end_s"], end_s) > max(r["start_s"], start_s)]
 
-    def overlaps(found: dict[str, Any], true: dict[str, Any]) -> bool:
-        return min(found["end_s"], true["end_s"]) > max(found["start_s"], true["start_s"])
 
-    return [any(r["found"] == t["label"] and overlaps(r, t) for r in right) for t in done["truth"]]
+def _right(segment: dict[str, Any], detections: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Detections that are right about a true action."""
+    return [r for r in _at(segment, detections) if r["right"] and r["found"] == segment["label"]]
 
 
 def _show_new(done: dict[str, Any]) -> None:
     rows = []
     detections = sorted(done["found"], key=lambda r: r["start_s"])
     for segment in done["truth"]:
-        start_s, end_s = segment["start_s"], segment["end_s"]
-        mine = [r for r in detections if min(r["end_s"], end_s) > max(r["start_s"], start_s)]
-        right = [r for r in mine if r["right"] and r["found"] == segment["label"]]
-        best = max(right or mine, key=lambda r: r["score"], default=None)
+        mine = _right(segment, detections) or _at(segment, detections)
+        best = max(mine, key=lambda r: r["score"], default=None)
         if best in detections:
             detections.remove(best)
         rows.append({"truth": _span(segment["label"], segment), **_found(best)})

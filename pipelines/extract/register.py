@@ -11,6 +11,7 @@ from pipelines.data.videos import Sources, open_videos, tell
 from pipelines.extract.options import ExtractOptions
 from pipelines.extract.report import ExtractReport
 from pipelines.shared import console
+from pipelines.shared.dealing import deal
 from tal.annotations.ids import match_ids
 from tal.grid import ClipGrid, FrameGrid
 from tal.video import VideoInfo
@@ -77,14 +78,8 @@ def share(durations_s: Mapping[str, float], part: int, parts: int) -> list[str]:
 
     Every machine comes to the same result.
     """
-    loads = [0.0] * parts
-    mine = []
-    for video_id, duration_s in sorted(durations_s.items(), key=lambda kv: (-kv[1], kv[0])):
-        least = loads.index(min(loads))
-        loads[least] += duration_s
-        if least == part:
-            mine.append(video_id)
-    return sorted(mine)
+    owner = deal({name: durations_s[name] for name in sorted(durations_s)}, parts)
+    return [name for name in sorted(owner) if owner[name] == part]
 
 
 def _record(video_id: str, info: VideoInfo, data: DataConfig, grid: ClipGrid) -> dict[str, object]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from pipelines.config import RunConfig
+from pipelines.shared.dealing import deal
 from tal.encoders import Encoder, clips_at_once
 from tal.encoders.stream import ClipEncoder
 from tal.encoders.whole import UnreadVideo, WholeVideo, decoders_for, encode_videos
@@ -54,10 +55,5 @@ def share_by_duration(
     The longest goes first, each to the process that has the least so far; ``allowed`` (by id) says which
     processes can take a video, None: all.
     """
-    loads = [0.0] * processes
-    owner: dict[str, int] = {}
-    for video in sorted(videos, key=lambda v: -v.duration_s):
-        able = range(processes) if allowed is None else allowed[video.id]
-        owner[video.id] = min(able, key=loads.__getitem__)
-        loads[owner[video.id]] += video.duration_s
+    owner = deal({video.id: video.duration_s for video in videos}, processes, allowed)
     return [[v for v in videos if owner[v.id] == process] for process in range(processes)]

@@ -7,7 +7,6 @@ on them and on no others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from featstore import FeatureStore, split_store
 from pipelines.config import RunConfig
 from pipelines.data.run_annotations import read_run_annotations
 from pipelines.shared.console import progress
+from pipelines.shared.dealing import deal
 from pipelines.train.data import load_data
 from tal.errors import ConfigError
 from tal.memory.sampler import WindowSampler
@@ -82,7 +82,9 @@ def split_by_slots(
     share = batch // number
     slots = [range(k * share, (k + 1) * share) for k in range(number)]
     training = [[video.id for video in windows.videos_of(part)] for part in slots]
-    others = _dealt(rows.keys() - {name for part in training for name in part}, rows, number)
+    left = rows.keys() - {name for part in training for name in part}
+    owner = deal({name: rows[name] for name in sorted(left)}, number)
+    others = [[name for name, part in owner.items() if part == k] for k in range(number)]
     stores = [f"{k + 1}-of-{number}.zarr" for k in range(number)]
     ids = [{*ours, *theirs} for ours, theirs in zip(training, others, strict=True)]
     with progress("rows") as bar:
@@ -94,14 +96,3 @@ def split_by_slots(
     return tuple(
         Part(folder / stores[k], slots[k], len(training[k]), len(others[k]), sums[k]) for k in range(number)
     )
-
-
-def _dealt(names: set[str], rows: Mapping[str, int], number: int) -> list[list[str]]:
-    """Videos in so many parts of about as many rows: the longest first, each to the part with the fewest."""
-    parts: list[list[str]] = [[] for _ in range(number)]
-    loads = [0] * number
-    for name in sorted(names, key=lambda name: (-rows[name], name)):
-        least = loads.index(min(loads))
-        parts[least].append(name)
-        loads[least] += rows[name]
-    return parts

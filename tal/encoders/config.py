@@ -36,6 +36,10 @@ class AdapterConfig(Config):
         return self
 
 
+# keys of `EncoderConfig` that name files which a run begins with
+WEIGHT_KEYS = ("weights", "weights_sha256", "adapter_weights")
+
+
 class EncoderConfig(Config):
     """An encoder by name, its weights, its clips and pictures, and how it trains."""
 
@@ -91,3 +95,7 @@ class EncoderConfig(Config):
     def grid(self) -> ClipGrid:
         """Frames, rows and clips as this encoder has them."""
         return ClipGrid(self.clip_frames, self.frame_stride)
+
+    def without_weights(self) -> EncoderConfig:
+        """The same network with random numbers: for its shapes, and for what it costs."""
+        return self.model_copy(update=dict.fromkeys(WEIGHT_KEYS))

@@ -28,6 +28,7 @@ from featstore.spec import check_fields
 from tal.annotations.files import check_name
 from tal.config import Config, error_place, with_current_keys, without_removed_keys
 from tal.encoders import Encoder, EncoderConfig
+from tal.encoders.config import WEIGHT_KEYS
 from tal.errors import AnnotationError, CheckpointError, ConfigError, WeightsError
 from tal.inference.localize import InferenceConfig
 from tal.inference.model_source import FILES, local_folder
@@ -38,9 +39,6 @@ from tal.shared.defaults import PrecisionName, ReaderName
 from tal.shared.documents import parse_yaml
 from tal.shared.files import put_in_place
 from tal.shared.weights import contiguous, load_plain
-
-# keys of `encoder` that name files which a run begins with
-_FILES_OF_ENCODER = ("weights", "weights_sha256", "adapter_weights")
 
 _SECTIONS = ("data", "window", "encoder", "localizer", "train", "inference")
 # of the sections that a run has for training too
@@ -286,7 +284,7 @@ def _detector_config(tree: Mapping[str, Any], channels: int, source: Path) -> De
         "window_rows": window.get("num_rows"),
         "channels": channels,
         # the weights are in the folder: nothing else is read, whatever the encoder began with
-        "encoder": None if encoder is None else {**encoder, **dict.fromkeys(_FILES_OF_ENCODER)},
+        "encoder": None if encoder is None else {**encoder, **dict.fromkeys(WEIGHT_KEYS)},
         "localizer": tree.get("localizer"),
         "inference": tree.get("inference"),
     }

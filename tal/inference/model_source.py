@@ -12,7 +12,7 @@ import shutil
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from featstore.documents import open_regular, why
@@ -103,18 +103,10 @@ def _unpack(archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo], place:
     needed, free = sum(entry.file_size for entry in entries), shutil.disk_usage(place.parent).free
     if needed > free:
         raise CheckpointError(f"{source}: {needed} bytes unpacked, and {place.parent} has {free} free")
-
-    def fill(folder: Path) -> None:
-        for entry in entries:
-            # the name is one of ours: nothing of the archive's names reaches the disk
-            with archive.open(entry) as packed, (folder / _where(entry).name).open("wb") as file:
-                shutil.copyfileobj(packed, file, 1 << 20)
-
     log.info("%s: unpacked into %s", source, place)
-    _keep(place, fill)
-
-
-def _keep(place: Path, fill: Callable[[Path], None]) -> None:
     with put_in_place(place, sync=True) as beside:
         beside.mkdir()
-        fill(beside)
+        for entry in entries:
+            # the name is one of ours: nothing of the archive's names reaches the disk
+            with archive.open(entry) as packed, (beside / _where(entry).name).open("wb") as file:
+                shutil.copyfileobj(packed, file, 1 << 20)
